@@ -1,0 +1,88 @@
+"""The data that the rooms hand to each other. Arrays and triples are (z, y, x); lengths are Å."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Volume: TypeAlias = npt.NDArray[np.float32]
+Mask: TypeAlias = npt.NDArray[np.bool_]
+Shape: TypeAlias = tuple[int, int, int]
+Lengths: TypeAlias = tuple[float, float, float]
+Progress: TypeAlias = Callable[[Sequence[Any]], Iterable[Any]]
+
+PERCENTILES = (2.5, 25.0, 50.0, 75.0, 97.5)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Voxel (k, j, i) sits at ``origin + (k, j, i) * voxel_size``."""
+
+    shape: Shape  # voxels
+    voxel_size: Lengths  # Å
+    origin: Lengths = (0.0, 0.0, 0.0)  # Å
+
+    @property
+    def voxel_volume(self) -> float:
+        """Volume of one voxel, in Å³."""
+        return float(np.prod(self.voxel_size))
+
+
+@dataclass(frozen=True, eq=False)
+class Density:
+    """A cryo-EM density map: values of any unit on a grid."""
+
+    values: Volume
+    grid: Grid
+
+
+@dataclass(frozen=True, eq=False)
+class LocalResolution:
+    """The answer, on the grid of the density that was asked about.
+
+    Attributes
+    ----------
+    values : (z, y, x) float32, local resolution in Å, 0 outside the mask
+    mask : (z, y, x) bool, the molecule
+    grid : the grid of both
+    global_resolution : Å, one number for the map
+    working_voxel_size : Å, the grid that the network saw
+    provider : the onnxruntime provider that did the work
+    warnings : sentences for the user
+    """
+
+    values: Volume
+    mask: Mask
+    grid: Grid
+    global_resolution: float
+    working_voxel_size: float
+    provider: str
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def median(self) -> float:
+        """Median local resolution inside the mask, in Å (NaN for an empty mask)."""
+        return self.percentiles["50"]
+
+    @property
+    def percentiles(self) -> dict[str, float]:
+        """Percentiles of the local resolution inside the mask, in Å."""
+        inside = self.values[self.mask]
+        found = np.percentile(inside, PERCENTILES) if inside.size else np.full(len(PERCENTILES), np.nan)
+        return {f"{p:g}": float(v) for p, v in zip(PERCENTILES, found, strict=True)}
+
+    @property
+    def mask_volume(self) -> float:
+        """Volume of the molecule, in Å³."""
+        return float(self.mask.sum()) * self.grid.voxel_volume
+
+    def __repr__(self) -> str:
+        z, y, x = self.grid.shape
+        return (
+            f"LocalResolution({z}×{y}×{x}, median {self.median:.2f} Å, "
+            f"global {self.global_resolution:.2f} Å, mask {self.mask_volume:.0f} Å³)"
+        )
