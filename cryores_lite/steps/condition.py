@@ -1,0 +1,142 @@
+"""What the network sees: gain, offset and global filter taken out, lengths in units of the map's own resolution.
+
+The working grid has a fixed number of voxels per resolution element of the physical estimate's level, and bands
+are taken at fixed multiples of its frequency: a map at 3 Å and one at 9 Å look alike to the network, and one
+network serves all. Band powers are divided by the noise's and by the molecule's own median, so that a radial
+filter drops out by construction; the density itself feeds the mask head only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from cryores_lite.steps.physical import Physical, Powers
+from cryores_lite.steps.spectrum import LADDER, Spectrum, grid_for, radius, sample
+from cryores_lite.types import Lengths, Shape, Volume
+
+Curve = npt.NDArray[np.float64]
+
+VERSION = 1  # of this conditioning: a model trained with another one is refused
+VOXELS_PER_LEVEL = 3.0  # working voxels per Å of the physical level
+WORKING_VOXEL_SIZES = (0.5, 6.0)  # Å
+BANDS = 16
+BAND_SPAN = (0.4, 2.2)  # lowest and highest band, in units of 1/level
+FLAGS = 5
+CONTEXT = 4 * BANDS + FLAGS  # numbers per map
+CHANNELS = 2 * BANDS + 1  # coarse fields per map
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """What the network is given for one map.
+
+    Attributes
+    ----------
+    fields : (2, z, y, x) float32 on the working grid: density, and the spectrally flat density ("texture")
+    bands : (CHANNELS, z/2, y/2, x/2) float32: log P/N and log P/median per band, log of the physical estimate
+    context : (CONTEXT,) float32, numbers of the whole map
+    level : Å, the physical estimate's median, in units of which the network answers
+    voxel_size : Å, achieved working voxel size
+    """
+
+    fields: Volume
+    bands: Volume
+    context: Volume
+    level: float
+    voxel_size: Lengths
+
+
+def working_shape(lengths: Lengths, level: float) -> Shape:
+    """The working grid over a periodic box: about a third of the level per voxel, in multiples of four."""
+    step = float(np.clip(level / VOXELS_PER_LEVEL, *WORKING_VOXEL_SIZES))
+    z, y, x = (2 * n for n in grid_for(lengths, 2 * step))
+    return z, y, x
+
+
+def condition(spectrum: Spectrum, powers: Powers, physical: Physical, threads: int = 1) -> Inputs:
+    """Turn a map's spectrum, band powers and physical estimate into the network's inputs."""
+    level = physical.level
+    shape = working_shape(spectrum.lengths, level)
+    z, y, x = (length / n for length, n in zip(spectrum.lengths, shape, strict=True))
+
+    frequencies = np.geomspace(*BAND_SPAN, BANDS) / level
+    live = (frequencies <= 1.05 / physical.limit) & (frequencies >= LADDER[0])
+    log_power = at_bands(np.log(np.maximum(powers.values, 1e-30)), powers.frequencies, frequencies)
+    log_noise = at_bands(np.log(np.maximum(physical.noise, 1e-30)), powers.frequencies, frequencies)
+    log_inside = at_bands(np.log(np.maximum(physical.inside, 1e-30)), powers.frequencies, frequencies)
+    dead = ~live[:, None, None, None]
+    against_noise = np.clip(log_power - _column(log_noise), -3, 8) / 3
+    against_inside = np.clip(log_power - _column(log_inside), -5, 5) / 2
+    against_noise[dead[:, 0, 0, 0]] = 0
+    against_inside[dead[:, 0, 0, 0]] = 0
+    coarse = np.concatenate([against_noise, against_inside, np.log(physical.resolution / level)[None]])
+    half = (shape[0] // 2, shape[1] // 2, shape[2] // 2)
+    bands = read_off(coarse.astype(np.float32), _same_box(powers.shape, half))
+
+    low, middle, high = np.percentile(against_inside[:, physical.molecule], (10, 50, 90), axis=1)
+    flags = [
+        float(physical.ring_valid),
+        physical.ring_share,
+        np.log(level / 4),
+        np.clip(np.log(physical.limit / level), -2, 1),
+        float(physical.seen.mean()),
+    ]
+    context = np.concatenate(
+        [live * np.clip(log_inside - log_noise, -3, 8) / 3, live, high - low, middle - low, flags]
+    )
+    return Inputs(
+        fields(spectrum, powers.frequencies, physical, shape, threads),
+        bands,
+        context.astype(np.float32),
+        level,
+        (z, y, x),
+    )
+
+
+def fields(
+    spectrum: Spectrum, frequencies: Curve, physical: Physical, shape: Shape, threads: int = 1
+) -> Volume:
+    """The density, and the density with equal power in every live band, both of unit variance in the molecule."""
+    k = radius(shape, spectrum.lengths)
+    gain = np.interp(k, frequencies, 1 / np.sqrt(np.maximum(physical.inside, 1e-6 * physical.inside.max())))
+    gain *= k <= 1.03 / physical.limit
+    gain[0, 0, 0] = 0
+    inside = read_off(physical.molecule[None].astype(np.float32), _same_box(physical.molecule.shape, shape))[0] > 0.5
+    out = np.empty((2, *shape), np.float32)
+    for field, scale in zip(out, (None, gain.astype(np.float32)), strict=True):
+        field[:] = sample(spectrum, shape, scale, threads)
+        field /= max(float(field[inside].std()) if inside.any() else float(field.std()), 1e-20)
+    return np.clip(out, -8, 8, out=out)
+
+
+def at_bands(values: npt.NDArray[np.floating], known: Curve, wanted: Curve) -> npt.NDArray[np.floating]:
+    """Read values, whose first axis is the band, off at other frequencies: linear in log f, ends held."""
+    place = np.clip(np.log(wanted / known[0]) / np.log(LADDER[1]), 0, len(known) - 1)
+    lower = np.minimum(place.astype(int), max(len(known) - 2, 0))
+    share = (place - lower).reshape(-1, *[1] * (values.ndim - 1)).astype(values.dtype)
+    upper = np.minimum(lower + 1, len(known) - 1)
+    return values[lower] * (1 - share) + values[upper] * share
+
+
+def read_off(values: Volume, places: tuple[npt.NDArray[np.float64], ...]) -> Volume:
+    """Read fields (channel, z, y, x) off at a grid of places, in voxels along each axis: linear, ends held."""
+    for axis, place in enumerate(places, 1):
+        n = values.shape[axis]
+        place = np.clip(place, 0, n - 1)
+        lower = np.minimum(place.astype(int), max(n - 2, 0))
+        share = (place - lower).astype(np.float32).reshape([-1 if a == axis else 1 for a in range(4)])
+        first, second = (np.take(values, np.minimum(lower + s, n - 1), axis) for s in (0, 1))
+        values = first + (second - first) * share
+    return values
+
+
+def _same_box(source: tuple[int, ...], target: Shape) -> tuple[npt.NDArray[np.float64], ...]:
+    """Where the voxels of one grid over a box lie on another grid over it."""
+    return tuple(np.arange(m) * (n / m) for n, m in zip(source, target, strict=True))
+
+
+def _column(values: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    return values[:, None, None, None]

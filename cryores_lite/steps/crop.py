@@ -1,0 +1,91 @@
+"""Keep the part of the box that holds the molecule; put an answer back where it came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from cryores_lite.types import Lengths, Mask, Shape, Volume
+
+COARSE = 4.0  # Å, edge of the blocks in which the molecule is looked for
+SPECK = 0.02  # pieces smaller than this share of the largest one are noise
+
+
+@dataclass(frozen=True)
+class Box:
+    """A part of a grid: its first voxel and its number of voxels."""
+
+    start: Shape
+    shape: Shape
+
+    @property
+    def slices(self) -> tuple[slice, slice, slice]:
+        z, y, x = (slice(a, a + n) for a, n in zip(self.start, self.shape, strict=True))
+        return z, y, x
+
+
+def molecule_box(values: Volume, voxel_size: Lengths, margin: float) -> Box:
+    """Find the smallest box that holds all density above μ + 3σ, plus a margin.
+
+    The map is averaged in blocks of about 4 Å first: 0.1 % of a noisy box lies above μ + 3σ by
+    chance. Where the molecule fills so much of the box that μ + 3σ would cut into it, Otsu's
+    threshold, which is then the lower one, is taken.
+
+    Parameters
+    ----------
+    values : (z, y, x) float32
+    voxel_size : Å
+    margin : Å, added on every side as far as the grid reaches
+
+    References
+    ----------
+    Dai et al. (2023), CryoRes, J. Mol. Biol. 435, 168059 (the μ + 3σ rule).
+    """
+    from skimage.filters import threshold_otsu
+
+    block = tuple(max(1, min(round(COARSE / v), n)) for v, n in zip(voxel_size, values.shape, strict=True))
+    coarse = block_mean(values, block)
+    threshold = min(float(coarse.mean() + 3 * coarse.std()), float(threshold_otsu(coarse)))
+    found = np.argwhere(without_specks(coarse > threshold, SPECK))
+    if not len(found):
+        return Box((0, 0, 0), values.shape)
+    reach = [int(np.ceil(margin / v)) for v in voxel_size]
+    low = [max(0, int(c) * b - r) for c, b, r in zip(found.min(0), block, reach, strict=True)]
+    high = [min(n, (int(c) + 1) * b + r) for c, b, r, n in zip(found.max(0), block, reach, values.shape, strict=True)]
+    z, y, x = (b - a for a, b in zip(low, high, strict=True))
+    return Box((low[0], low[1], low[2]), (z, y, x))
+
+
+def cut(values: Volume, box: Box) -> Volume:
+    """Take the box out of the grid. Undone by `paste`."""
+    return np.ascontiguousarray(values[box.slices])
+
+
+def paste(values: Volume, box: Box, shape: Shape) -> Volume:
+    """Put values back into a grid of zeros at the box."""
+    whole = np.zeros(shape, values.dtype)
+    whole[box.slices] = values
+    return whole
+
+
+def block_mean(values: Volume, block: tuple[int, ...]) -> Volume:
+    """Average in blocks; what is left over at the far faces joins the last block's row by repetition."""
+    pad = [(0, -n % b) for n, b in zip(values.shape, block, strict=True)]
+    padded = np.pad(values, pad, mode="edge")
+    (z, y, x), (a, b, c) = padded.shape, block
+    blocks = padded.reshape(z // a, a, y // b, b, x // c, c)
+    mean: Volume = blocks.mean((1, 3, 5), dtype=np.float32)
+    return mean
+
+
+def without_specks(mask: Mask, share: float) -> Mask:
+    """Drop the pieces that are smaller than `share` of the largest piece."""
+    labels, count = ndimage.label(mask)
+    if count < 2:
+        return mask
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    keep: Mask = (sizes >= share * sizes.max())[labels]
+    return keep

@@ -1,0 +1,217 @@
+"""Local resolution without a network: the local power of each band against the solvent's.
+
+In the average V of two half maps the local power of a band is P = S + N. Solvent has no signal, so N is read
+off a ring around the molecule, and the half maps' Fourier shell correlation is FSC = S / (S + 2N) = (P − N)/(P + N).
+Local resolution is 1/f at the highest f where this still reaches 0.143. It needs visible, even solvent: where
+there is none (masked, cropped maps), N is guessed from the quietest parts of the molecule, and `ring_valid` says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from cryores_lite.steps.crop import without_specks
+from cryores_lite.steps.spectrum import (
+    POWER_STEP,
+    Spectrum,
+    grid_for,
+    ladder,
+    local_power,
+    radius,
+    sample,
+)
+from cryores_lite.types import Lengths, Mask, Shape, Volume
+
+Curve = npt.NDArray[np.float64]
+
+FSC_CUT = 0.143
+MASK_SIGMA = 3.0  # Å, the molecule is looked for in a map smoothed by this
+RING = (3.0, 19.0)  # Å from the molecule; farther out reconstructions fade
+RING_WINDOWS = (1.0, 4.0)  # the same in units of 1/f, for bands whose window is wider than the ring
+EVEN = 0.35  # ring voxels with less than this share of the power next to the molecule were masked away
+RING_SHARE = 0.5  # a ring of which less than this share is left does not count
+FEWEST = 40  # voxels of the coarse grid that make a median
+QUIET = 5.0  # percentile of the molecule's power that stands in for the solvent's where no ring is left
+CLIFF = ((1.15, 4, 0.05), (1.3, 6, 0.01))  # shell power falls to this share within this ratio (or these shells): a filter
+CALM = 0.7  # share of a local estimate's deviation from the median (in log) that is not estimation noise
+WIDEST = 2.0  # a local estimate farther than this factor from the median is the ring's leakage, not the molecule
+
+
+@dataclass(frozen=True, eq=False)
+class Powers:
+    """Local power of each band on the coarse grid over a spectrum's periodic box.
+
+    Attributes
+    ----------
+    frequencies : (bands,) 1/Å
+    values : (bands, z, y, x) float32
+    lengths : Å, edges of the box
+    """
+
+    frequencies: Curve
+    values: Volume
+    lengths: Lengths
+
+    @property
+    def shape(self) -> Shape:
+        _, z, y, x = self.values.shape
+        return z, y, x
+
+
+@dataclass(frozen=True, eq=False)
+class Physical:
+    """The estimate, on the coarse grid.
+
+    Attributes
+    ----------
+    resolution : (z, y, x) float32, Å, everywhere in the box (it means something inside `molecule`)
+    level : Å, its median over the molecule
+    molecule, seen : (z, y, x) bool, the molecule found from the map alone; where the map is not blank
+    noise, inside : (bands,) power of the noise (ring or stand-in), median power over the molecule
+    ring_valid : is the noise the solvent's?
+    ring_share : share of the ring that is left
+    limit : Å, nothing finer is in the map (filter or Nyquist)
+    """
+
+    resolution: Volume
+    level: float
+    molecule: Mask
+    seen: Mask
+    noise: Curve
+    inside: Curve
+    ring_valid: bool
+    ring_share: float
+    limit: float
+
+
+def measure(spectrum: Spectrum, threads: int = 1) -> Powers:
+    """Measure the local power of every band of the ladder that the map carries."""
+    shape = grid_for(spectrum.lengths, POWER_STEP)
+    frequencies = ladder(spectrum.nyquist)
+    return Powers(
+        frequencies, np.stack([local_power(spectrum, f, shape, threads) for f in frequencies]), spectrum.lengths
+    )
+
+
+def physical_estimate(spectrum: Spectrum, powers: Powers, seen: Volume) -> Physical:
+    """Estimate the local resolution of a map from its band powers.
+
+    Parameters
+    ----------
+    spectrum : of the cropped map
+    powers : of the same spectrum
+    seen : (z, y, x) float32 on the powers' grid: share of each coarse voxel that holds map, not blank or rim
+
+    References
+    ----------
+    Rosenthal & Henderson (2003), J. Mol. Biol. 333, 721 (0.143, and the FSC of an average).
+    """
+    limit = visible_limit(spectrum)
+    present = seen > 0.5
+    molecule, distance = find_molecule(spectrum, powers.shape, present)
+    live = powers.frequencies <= max(1.03 / limit, powers.frequencies[3])
+    ring, share = solvent_ring(powers.values[live][-3:].mean(0), distance, present)
+    valid = share >= RING_SHARE and int(ring.sum()) >= FEWEST
+    inside = np.median(powers.values[:, molecule], axis=1).astype(np.float64)
+    if valid:
+        noise = np.array(
+            [np.median(p[band_ring(ring, distance, f)]) for p, f in zip(powers.values, powers.frequencies, strict=True)]
+        )
+    else:
+        noise = np.percentile(powers.values[:, molecule], QUIET, axis=1)
+    resolution = crossing(powers, noise, live, limit)
+    level = float(np.median(resolution[molecule]))
+    calm = level * np.clip((resolution / level) ** CALM, 1 / WIDEST, WIDEST)
+    return Physical(
+        np.maximum(calm, limit).astype(np.float32), level, molecule, present, noise, inside, valid, share, limit
+    )
+
+
+def visible_limit(spectrum: Spectrum) -> float:
+    """Resolution in Å beyond which a low-pass filter has left nothing, or that of the Nyquist frequency."""
+    k = radius(spectrum.shape, spectrum.lengths)
+    width = 1 / min(spectrum.lengths)
+    index = (k / width).astype(int).ravel()
+    total = np.bincount(index, (spectrum.waves.real**2 + spectrum.waves.imag**2).ravel().astype(np.float64))
+    shell = total / np.maximum(np.bincount(index), 1)
+    last = int(spectrum.nyquist / width)
+    shell = np.maximum(shell[: last + 1], 1e-30)
+    beyond = np.maximum.accumulate(shell[::-1])[::-1]
+    for n in range(max(4, int(width**-1 / 40)), last):
+        falls = [(max(int(np.ceil(n * ratio)), n + shells), share) for ratio, shells, share in CLIFF]
+        if all(beyond[min(after, last)] < share * shell[n] for after, share in falls):
+            edge = n + int(np.argmax(shell[n:] < np.sqrt(CLIFF[0][2]) * shell[n]))
+            return float(1 / (edge * width))
+    return 1 / spectrum.nyquist
+
+
+def find_molecule(spectrum: Spectrum, shape: Shape, seen: Mask) -> tuple[Mask, Volume]:
+    """The molecule by Otsu's threshold on the smoothed map, and every voxel's distance from it in Å."""
+    from skimage.filters import threshold_otsu
+
+    fine = (2 * shape[0], 2 * shape[1], 2 * shape[2])
+    blur = np.exp(-2 * np.pi**2 * np.float32(MASK_SIGMA) ** 2 * radius(fine, spectrum.lengths) ** 2)
+    smoothed = sample(spectrum, fine, blur)
+    there = np.repeat(np.repeat(np.repeat(seen, 2, 0), 2, 1), 2, 2)
+    if not there.any():
+        there = np.ones_like(there)
+    found = without_specks((smoothed > threshold_otsu(smoothed[there])) & there, 0.05)
+    step = tuple(length / n for length, n in zip(spectrum.lengths, fine, strict=True))
+    distance = ndimage.distance_transform_edt(~found, sampling=step)
+    coarse = found[::2, ::2, ::2]
+    if not coarse.any():
+        coarse = np.ones_like(coarse)
+    return coarse, distance[::2, ::2, ::2].astype(np.float32)
+
+
+def solvent_ring(power: Volume, distance: Volume, seen: Mask) -> tuple[Mask, float]:
+    """Solvent voxels that are not masked away, by the power of the highest bands; and their share of the ring."""
+    near, far = RING
+    box = np.ones_like(seen)
+    ring = (distance >= near) & (distance <= far) & box
+    close = seen & (distance >= near) & (distance <= near + 5)
+    if not ring.any() or not close.any():
+        return np.zeros_like(seen), 0.0
+    kept = seen & (distance >= near) & (power >= EVEN * np.median(power[close]))
+    return kept, float((kept & ring).sum() / ring.sum())
+
+
+def band_ring(ring: Mask, distance: Volume, frequency: float) -> Mask:
+    """The part of the ring in which a band's window sees solvent and not the molecule, as far as there is any."""
+    near, far = (max(a, w / frequency) for a, w in zip(RING, RING_WINDOWS, strict=True))
+    while near > RING[0]:
+        chosen: Mask = ring & (distance >= near) & (distance <= far)
+        if int(chosen.sum()) >= FEWEST:
+            return chosen
+        near *= 0.8
+    return ring & (distance <= max(RING[1], far))
+
+
+def crossing(powers: Powers, noise: Curve, live: npt.NDArray[np.bool_], limit: float) -> Volume:
+    """Resolution in Å at the highest band where (P − N)/(P + N) reaches 0.143, by interpolation in log f.
+
+    The search comes down from high frequency: from below it stops where the molecule leaks into the ring.
+    """
+    floor = np.maximum(noise, 1e-12 * noise.max()).astype(np.float32)
+    result = np.full(powers.shape, 1 / powers.frequencies[0], np.float32)
+    open_ = np.ones(powers.shape, bool)
+    above = np.zeros(powers.shape, np.float32)
+    last = int(np.flatnonzero(live)[-1])
+    for band in range(last, -1, -1):
+        power = powers.values[band]
+        fsc = (power - floor[band]) / (power + floor[band])
+        hit = open_ & (fsc >= FSC_CUT)
+        f = powers.frequencies[band]
+        if band == last:
+            result[hit] = limit
+        else:
+            share = (fsc[hit] - FSC_CUT) / np.maximum(fsc[hit] - above[hit], 1e-6)
+            ratio = powers.frequencies[band + 1] / f
+            result[hit] = 1 / (f * ratio ** np.clip(share, 0, 1))
+        open_ &= ~hit
+        above = fsc
+    return result

@@ -1,0 +1,177 @@
+"""Make training patches, once, on as many cores as there are; read them back, turned at random.
+
+    python -m training.data --structures FOLDER --split train --signals 1000 --out runs/train
+
+A signal (one molecule in one pose) is a file with the patches of all maps drawn from it. File n depends on the
+seed and n alone, so that a run can be stopped, resumed or shared between machines.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from cryores_lite.pipeline import Prepared, prepare
+from cryores_lite.steps.condition import read_off
+from cryores_lite.types import Density, Grid
+from training.simulate import Recipe, SimulatedMap, draw_map, draw_signal
+from training.structures import Structure, read_manifest
+
+EDGE = 48  # working voxels
+MAPS, PATCHES = 3, 3  # maps drawn from a signal, patches cut from a map
+
+Record = dict[str, np.ndarray]
+
+
+def truth_on(prepared: Prepared, simulated: SimulatedMap) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Local resolution and mask on the half-resolution grid, and the mask on the working grid."""
+    shape = prepared.inputs.fields.shape[1:]
+
+    def places(step: int) -> list[np.ndarray]:
+        return [
+            np.arange(0, m, step) * (length / m / v) - before + start + first
+            for m, length, v, before, start, first in zip(
+                shape,
+                prepared.spectrum.lengths,
+                (simulated.voxel_size,) * 3,
+                prepared.spectrum.before,
+                prepared.box.start,
+                simulated.start,
+                strict=True,
+            )
+        ]
+
+    whole = np.zeros(simulated.whole, np.float32)
+    whole[tuple(slice(a, a + n) for a, n in zip(simulated.start, simulated.mask.shape, strict=True))] = simulated.mask
+    half = places(2)
+    coarse = [p * (n / w) for p, n, w in zip(half, simulated.truth.shape, simulated.whole, strict=True)]
+    local = read_off(simulated.truth[None], tuple(coarse))[0]
+    return local, read_off(whole[None], tuple(half))[0] > 0.5, read_off(whole[None], tuple(places(1)))[0] > 0.5
+
+
+def cut_patches(prepared: Prepared, simulated: SimulatedMap, rng: np.random.Generator) -> list[Record]:
+    """Random cubes of a map that hold molecule, with their truth."""
+    local, inside, mask = truth_on(prepared, simulated)
+    if inside.sum() < 200:
+        return []
+    where = np.argwhere(inside)
+    half = EDGE // 2
+    records = []
+    for _ in range(PATCHES):
+        low = where[rng.integers(len(where))] - rng.integers(half // 4, half - half // 4, 3)
+        low = np.clip(low, 0, np.maximum(np.array(inside.shape) - half, 0))
+        coarse = (..., *(slice(a, a + half) for a in low))
+        fine = (..., *(slice(2 * a, 2 * a + EDGE) for a in low))
+        records.append(
+            {
+                "fields": _filled(prepared.inputs.fields[fine], EDGE).astype(np.float16),
+                "bands": _filled(prepared.inputs.bands[coarse], half).astype(np.float16),
+                "context": prepared.inputs.context,
+                "level": np.float32(prepared.inputs.level),
+                "local": _filled(local[coarse], half).astype(np.float16),
+                "inside": _filled(inside[coarse], half),
+                "mask": _filled(mask[fine], EDGE),
+                "overall": np.float32(max(simulated.global_resolution, simulated.limit)),
+                "kind": np.array([simulated.kind["processing"], simulated.kind["masking"]]),
+            }
+        )
+    return records
+
+
+def _filled(values: np.ndarray, edge: int) -> np.ndarray:
+    pad = [(0, 0)] * (values.ndim - 3) + [(0, edge - n) for n in values.shape[-3:]]
+    return np.pad(values, pad)
+
+
+def make_file(structure: Structure, seed: int, number: int, recipe: Recipe, out: Path) -> int:
+    """Write the patches of one signal; a molecule that cannot be simulated leaves an empty file. Returns their number."""
+    rng = np.random.default_rng([seed, number])
+    signal = draw_signal(structure, recipe, rng)
+    records: list[Record] = []
+    for _ in range(MAPS):
+        simulated = draw_map(signal, recipe, rng)
+        grid = Grid(simulated.density.shape, (simulated.voxel_size,) * 3)
+        records += cut_patches(prepare(Density(simulated.density, grid)), simulated, rng)
+    part = out / f"{number:06d}.part"
+    with part.open("wb") as file:
+        np.savez(file, **{key: np.stack([r[key] for r in records]) for key in (records[0] if records else {})})
+    part.replace(out / f"{number:06d}.npz")
+    return len(records)
+
+
+def _job(job: tuple[Structure, int, int, Recipe, Path]) -> int:
+    return make_file(*job)
+
+
+@dataclass(frozen=True)
+class Patches(torch.utils.data.IterableDataset[dict[str, torch.Tensor]]):
+    """Patches of a folder, shuffled, each turned and mirrored at random; endless, the same for the same seed."""
+
+    folder: Path
+    seed: int
+    start: int = 0  # files already seen, for an exact resume
+
+    def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
+        done = 0
+        for epoch in range(1_000_000):
+            rng = np.random.default_rng([self.seed, epoch])
+            files = sorted(self.folder.glob("*.npz"))
+            for index in rng.permutation(len(files)):
+                done += 1
+                choice = np.random.default_rng([self.seed, epoch, int(index)])
+                if done <= self.start:
+                    continue
+                with np.load(files[index]) as file:
+                    if not file.files:
+                        continue
+                    n = int(choice.integers(len(file["level"])))
+                    record = {key: file[key][n] for key in file.files if key != "kind"}
+                yield turn(record, choice)
+
+
+def turn(record: Record, rng: np.random.Generator) -> dict[str, torch.Tensor]:
+    """A record as tensors, its axes permuted and mirrored at random."""
+    order, flips = rng.permutation(3), rng.random(3) < 0.5
+    out = {}
+    for key, value in record.items():
+        if value.ndim >= 3:
+            lead = value.ndim - 3
+            value = value.transpose(*range(lead), *(lead + order))
+            value = np.flip(value, [lead + a for a in range(3) if flips[a]])
+        out[key] = torch.from_numpy(np.ascontiguousarray(value, dtype=np.float32))
+    return out
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--structures", type=Path, required=True)
+    parser.add_argument("--split", choices=("train", "validation"), default="train")
+    parser.add_argument("--signals", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+
+    args.out.mkdir(parents=True, exist_ok=True)
+    structures = read_manifest(args.structures, args.split)
+    order = [structures[i] for i in np.random.default_rng(args.seed).permutation(len(structures))]
+    jobs = [
+        (order[n % len(order)], args.seed, n, Recipe(), args.out)
+        for n in range(args.signals)
+        if not (args.out / f"{n:06d}.npz").exists()
+    ]
+    with get_context("spawn").Pool(args.workers) as pool:
+        for _ in tqdm(pool.imap_unordered(_job, jobs), total=len(jobs), unit="signal"):
+            pass
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,321 @@
+"""Simulated maps whose local resolution is known.
+
+`draw_signal` makes a molecule's mean density and its local band powers, which cost most; `draw_map` adds fresh
+noise, from whose power the truth follows, and processes the map as people do. What is drawn, and how often, stands
+in `Recipe`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+from scipy import fft, ndimage
+
+from cryores_lite.steps.spectrum import (
+    BAND_WIDTH,
+    POWER_STEP,
+    Spectrum,
+    grid_for,
+    local_power,
+    radius,
+    smooth,
+)
+from cryores_lite.types import Mask, Shape, Volume
+from training import structures, truth
+
+Curve = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is drawn, and how often."""
+
+    resolution: tuple[float, float] = (1.8, 15.0)  # Å, median truth, log-uniform
+    oversampling: tuple[float, float] = (2.35, 5.5)  # resolution / voxel size
+    box: tuple[int, int] = (56, 112)  # voxels; larger molecules are cut to a ball
+    conformers: int = 8
+    processing: dict[str, float] = field(
+        default_factory=lambda: {"postprocess": 0.5, "average": 0.2, "sharpened": 0.15, "lowpass": 0.15}
+    )
+    masking: dict[str, float] = field(
+        default_factory=lambda: {"none": 0.42, "sphere": 0.1, "soft": 0.2, "tight": 0.14, "zone": 0.07, "cut": 0.07}
+    )
+    uneven_noise: float = 0.15  # noise stronger or weaker at the molecule than in the solvent
+    following_noise: float = 0.6  # what pose errors and a finite ensemble make of the signal
+    missing_views: float = 0.2  # noise amplified in a cone of directions
+
+
+@dataclass(frozen=True, eq=False)
+class Signal:
+    """A molecule at rest: what all maps drawn from it share. `powers` is (bands, coarse z, y, x)."""
+
+    density: Volume
+    mask: Mask
+    voxel_size: float
+    resolution: float
+    powers: Volume
+
+
+@dataclass(frozen=True, eq=False)
+class SimulatedMap:
+    """A processed map and its truth.
+
+    Attributes
+    ----------
+    density, mask : (z, y, x), the map as a user gets it, and the molecule on the same grid
+    voxel_size : Å
+    truth : coarse (z, y, x), Å, on the grid of the whole simulated box
+    start, whole : first voxel of the map in the simulated box, and that box's shape
+    global_resolution : Å, FSC over the molecule at 0.143
+    limit : Å, low-pass filter of the map, or 0
+    kind : how it was made
+    """
+
+    density: Volume
+    mask: Mask
+    voxel_size: float
+    truth: Volume
+    start: Shape
+    whole: Shape
+    global_resolution: float
+    limit: float
+    kind: dict[str, str]
+
+
+def draw_signal(structure: structures.Structure, recipe: Recipe, rng: np.random.Generator) -> Signal:
+    """Put a moving molecule into a box and measure the local powers of its mean density."""
+    atoms = structures.turned(structures.read_atoms(structure.path), rng)
+    resolution = float(np.exp(rng.uniform(*np.log(recipe.resolution))))
+    voxel_size = float(np.clip(resolution / rng.uniform(*recipe.oversampling), 0.4, 4.5))
+    room = rng.uniform(1.25, 1.9)
+    atoms = structures.cut_ball(atoms, recipe.box[1] * voxel_size / room, rng)
+    if structure.kind == "membrane" and rng.random() < 0.8:
+        atoms = structures.with_membrane(atoms, rng)
+    extent = float(np.ptp(atoms.positions, axis=0).max())
+    edge = int(np.clip(max(extent * room, extent + 30) / voxel_size, *recipe.box)) // 2 * 2
+    shape = (edge, edge, edge)
+    molecule = structures.ensemble(atoms, resolution, recipe.conformers, rng)
+    density = structures.mean_density(molecule, shape, voxel_size)
+    mask = structures.molecule_mask(molecule, shape, voxel_size)
+    spectrum = periodic(density, voxel_size)
+    coarse = grid_for(spectrum.lengths, POWER_STEP)
+    powers = np.stack([local_power(spectrum, f, coarse) for f in truth.bands(voxel_size)])
+    return Signal(density / density.std(), mask, voxel_size, resolution, powers / density.var())
+
+
+def periodic(values: Volume, voxel_size: float) -> Spectrum:
+    """The spectrum of a simulated box, which repeats itself as it stands."""
+    z, y, x = values.shape
+    return Spectrum(fft.rfftn(values), (z, y, x), (z * voxel_size, y * voxel_size, x * voxel_size), (0, 0, 0))
+
+
+def draw_map(signal: Signal, recipe: Recipe, rng: np.random.Generator) -> SimulatedMap:
+    """Add fresh noise to a molecule so that its median local resolution is the one asked for, and process it."""
+    shape = signal.density.shape
+    lengths = tuple(n * signal.voxel_size for n in shape)
+    k = radius(shape, lengths)
+    frequencies = truth.bands(signal.voxel_size)
+    coarse = signal.powers.shape[1:]
+    inside = on_grid(signal.mask.astype(np.float32), coarse) > 0.5
+
+    white_filter = noise_filter(k, signal.resolution, recipe, rng)
+    envelope = noise_envelope(signal.mask, signal.voxel_size, recipe, rng)
+    white_power = band_sums(white_filter, k, frequencies)
+    window = smooth(envelope**2, lengths, 8.0, coarse)
+    white = white_power[:, None, None, None].astype(np.float32) * window
+    follow = following_share(frequencies, signal.resolution, recipe, rng)
+    following = follow[:, None, None, None].astype(np.float32) * signal.powers
+
+    scale = match_level(signal, frequencies, white, following, inside)
+    half_noise = scale * white + following
+    fsc = signal.powers / np.maximum(signal.powers + half_noise, 1e-20)
+    local = truth.crossing(fsc, frequencies, 2 * signal.voxel_size)
+    curve = signal.powers[:, inside].sum(1) / (signal.powers + half_noise)[:, inside].sum(1)
+    overall = float(truth.crossing(curve[:, None].astype(np.float32), frequencies, 2 * signal.voxel_size)[0])
+
+    noise = fft.irfftn(white_filter * fft.rfftn(envelope * rng.standard_normal(shape, np.float32)), s=shape)
+    swing = random_field(shape, lengths, 8.0, rng)
+    pose = fft.irfftn(
+        np.sqrt(np.interp(k, frequencies, follow)) * fft.rfftn(signal.density * swing), s=shape
+    )
+    average = signal.density + np.float32(np.sqrt(scale / 2)) * noise + np.float32(np.sqrt(0.5)) * pose
+    processing = choose(recipe.processing, rng)
+    values, limit = process(average, k, frequencies, curve, overall, processing, rng)
+    masking = choose(recipe.masking, rng)
+    values, mask, start = apply_mask(values, signal.mask, signal.voxel_size, masking, rng)
+    gain = np.float32(np.exp(rng.normal(0, 2)))
+    return SimulatedMap(
+        (values * gain).astype(np.float32),
+        mask,
+        signal.voxel_size,
+        np.maximum(local, limit),
+        start,
+        (shape[0], shape[1], shape[2]),
+        overall,
+        limit,
+        {"processing": processing, "masking": masking},
+    )
+
+
+def choose(shares: dict[str, float], rng: np.random.Generator) -> str:
+    """One of the keys, as often as its share says."""
+    return str(rng.choice(list(shares), p=np.array(list(shares.values())) / sum(shares.values())))
+
+
+def on_grid(values: Volume, shape: Shape) -> Volume:
+    """Read a periodic field off at another grid over the same box, linearly."""
+    axes = [np.arange(m) * (n / m) for n, m in zip(values.shape, shape, strict=True)]
+    where = np.meshgrid(*axes, indexing="ij")
+    out: Volume = ndimage.map_coordinates(values, where, order=1, mode="grid-wrap", output=np.float32)
+    return out
+
+
+def random_field(shape: Shape, lengths: tuple[float, ...], sigma: float, rng: np.random.Generator) -> Volume:
+    """Gaussian noise smoothed by `sigma` Å, of variance 1."""
+    waves = fft.rfftn(rng.standard_normal(shape, np.float32))
+    field_ = fft.irfftn(waves * np.exp(-2 * np.pi**2 * np.float32(sigma) ** 2 * radius(shape, lengths) ** 2), s=shape)
+    out: Volume = field_ / max(float(field_.std()), 1e-12)
+    return out
+
+
+def noise_filter(k: Volume, resolution: float, recipe: Recipe, rng: np.random.Generator) -> Volume:
+    """Amplitude of the noise: a smooth colour, and sometimes a cone of directions that few particles show."""
+    tilt, bend = rng.normal(0, 0.5), rng.normal(0, 0.25)
+    relative = np.clip(k * resolution, 0, 3)
+    amplitude = np.exp(0.5 * (tilt * relative + bend * relative**2)).astype(np.float32)
+    if rng.random() < recipe.missing_views:
+        n = k.shape[0]
+        z = np.abs(np.fft.fftfreq(n) * n).astype(np.float32)[:, None, None] / np.maximum(k / k[1, 0, 0], 1)
+        amplitude *= np.sqrt(1 + rng.uniform(0.5, 6) * np.clip((z - 0.5) / 0.5, 0, 1) ** 2)
+    return amplitude
+
+
+def noise_envelope(mask: Mask, voxel_size: float, recipe: Recipe, rng: np.random.Generator) -> Volume:
+    """Noise over space: even, or different where the molecule is, or changing slowly."""
+    envelope = np.ones(mask.shape, np.float32)
+    if rng.random() < recipe.uneven_noise:
+        body = ndimage.gaussian_filter(mask.astype(np.float32), 6 / voxel_size)
+        envelope *= np.sqrt(1 + rng.uniform(-0.2, 0.8) * body)
+    if rng.random() < recipe.uneven_noise:
+        lengths = tuple(n * voxel_size for n in mask.shape)
+        envelope *= np.exp(0.5 * rng.uniform(0, 0.35) * random_field(mask.shape, lengths, rng.uniform(12, 40), rng))
+    return envelope
+
+
+def following_share(frequencies: Curve, resolution: float, recipe: Recipe, rng: np.random.Generator) -> Curve:
+    """Power of one half map's pose errors, as a share of the signal's: none at low frequency."""
+    if rng.random() >= recipe.following_noise:
+        return np.zeros(len(frequencies))
+    share = np.exp(rng.uniform(np.log(0.005), np.log(0.2)))
+    return share * (1 - np.exp(-((frequencies * resolution) ** 2)))
+
+
+def band_sums(amplitude: Volume, k: Volume, frequencies: Curve) -> Curve:
+    """Power that white noise of variance 1 has in each band after a filter."""
+    twice = np.full(k.shape[2], 2.0)
+    twice[0] = 1
+    width = float(k[0, 0, 1]) / 2
+    index = (k / width).astype(int).ravel()
+    weights = np.broadcast_to(twice, k.shape) * amplitude**2
+    total = np.bincount(index, weights.ravel())
+    centres = (np.arange(len(total)) + 0.5) * width
+    size = float(k.shape[0] * k.shape[1] * (2 * (k.shape[2] - 1)))
+    band = np.exp(-(((centres[None] - frequencies[:, None]) / (BAND_WIDTH * frequencies[:, None])) ** 2))
+    sums: Curve = (band * total).sum(1) / size
+    return sums
+
+
+def match_level(signal: Signal, frequencies: Curve, white: Volume, following: Volume, inside: Mask) -> float:
+    """The strength of noise at which the median local resolution is the wanted one, by bisection."""
+    power, even, tied = signal.powers[:, inside], white[:, inside], following[:, inside]
+    low, high = np.log(1e-12), np.log(1e12)
+    for _ in range(24):
+        middle = (low + high) / 2
+        noise = np.float32(np.exp(middle)) * even + tied
+        found = truth.crossing(power / np.maximum(power + noise, 1e-20), frequencies, 2 * signal.voxel_size)
+        low, high = (middle, high) if np.median(found) < signal.resolution else (low, middle)
+    return float(np.exp((low + high) / 2))
+
+
+def process(
+    average: Volume,
+    k: Volume,
+    frequencies: Curve,
+    curve: Curve,
+    overall: float,
+    kind: str,
+    rng: np.random.Generator,
+) -> tuple[Volume, float]:
+    """Weight, sharpen and filter a map as `kind` says. Also returns the low-pass in Å (0 for none)."""
+    waves = fft.rfftn(average)
+    gain = np.ones_like(k)
+    limit = 0.0
+    if kind in ("postprocess", "lowpass") and rng.random() < 0.85:
+        weight = np.sqrt(2 * np.clip(curve, 0, 1) / (1 + np.clip(curve, 0, 1)))
+        gain *= np.interp(k, frequencies, weight, left=1.0).astype(np.float32)
+    if kind in ("postprocess", "sharpened") or rng.random() < 0.4:
+        gain *= np.exp(np.clip(guinier(waves, k, overall) * rng.uniform(0.3, 1.3) * k**2 / 4, -20, 20))
+    if kind in ("postprocess", "lowpass"):
+        vanishing = np.flatnonzero(curve < rng.uniform(0.005, 0.06))
+        if kind == "postprocess" and rng.random() < 0.65:  # RELION weights by the FSC until it vanishes
+            limit = float(1 / frequencies[vanishing[0] if len(vanishing) else -1])
+        else:
+            limit = overall * (rng.uniform(0.95, 1.05) if kind == "postprocess" else rng.uniform(0.75, 1.3))
+        edge = rng.choice([0.5, 2.0]) * k[0, 0, 1]
+        gain *= 0.5 - 0.5 * np.cos(np.pi * np.clip((1 / limit + edge - k) / (2 * edge), 0, 1))
+    out: Volume = fft.irfftn(waves * gain, s=average.shape)
+    return out / out.std(), limit
+
+
+def guinier(waves: npt.NDArray[np.complex64], k: Volume, resolution: float) -> float:
+    """B in Å² by which the amplitudes fall between 10 Å (or 2.5 × the resolution) and the resolution."""
+    start = min(0.1, 0.4 / resolution)
+    chosen = (k > start) & (k < 1 / resolution)
+    slope = np.polyfit(k[chosen] ** 2, np.log(np.abs(waves[chosen]) + 1e-20), 1)[0]
+    return float(np.clip(-4 * slope, 0, 4000))
+
+
+def apply_mask(
+    values: Volume, mask: Mask, voxel_size: float, kind: str, rng: np.random.Generator
+) -> tuple[Volume, Mask, Shape]:
+    """Mask or crop a map as people do. Returns the map, its part of the molecule, and its first voxel."""
+    start = (0, 0, 0)
+    if kind == "none":
+        return values, mask, start
+    if kind == "cut":
+        return cut_out(values, mask, rng)
+    chosen = mask
+    if kind == "zone":
+        where = np.argwhere(mask)
+        centre = where[rng.integers(len(where))]
+        apart = np.sqrt(((np.indices(mask.shape).T - centre) ** 2).sum(-1)).T
+        chosen = mask & (apart < rng.uniform(0.25, 0.5) * mask.shape[0])
+    if kind == "sphere":
+        where = np.argwhere(mask) - np.array(mask.shape) / 2
+        reach = np.sqrt((where**2).sum(1).max())
+        apart = np.sqrt(((np.indices(mask.shape).T - np.array(mask.shape) / 2) ** 2).sum(-1)).T - reach
+        extend, edge = rng.uniform(0, 15), rng.uniform(4, 14)
+    else:
+        apart = ndimage.distance_transform_edt(~chosen)
+        extend, edge = {"soft": (rng.uniform(1, 7), rng.uniform(4, 14)), "tight": (rng.uniform(-2, 1), rng.uniform(0.1, 5)),
+                        "zone": (rng.uniform(-1, 3), 0.1)}[kind]  # fmt: skip
+    soft = 0.5 + 0.5 * np.cos(np.pi * np.clip((apart * voxel_size - extend) / edge, 0, 1))
+    out = (values * soft).astype(np.float32)
+    if kind != "zone":
+        return out, mask, start
+    where = np.argwhere(chosen)
+    low, high = np.maximum(where.min(0) - 4, 0), np.minimum(where.max(0) + 5, mask.shape)
+    inner = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    return out[inner], chosen[inner], (int(low[0]), int(low[1]), int(low[2]))
+
+
+def cut_out(values: Volume, mask: Mask, rng: np.random.Generator) -> tuple[Volume, Mask, Shape]:
+    """A box cut out of the map, with part of the molecule in it."""
+    where = np.argwhere(mask)
+    centre = where[rng.integers(len(where))]
+    edge = int(rng.uniform(0.45, 0.75) * values.shape[0]) // 2
+    low = np.clip(centre - edge, 0, np.array(values.shape) - 2 * edge)
+    inner = tuple(slice(int(a), int(a) + 2 * edge) for a in low)
+    return values[inner], mask[inner], (int(low[0]), int(low[1]), int(low[2]))
