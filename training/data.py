@@ -146,7 +146,7 @@ def turn(record: Record, rng: np.random.Generator) -> dict[str, torch.Tensor]:
             lead = value.ndim - 3
             value = value.transpose(*range(lead), *(lead + order))
             value = np.flip(value, [lead + a for a in range(3) if flips[a]])
-        out[key] = torch.from_numpy(np.ascontiguousarray(value, dtype=np.float32))
+        out[key] = torch.from_numpy(np.array(value, dtype=np.float32))
     return out
 
 

@@ -173,8 +173,10 @@ def on_grid(values: Volume, shape: Shape) -> Volume:
 
 
 def random_field(shape: Shape, lengths: tuple[float, ...], sigma: float, rng: np.random.Generator) -> Volume:
-    """Gaussian noise smoothed by `sigma` Å, of variance 1."""
+    """Gaussian noise smoothed by `sigma` Å (at most a fifth of the box), of mean 0 and variance 1."""
+    sigma = min(sigma, min(lengths) / 5)
     waves = fft.rfftn(rng.standard_normal(shape, np.float32))
+    waves[0, 0, 0] = 0
     field_ = fft.irfftn(waves * np.exp(-2 * np.pi**2 * np.float32(sigma) ** 2 * radius(shape, lengths) ** 2), s=shape)
     out: Volume = field_ / max(float(field_.std()), 1e-12)
     return out
@@ -258,7 +260,7 @@ def process(
     if kind in ("postprocess", "sharpened") or rng.random() < 0.4:
         gain *= np.exp(np.clip(guinier(waves, k, overall) * rng.uniform(0.3, 1.3) * k**2 / 4, -20, 20))
     if kind in ("postprocess", "lowpass"):
-        vanishing = np.flatnonzero(curve < rng.uniform(0.005, 0.06))
+        vanishing = np.flatnonzero((curve < rng.uniform(0.005, 0.06)) & (frequencies * overall > 1))
         if kind == "postprocess" and rng.random() < 0.65:  # RELION weights by the FSC until it vanishes
             limit = float(1 / frequencies[vanishing[0] if len(vanishing) else -1])
         else:

@@ -101,7 +101,8 @@ def fields(
 ) -> Volume:
     """The density, and the density with equal power in every live band, both of unit variance in the molecule."""
     k = radius(shape, spectrum.lengths)
-    gain = np.interp(k, frequencies, 1 / np.sqrt(np.maximum(physical.inside, 1e-6 * physical.inside.max())))
+    power = np.maximum(physical.inside / max(physical.inside.max(), 1e-30), 1e-6)
+    gain = np.interp(k, frequencies, 1 / np.sqrt(power))
     gain *= k <= 1.03 / physical.limit
     gain[0, 0, 0] = 0
     inside = read_off(physical.molecule[None].astype(np.float32), _same_box(physical.molecule.shape, shape))[0] > 0.5

@@ -37,6 +37,7 @@ RING_SHARE = 0.5  # a ring of which less than this share is left does not count
 FEWEST = 40  # voxels of the coarse grid that make a median
 QUIET = 5.0  # percentile of the molecule's power that stands in for the solvent's where no ring is left
 CLIFF = ((1.15, 4, 0.05), (1.3, 6, 0.01))  # shell power falls to this share within this ratio (or these shells): a filter
+EDGE_FACTOR = 1.15  # the level in units of the low-pass edge, where the bands say nothing
 CALM = 0.7  # share of a local estimate's deviation from the median (in log) that is not estimation noise
 WIDEST = 2.0  # a local estimate farther than this factor from the median is the ring's leakage, not the molecule
 
@@ -125,6 +126,8 @@ def physical_estimate(spectrum: Spectrum, powers: Powers, seen: Volume) -> Physi
         noise = np.percentile(powers.values[:, molecule], QUIET, axis=1)
     resolution = crossing(powers, noise, live, limit)
     level = float(np.median(resolution[molecule]))
+    if level >= 1 / powers.frequencies[0]:
+        level = EDGE_FACTOR * limit
     calm = level * np.clip((resolution / level) ** CALM, 1 / WIDEST, WIDEST)
     return Physical(
         np.maximum(calm, limit).astype(np.float32), level, molecule, present, noise, inside, valid, share, limit
@@ -196,7 +199,7 @@ def crossing(powers: Powers, noise: Curve, live: npt.NDArray[np.bool_], limit: f
 
     The search comes down from high frequency: from below it stops where the molecule leaks into the ring.
     """
-    floor = np.maximum(noise, 1e-12 * noise.max()).astype(np.float32)
+    floor = np.maximum(noise, max(1e-12 * noise.max(), 1e-30)).astype(np.float32)
     result = np.full(powers.shape, 1 / powers.frequencies[0], np.float32)
     open_ = np.ones(powers.shape, bool)
     above = np.zeros(powers.shape, np.float32)
