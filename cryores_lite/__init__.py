@@ -1,0 +1,43 @@
+"""Local resolution of a cryo-EM map, in Å per voxel, from the map alone.
+
+    from cryores_lite import estimate, read_map
+
+    density = read_map("emd_1234.map.gz").density
+    print(estimate(density.values, density.grid.voxel_size))
+
+The names below are loaded on first use, so that importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cryores_lite.errors import CryoresError
+    from cryores_lite.model import Model
+    from cryores_lite.mrc import read_map, write_map
+    from cryores_lite.pipeline import estimate
+    from cryores_lite.types import LocalResolution
+
+__all__ = ["CryoresError", "LocalResolution", "Model", "__version__", "estimate", "read_map", "write_map"]
+__version__ = "0.1.0"
+
+_ROOMS = {
+    "CryoresError": "errors",
+    "LocalResolution": "types",
+    "Model": "model",
+    "estimate": "pipeline",
+    "read_map": "mrc",
+    "write_map": "mrc",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _ROOMS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_ROOMS[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

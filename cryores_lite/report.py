@@ -1,0 +1,93 @@
+"""What became of a map, in words for people and for programs. Pure functions; lengths are Å."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cryores_lite.types import PERCENTILES, LocalResolution
+
+
+@dataclass(frozen=True)
+class ModelName:
+    """The model that did the work, so that anyone can find it again."""
+
+    name: str
+    version: str
+    sha256: str
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """One map, done if it has a `result`, failed if it has an `error`."""
+
+    map_path: Path
+    seconds: float
+    model: ModelName | None
+    error: str | None = None
+    result: LocalResolution | None = None
+    files: tuple[Path, Path] | None = None  # local resolution, mask
+    warnings: tuple[str, ...] = ()
+
+
+def row(outcome: Outcome) -> dict[str, Any]:
+    """Put an outcome into the fields of a JSON line.
+
+    Every row has all fields. What is not known, not finite or not there is None, never NaN.
+    """
+    result, model = outcome.result, outcome.model
+    percentiles = result.percentiles if result else {}
+    locres, mask = outcome.files or (None, None)
+    return {
+        "input": str(outcome.map_path),
+        "outcome": "done" if result else "failed",
+        "error": outcome.error,
+        "files": {"locres": locres and str(locres), "mask": mask and str(mask)},
+        "global_resolution": _number(result.global_resolution if result else None),
+        "median": _number(percentiles.get("50")),
+        "percentiles": {f"{p:g}": _number(percentiles.get(f"{p:g}")) for p in PERCENTILES},
+        "mask_volume": _number(result.mask_volume if result else None),
+        "voxel_size": _number(voxel_size(result) if result else None),
+        "working_voxel_size": _number(result.working_voxel_size if result else None),
+        "provider": result and result.provider,
+        "seconds": round(outcome.seconds, 3),
+        "model": {
+            "name": model and model.name,
+            "version": model and model.version,
+            "sha256": model and model.sha256,
+        },
+        "warnings": list(outcome.warnings),
+    }
+
+
+def summary(outcome: Outcome) -> str:
+    """Tell a person, in three to six lines, what was found in a map and where it was written."""
+    result, model = outcome.result, outcome.model
+    if result is None or model is None or outcome.files is None:
+        return f"{outcome.map_path}: {outcome.error}"
+    if math.isnan(result.median):
+        local = "none: no molecule was found"
+    else:
+        lowest, low, median, high, highest = result.percentiles.values()
+        local = f"median {median:.2f} Å; half {low:.2f} to {high:.2f} Å, 95 % {lowest:.2f} to {highest:.2f} Å"
+    return "\n".join(
+        (
+            f"{outcome.map_path}  ({outcome.seconds:.1f} s, {model.name} {model.version}, {result.provider})",
+            f"  local resolution   {local}",
+            f"  global resolution  {result.global_resolution:.2f} Å",
+            f"  molecule           {result.mask_volume:.0f} Å³ at {voxel_size(result):.4g} Å per voxel",
+            f"  written            {outcome.files[0]}",
+            f"                     {outcome.files[1]}",
+        )
+    )
+
+
+def voxel_size(result: LocalResolution) -> float:
+    """Mean over the axes, which agree within 1 %; to the digits that a header's float32 holds."""
+    return round(sum(result.grid.voxel_size) / 3, 6)
+
+
+def _number(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else float(value)
