@@ -77,7 +77,7 @@ def _positive(value: float | None) -> float | None:
 
 @app.command()
 def estimate(
-    maps: Annotated[list[Path], typer.Argument(metavar="MAP...", help="MRC/CCP4 maps, plain, .gz or .bz2.")],
+    maps: Annotated[list[Path], typer.Argument(metavar="MAP", help="MRC/CCP4 maps, plain, .gz or .bz2.")],
     output_dir: Annotated[
         Path | None,
         typer.Option("-o", "--output-dir", "--o", metavar="DIR", file_okay=False, help="Default: beside each map."),

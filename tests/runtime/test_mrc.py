@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from cryores_lite.errors import CryoresError, InputError, MapNotFound, OutputError
 from cryores_lite.mrc import Header, map_stem, read_map, write_map
 
-SHARED_MAPS = Path(__file__).resolve().parents[2] / "shared" / "data" / "maps"
+SHARED_MAPS = Path(__file__).resolve().parents[3] / "shared" / "data" / "maps"
 PLACEMENT = (slice(16, 76), slice(196, 208))  # NSTART to MAPS, and ORIGIN
 SHAPE = (8, 9, 10)
 CUBE = Header((12.0, 10.8, 9.6), (90.0, 90.0, 90.0), (10, 9, 8), (0, 0, 0), (1, 2, 3), (0.0, 0.0, 0.0))
