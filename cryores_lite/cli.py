@@ -50,7 +50,9 @@ class Job:
     """One map and the two files to make of it."""
 
     map_path: Path
+    voxel_size: float | None  # Å, instead of the header's
     outputs: tuple[Path, Path]  # local resolution, mask
+    overwrite: bool
 
 
 def _version(wanted: bool) -> None:
@@ -106,14 +108,14 @@ def estimate(
     Writes NAME_locres.mrc (0 outside the molecule) and NAME_mask.mrc for each map.
     Exits with 0 if all went well, 1 if a map failed (the others are done), 2 if the command is wrong.
     """
-    jobs = _plan(maps, output_dir)
+    jobs = _plan(maps, output_dir, voxel_size, overwrite)
     from cryores_lite.model import Model  # whatever is heavy waits until there is work
 
     network = cache(lambda: Model.open(model, device=device.value, threads=threads))
-    failed = False
+    show_bar, failed = sys.stderr.isatty() and not quiet, False
     for job in jobs:
         with contextlib.redirect_stdout(sys.stderr):  # libraries print; stdout is for answers
-            outcome = _attempt(job, network, voxel_size, overwrite, sys.stderr.isatty() and not quiet)
+            outcome = _attempt(job, network, threads, show_bar)
         failed |= outcome.error is not None
         _tell(outcome, as_json, quiet)
     raise typer.Exit(int(failed))
@@ -127,14 +129,15 @@ def main() -> None:
     app()
 
 
-def _plan(maps: Sequence[Path], output_dir: Path | None) -> list[Job]:
+def _plan(maps: Sequence[Path], output_dir: Path | None, voxel_size: float | None, overwrite: bool) -> list[Job]:
     """Name the files to be made; refuse names that would collide, before any work."""
     from cryores_lite.mrc import map_stem
 
     jobs = []
     for path in maps:
         folder, stem = output_dir or path.parent, map_stem(path)
-        jobs.append(Job(path, (folder / f"{stem}_locres.mrc", folder / f"{stem}_mask.mrc")))
+        outputs = folder / f"{stem}_locres.mrc", folder / f"{stem}_mask.mrc"
+        jobs.append(Job(path, voxel_size, outputs, overwrite))
     taken = Counter(path.resolve() for job in jobs for path in job.outputs)
     taken.update({path.resolve() for path in maps})
     for path in (path for job in jobs for path in job.outputs):
@@ -143,9 +146,7 @@ def _plan(maps: Sequence[Path], output_dir: Path | None) -> list[Job]:
     return jobs
 
 
-def _attempt(
-    job: Job, network: Callable[[], Model], voxel_size: float | None, overwrite: bool, show_bar: bool
-) -> Outcome:
+def _attempt(job: Job, network: Callable[[], Model], threads: int | None, show_bar: bool) -> Outcome:
     """Do one map; whatever goes wrong becomes an outcome, so that the next map has its turn."""
     from cryores_lite.report import ModelName, Outcome
 
@@ -153,7 +154,7 @@ def _attempt(
     try:
         model = network()
         name = ModelName(model.spec.name, model.spec.version, model.sha256)
-        result, warnings = _estimate(job, model, voxel_size, overwrite, show_bar)
+        result, warnings = _estimate(job, model, threads, show_bar)
     except CryoresError as error:
         return Outcome(job.map_path, time.perf_counter() - start, name, " ".join(str(error).split()))
     except Exception as error:  # a bug of ours, or no memory left: say where
@@ -162,30 +163,28 @@ def _attempt(
     return Outcome(job.map_path, time.perf_counter() - start, name, None, result, job.outputs, warnings)
 
 
-def _estimate(
-    job: Job, model: Model, voxel_size: float | None, overwrite: bool, show_bar: bool
-) -> tuple[LocalResolution, tuple[str, ...]]:
+def _estimate(job: Job, model: Model, threads: int | None, show_bar: bool) -> tuple[LocalResolution, tuple[str, ...]]:
     """Read, estimate and write one map: both files, or none."""
     from cryores_lite import pipeline
     from cryores_lite.mrc import read_map, write_map
 
-    _refuse_to_clobber(job, overwrite)
-    found = read_map(job.map_path, voxel_size=voxel_size)
+    _refuse_to_clobber(job)
+    found = read_map(job.map_path, voxel_size=job.voxel_size)
     progress = partial(_bar, label=job.map_path.name) if show_bar else iter
     with _staging(job.outputs[0].parent) as staging:  # before the long work: can we write there?
-        density = found.density
-        result = pipeline.estimate(density.values, density.grid.voxel_size, model=model, progress=progress)
-        for values, path, label in zip((result.values, result.mask), job.outputs, LABELS, strict=True):
-            write_map(staging / path.name, values, found.header, label=label, voxel_size=voxel_size)
-        _refuse_to_clobber(job, overwrite)
+        values, sizes = found.density.values, found.density.grid.voxel_size
+        result = pipeline.estimate(values, sizes, model=model, threads=threads, progress=progress)
+        for answer, path, label in zip((result.values, result.mask), job.outputs, LABELS, strict=True):
+            write_map(staging / path.name, answer, found.header, label=label, voxel_size=job.voxel_size)
+        _refuse_to_clobber(job)
         for path in job.outputs:
             (staging / path.name).replace(path)
     return result, (*found.warnings, *result.warnings)
 
 
-def _refuse_to_clobber(job: Job, overwrite: bool) -> None:
+def _refuse_to_clobber(job: Job) -> None:
     for path in job.outputs:
-        if path.is_dir() or (not overwrite and os.path.lexists(path)):
+        if path.is_dir() or (not job.overwrite and os.path.lexists(path)):
             raise OutputError(str(path), found="a file", expected="a free name", try_="pass --overwrite or -o DIR")
 
 
