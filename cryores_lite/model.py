@@ -1,0 +1,168 @@
+"""The inference session: the only state, and the only room that knows onnxruntime."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from cryores_lite.errors import DeviceError, ModelError
+from cryores_lite.steps import condition
+from cryores_lite.types import Volume
+
+SHIPPED = "cryores_v1.onnx"
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+INPUTS = ("fields", "bands", "context", "level")
+OUTPUTS = ("global", "relative", "mask")
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """The contract, read from the ONNX file's metadata (key `contract`, JSON).
+
+    Attributes
+    ----------
+    name, version : of the model
+    conditioning : version of `cryores_lite.steps.condition` that it was trained with
+    channels, context : number of coarse fields and of numbers per map
+    halo, tile : working voxels: the network's reach, and the largest view of one evaluation
+    training : sha256 of the weights it was exported from
+    """
+
+    name: str
+    version: str
+    conditioning: int
+    channels: int
+    context: int
+    halo: int
+    tile: int
+    training: str
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """An open model. Use `Model.open`; hand it to `estimate` to serve many maps."""
+
+    spec: ModelSpec
+    sha256: str
+    provider: str
+    session: Any
+
+    @classmethod
+    def open(cls, path: str | Path | None = None, *, device: str = "auto", threads: int | None = None) -> Model:
+        """Open a model file, the shipped one by default.
+
+        Parameters
+        ----------
+        path : an ONNX file of `export`, or None
+        device : "cpu", "cuda" (refused where it cannot be used) or "auto" (CUDA where it works, else CPU)
+        threads : CPU threads, or None for all that this process may use
+
+        Raises
+        ------
+        ModelError
+            The file is missing, damaged, or breaks the contract.
+        DeviceError
+            CUDA was asked for and cannot be used.
+        """
+        file = shipped() if path is None else Path(path)
+        try:
+            data = file.read_bytes()
+        except OSError as error:
+            raise ModelError(
+                f"cannot read the model {file}", found=error.strerror, expected="an ONNX file", try_="check --model"
+            ) from error
+        session = _session(data, file, device, threads or available_threads())
+        return cls(_spec(session, file), hashlib.sha256(data).hexdigest(), session.get_providers()[0], session)
+
+    def predict(self, fields: Volume, bands: Volume, context: Volume, level: float) -> tuple[float, Volume, Volume]:
+        """Evaluate one tile: global resolution (Å), relative resolution (Å, half grid), mask probability."""
+        feed = {
+            "fields": fields[None],
+            "bands": bands[None],
+            "context": context[None],
+            "level": np.array([[level]], np.float32),
+        }
+        overall, relative, logit = self.session.run(OUTPUTS, {k: np.ascontiguousarray(v) for k, v in feed.items()})
+        return float(overall[0, 0]), relative[0, 0], 1 / (1 + np.exp(-logit[0, 0]))
+
+
+def shipped() -> Path:
+    """The model in the installed package, or in the repository's `models/` when run from a checkout."""
+    here = Path(__file__).parent
+    return next((p for p in (here / "models" / SHIPPED, here.parent / "models" / SHIPPED) if p.exists()), here / SHIPPED)
+
+
+def available_threads() -> int:
+    """CPUs that this process may use: Slurm's allotment, else its affinity within the cgroup's quota."""
+    slurm = os.environ.get("SLURM_CPUS_PER_TASK", "")
+    if slurm.isdigit() and int(slurm) > 0:
+        return int(slurm)
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return max(1, min(count, int(quota) // int(period)))
+    except (OSError, ValueError):
+        return count
+
+
+def _session(data: bytes, file: Path, device: str, threads: int) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    wanted = [PROVIDERS["cpu"]]
+    if device != "cpu" and PROVIDERS["cuda"] in onnxruntime.get_available_providers():
+        wanted.insert(0, PROVIDERS["cuda"])
+    try:
+        session = onnxruntime.InferenceSession(data, options, providers=wanted)
+    except Exception as error:  # onnxruntime's own errors share no base class below Exception
+        raise ModelError(
+            f"cannot open the model {file}",
+            found=str(error).splitlines()[0][:160],
+            expected="an ONNX file written by this project's export",
+            try_="reinstall cryores-lite or pass another --model",
+        ) from error
+    if device == "cuda" and session.get_providers()[0] != PROVIDERS["cuda"]:
+        raise DeviceError(
+            "CUDA cannot be used",
+            found=f"the providers {', '.join(onnxruntime.get_available_providers())}",
+            expected="onnxruntime-gpu in place of onnxruntime, with a working driver",
+            try_="install it, or use --device cpu",
+        )
+    return session
+
+
+def _spec(session: Any, file: Path) -> ModelSpec:
+    meta = session.get_modelmeta().custom_metadata_map
+    expected = {
+        "conditioning": condition.VERSION,
+        "channels": condition.CHANNELS,
+        "context": condition.CONTEXT,
+    }
+    try:
+        contract = json.loads(meta["contract"])
+        spec = ModelSpec(**{f.name: contract[f.name] for f in fields(ModelSpec)})
+    except (KeyError, ValueError, TypeError) as error:
+        raise ModelError(
+            f"{file} is not a model of this program",
+            found=f"no usable contract in its metadata ({error})",
+            expected="an ONNX file written by this project's export",
+            try_="pass another --model",
+        ) from error
+    found = {key: getattr(spec, key) for key in expected}
+    names = tuple(i.name for i in session.get_inputs()), tuple(o.name for o in session.get_outputs())
+    if found != expected or names != (INPUTS, OUTPUTS):
+        raise ModelError(
+            f"{file} belongs to another version of this program",
+            found=f"{found}, inputs and outputs {names}",
+            expected=f"{expected}, {(INPUTS, OUTPUTS)}",
+            try_="use the model that came with this version",
+        )
+    return spec

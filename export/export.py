@@ -1,0 +1,126 @@
+"""Turn trained weights into the ONNX file that the runtime opens, and prove that both give the same answer.
+
+    python -m export --weights training/weights/v1.safetensors --out models/cryores_v1.onnx
+
+The file carries its contract in its metadata. The export fails, and writes nothing, when onnx.checker objects or
+when torch and onnxruntime differ by more than 1e-3 Å or 1e-4 of mask probability on the tiles of a real map.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from safetensors.torch import load_file
+
+from cryores_lite.mrc import read_map
+from cryores_lite.model import INPUTS, OUTPUTS, Model
+from cryores_lite.pipeline import prepare
+from cryores_lite.steps import condition
+from cryores_lite.steps.tile import coarser, split
+from cryores_lite.types import Density
+from training.network import HALO, LocalResolutionNet
+
+OPSET = 18
+TILE = 160
+TOLERANCE_ANGSTROM, TOLERANCE_PROBABILITY = 1e-3, 1e-4
+CHECKED_TILE = 96  # small enough that the example map needs several
+
+
+def export(weights: Path, out: Path, name: str, version: str, density: Density) -> tuple[float, float]:
+    """Write `out` and return the largest differences (Å, probability) between torch and onnxruntime."""
+    network = LocalResolutionNet()
+    network.load_state_dict(load_file(weights))
+    network.eval()
+    contract = {
+        "name": name,
+        "version": version,
+        "conditioning": condition.VERSION,
+        "channels": condition.CHANNELS,
+        "context": condition.CONTEXT,
+        "halo": HALO,
+        "tile": TILE,
+        "training": hashlib.sha256(weights.read_bytes()).hexdigest(),
+    }
+    with tempfile.TemporaryDirectory(dir=out.parent) as folder:
+        part = Path(folder) / out.name
+        write(network, part, contract)
+        differences = compare(network, Model.open(part, device="cpu"), density)
+        if differences[0] > TOLERANCE_ANGSTROM or differences[1] > TOLERANCE_PROBABILITY:
+            raise SystemExit(f"torch and onnxruntime differ by {differences[0]:.2e} Å, {differences[1]:.2e} in the mask")
+        part.replace(out)
+    return differences
+
+
+def write(network: LocalResolutionNet, path: Path, contract: dict[str, object]) -> None:
+    """Trace the network with free tile sizes and save it with its contract, weights inside."""
+    arguments = (
+        torch.randn(2, 2, 32, 40, 48),
+        torch.randn(2, condition.CHANNELS, 16, 20, 24),
+        torch.randn(2, condition.CONTEXT),
+        torch.full((2, 1), 3.0),
+    )
+    batch = torch.export.Dim("batch", min=1)
+    z, y, x = (torch.export.Dim(f"quarter_{axis}", min=2) for axis in "zyx")
+    shapes = (
+        {0: batch, 2: 4 * z, 3: 4 * y, 4: 4 * x},
+        {0: batch, 2: 2 * z, 3: 2 * y, 4: 2 * x},
+        {0: batch},
+        {0: batch},
+    )
+    torch.onnx.export(
+        network,
+        arguments,
+        path,
+        input_names=list(INPUTS),
+        output_names=list(OUTPUTS),
+        dynamic_shapes=shapes,
+        opset_version=OPSET,
+        dynamo=True,
+        external_data=False,
+        verbose=False,
+    )
+    model = onnx.load(path)
+    onnx.helper.set_model_props(model, {"contract": json.dumps(contract)})
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, path)
+
+
+@torch.no_grad()
+def compare(network: LocalResolutionNet, model: Model, density: Density) -> tuple[float, float]:
+    """Largest difference between torch and onnxruntime over the tiles of a map, in Å and mask probability."""
+    inputs = prepare(density).inputs
+    z, y, x = inputs.fields.shape[1:]
+    angstrom = probability = 0.0
+    for tile in split((z, y, x), CHECKED_TILE, HALO):
+        fields = np.ascontiguousarray(inputs.fields[(..., *tile.view)])
+        bands = np.ascontiguousarray(inputs.bands[(..., *coarser(tile.view, 2))])
+        overall, relative, mask = model.predict(fields, bands, inputs.context, inputs.level)
+        told = network(
+            *(torch.from_numpy(v)[None] for v in (fields, bands, inputs.context)), torch.tensor([[inputs.level]])
+        )
+        angstrom = max(angstrom, abs(overall - told[0].item()), float(np.abs(relative - told[1][0, 0].numpy()).max()))
+        probability = max(probability, float(np.abs(mask - told[2].sigmoid()[0, 0].numpy()).max()))
+    return angstrom, probability
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--name", default="cryores")
+    parser.add_argument("--version", default="1")
+    parser.add_argument("--map", type=Path, default=Path("examples/example_map.mrc"), help="map for the comparison")
+    args = parser.parse_args()
+    angstrom, probability = export(args.weights, args.out, args.name, args.version, read_map(args.map).density)
+    print(f"{args.out}: torch and onnxruntime agree within {angstrom:.1e} Å and {probability:.1e} of mask probability")
+
+
+if __name__ == "__main__":
+    main()
