@@ -71,7 +71,7 @@ def summary(outcome: Outcome) -> str:
         local = "none: no molecule was found"
     else:
         lowest, low, median, high, highest = result.percentiles.values()
-        local = f"median {median:.2f} Å; half {low:.2f} to {high:.2f} Å, 95 % {lowest:.2f} to {highest:.2f} Å"
+        local = f"median {median:.2f} Å; half within {low:.2f} to {high:.2f}, 95 % within {lowest:.2f} to {highest:.2f}"
     return "\n".join(
         (
             f"{outcome.map_path}  ({outcome.seconds:.1f} s, {model.name} {model.version}, {result.provider})",

@@ -1,0 +1,302 @@
+"""The installed command on small maps: files, JSON, exit codes, and what is left behind when it fails."""
+
+import contextlib
+import gzip
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import mrcfile
+import numpy as np
+import pytest
+from scipy import ndimage
+
+SCRIPT = Path(sys.executable).with_name("cryores-lite")
+COMMAND = [str(SCRIPT)] if SCRIPT.exists() else [sys.executable, "-c", "from cryores_lite.cli import main; main()"]
+SHAPE = (44, 48, 52)
+PLACEMENT = (slice(16, 76), slice(196, 208))  # header bytes: NSTART to MAPS, and ORIGIN
+FIELDS = {
+    *("input", "outcome", "error", "files", "global_resolution", "median", "percentiles", "mask_volume"),
+    *("voxel_size", "working_voxel_size", "provider", "seconds", "model", "warnings"),
+}
+
+
+def run(*arguments, **options):
+    words = [*COMMAND, *map(str, arguments)]
+    return subprocess.run(words, capture_output=True, text=True, timeout=300, check=False, **options)
+
+
+def rows(finished):
+    def refuse(word):
+        raise AssertionError(f"{word} is no JSON")
+
+    return [json.loads(line, parse_constant=refuse) for line in finished.stdout.splitlines()]
+
+
+def one_error(finished, *words):
+    (line,) = finished.stderr.splitlines()
+    assert line.startswith("error: ")
+    for word in words:
+        assert word in line
+
+
+def save(path, *, shape=SHAPE, voxel_size=1.5, words=()):
+    """Write a ball of random lumps in quiet solvent."""
+    rng = np.random.default_rng(0)
+    ball = sum((np.indices(shape)[i] - n / 2) ** 2 for i, n in enumerate(shape)) < (min(shape) / 3.5) ** 2
+    lumps = ndimage.gaussian_filter(ball * rng.random(shape) ** 4, 1.2) + 0.01 * rng.normal(size=shape)
+    with mrcfile.new(path) as mrc:
+        mrc.set_data(lumps.astype(np.float32))
+        mrc.voxel_size = voxel_size
+        for name, value in dict(words).items():
+            mrc.header[name] = value
+    return path
+
+
+@pytest.fixture(scope="module")
+def placed(tmp_path_factory):
+    """A map whose header says all that a header can say about a place."""
+    axes = {"mapc": 3, "mapr": 1, "maps": 2, "nxstart": -7, "nystart": 5, "nzstart": 11, "origin": (12.5, -3.0, 80.0)}
+    return save(tmp_path_factory.mktemp("maps") / "placed.mrc", words=axes)
+
+
+@pytest.fixture(scope="module")
+def batch(placed, tmp_path_factory):
+    """Two good maps with two bad ones between them, in one call."""
+    folder = tmp_path_factory.mktemp("batch")
+    broken = folder / "broken.mrc"
+    broken.write_bytes(placed.read_bytes()[:-1000])
+    packed = folder / "packed.map.gz"
+    packed.write_bytes(gzip.compress(placed.read_bytes()))
+    out = folder / "made" / "on the way"
+    maps = (placed, broken, folder / "missing.mrc", packed)
+    return maps, out, run(*maps, "--json", "--o", out, "--j", 1)
+
+
+def test_a_failing_map_leaves_the_others_done(batch):
+    maps, _, finished = batch
+    assert finished.returncode == 1
+    assert [row["outcome"] for row in rows(finished)] == ["done", "failed", "failed", "done"]
+    assert [row["input"] for row in rows(finished)] == list(map(str, maps))
+    errors = [line for line in finished.stderr.splitlines() if line.startswith("error: ")]
+    assert errors == [f"error: {row['error']}" for row in rows(finished) if row["error"]]
+    assert "Traceback" not in finished.stderr
+
+
+def test_every_row_has_every_field_whatever_the_outcome(batch):
+    _, out, finished = batch
+    for row in rows(finished):
+        assert set(row) == FIELDS
+        assert set(row["percentiles"]) == {"2.5", "25", "50", "75", "97.5"}
+        assert set(row["files"]) == {"locres", "mask"}
+        assert set(row["model"]) == {"name", "version", "sha256"}
+        assert len(row["model"]["sha256"]) == 64
+    done = rows(finished)[0]
+    assert done["files"] == {"locres": str(out / "placed_locres.mrc"), "mask": str(out / "placed_mask.mrc")}
+    assert done["provider"].endswith("ExecutionProvider")
+    assert (done["voxel_size"], done["error"]) == (1.5, None)
+    assert done["seconds"] > 0
+
+
+def test_only_the_answers_of_the_good_maps_are_left(batch):
+    _, out, _ = batch
+    names = {f"{stem}_{kind}.mrc" for stem in ("placed", "packed") for kind in ("locres", "mask")}
+    assert {path.name for path in out.iterdir()} == names
+
+
+def test_the_answers_lie_on_the_input_to_the_bit(batch):
+    (placed, *_), out, _ = batch
+    before = placed.read_bytes()
+    for kind in ("locres", "mask"):
+        path = out / f"placed_{kind}.mrc"
+        assert mrcfile.validate(path)
+        assert mrcfile.read(path).shape == SHAPE
+        assert [path.read_bytes()[words] for words in PLACEMENT] == [before[words] for words in PLACEMENT]
+
+
+def test_the_row_says_what_the_files_hold(batch):
+    _, out, finished = batch
+    row = rows(finished)[0]
+    locres, mask = mrcfile.read(out / "placed_locres.mrc"), mrcfile.read(out / "placed_mask.mrc")
+    assert locres.dtype == mask.dtype == np.float32
+    assert set(np.unique(mask)) == {0, 1}
+    np.testing.assert_array_equal(locres > 0, mask == 1)
+    np.testing.assert_allclose(row["median"], np.median(locres[mask == 1]), rtol=1e-5)
+    np.testing.assert_allclose(row["mask_volume"], mask.sum() * 1.5**3, rtol=1e-5)
+    np.testing.assert_allclose(
+        list(row["percentiles"].values()), np.percentile(locres[mask == 1], [2.5, 25, 50, 75, 97.5]), rtol=1e-5
+    )
+
+
+def test_compression_and_company_change_nothing(batch):
+    _, out, _ = batch
+    for kind in ("locres", "mask"):
+        assert (out / f"placed_{kind}.mrc").read_bytes() == (out / f"packed_{kind}.mrc").read_bytes()
+
+
+def test_a_person_gets_three_to_six_lines_and_the_files_beside_the_map(tmp_path):
+    finished = run(save(tmp_path / "a.mrc"), "--threads", 1)
+    assert finished.returncode == 0
+    assert 3 <= len(finished.stdout.splitlines()) <= 6
+    for path in (tmp_path / "a_locres.mrc", tmp_path / "a_mask.mrc"):
+        assert path.exists()
+        assert str(path) in finished.stdout
+
+
+def test_quiet_says_nothing_when_all_is_well(tmp_path):
+    finished = run(save(tmp_path / "a.mrc", voxel_size=1.0), "--quiet", "-j", 1)  # 1 Å exactly is worth a warning
+    assert (finished.returncode, finished.stdout, finished.stderr) == (0, "", "")
+
+
+def test_a_voxel_size_given_replaces_the_header_and_warnings_go_to_stderr(tmp_path):
+    finished = run(save(tmp_path / "a.mrc", voxel_size=0), "--angpix", 1.7, "--json", "-j", 1)
+    (row,) = rows(finished)
+    assert (finished.returncode, row["voxel_size"]) == (0, 1.7)
+    with mrcfile.open(tmp_path / "a_locres.mrc", header_only=True) as mrc:
+        np.testing.assert_allclose(mrc.voxel_size.tolist(), 1.7, rtol=1e-6)
+    assert [f"warning: a.mrc: {text}" for text in row["warnings"]] == finished.stderr.splitlines()
+
+
+@pytest.mark.parametrize("there", ["a_locres.mrc", "a_mask.mrc"])
+def test_a_file_that_is_there_stays_and_is_noticed_before_the_map_is_read(tmp_path, there):
+    (tmp_path / "a.mrc").write_bytes(b"not a map")
+    (tmp_path / there).write_bytes(b"precious")
+    finished = run(tmp_path / "a.mrc")
+    assert finished.returncode == 1
+    one_error(finished, there, "--overwrite")
+    assert (tmp_path / there).read_bytes() == b"precious"
+
+
+def test_overwriting_is_done_when_asked(tmp_path):
+    save(tmp_path / "a.mrc")
+    (tmp_path / "a_mask.mrc").write_bytes(b"old")
+    assert run(tmp_path / "a.mrc", "--overwrite", "-j", 1).returncode == 0
+    assert mrcfile.validate(tmp_path / "a_mask.mrc")
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_two_maps_that_would_write_one_file_are_refused_before_any_work(tmp_path):
+    (tmp_path / "b").mkdir()
+    maps = [save(tmp_path / "a.mrc"), save(tmp_path / "b" / "a.map")]
+    for refused in (run(*maps, "-o", tmp_path), run(maps[0], maps[0]), run(maps[0], tmp_path / "a_mask.mrc")):
+        assert (refused.returncode, refused.stdout) == (2, "")
+        assert "a_mask.mrc" in refused.stderr or "a_locres.mrc" in refused.stderr
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "",
+        "a.mrc --device gpu",
+        "a.mrc --threads 0",
+        "a.mrc --voxel-size 0",
+        "a.mrc --voxel-size nan",
+        "a.mrc --nonsense",
+    ],
+)
+def test_a_wrong_command_exits_with_2(words):
+    finished = run(*words.split())
+    assert (finished.returncode, finished.stdout) == (2, "")
+    assert "Usage:" in finished.stderr
+    assert "Traceback" not in finished.stderr
+
+
+def test_an_output_folder_that_is_a_file_is_refused(tmp_path):
+    path = save(tmp_path / "a.mrc")
+    assert run(path, "-o", path).returncode == 2
+    finished = run(path, "-o", path / "below")
+    assert finished.returncode == 1
+    one_error(finished, "below")
+
+
+def test_a_model_that_cannot_be_opened_fails_every_map_the_same_way(tmp_path):
+    maps = [save(tmp_path / f"{name}.mrc") for name in "ab"]
+    (tmp_path / "garbage.onnx").write_bytes(b"garbage")
+    for name in ("garbage.onnx", "missing.onnx"):
+        finished = run(*maps, "--json", "--model", tmp_path / name)
+        assert finished.returncode == 1
+        assert [row["outcome"] for row in rows(finished)] == ["failed", "failed"]
+        assert len({row["error"] for row in rows(finished)}) == 1
+        assert "Traceback" not in finished.stderr
+
+
+def test_a_gpu_that_cannot_be_had_is_an_error_and_not_a_silent_cpu(tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("this onnxruntime has CUDA")
+    finished = run(save(tmp_path / "a.mrc"), "--device", "cuda")
+    assert finished.returncode == 1
+    one_error(finished, "CUDA", "--device cpu")
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_neither_file_is_left_when_the_disk_takes_no_more(tmp_path):
+    def small_files():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+    finished = run(save(tmp_path / "a.mrc"), "--quiet", "-j", 1, preexec_fn=small_files)
+    assert finished.returncode == 1
+    one_error(finished, "expected to write it")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mrc"]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_run_leaves_nothing(tmp_path, number, code):
+    path = save(tmp_path / "a.mrc", shape=(120, 120, 120))
+    words = [*COMMAND, str(path), "-j", "1"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        while process.poll() is None and len(list(tmp_path.iterdir())) == 1:
+            time.sleep(0.005)  # until the work begins, told by the hidden folder
+        process.send_signal(number)
+        stdout, _ = process.communicate(timeout=60)
+    assert (process.returncode, stdout) == (code, b"")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mrc"]
+
+
+def test_a_bar_is_drawn_on_a_terminal_and_stdout_stays_clean(tmp_path):
+    pty = pytest.importorskip("pty")
+    ours, theirs = pty.openpty()
+    words = [*COMMAND, str(save(tmp_path / "a.mrc")), "--json", "-j", "1"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=theirs, env={**os.environ, "TERM": "xterm"}) as process:
+        os.close(theirs)
+        seen = b""
+        with contextlib.suppress(OSError):  # how Linux says that the other end is closed
+            while chunk := os.read(ours, 1024):
+                seen += chunk
+        stdout = process.stdout.read()
+    os.close(ours)
+    assert b"a.mrc" in seen
+    assert b"100%" in seen
+    assert json.loads(stdout)["outcome"] == "done"
+
+
+def test_help_is_there_at_once():
+    def cpu_seconds():
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return used.ru_utime + used.ru_stime
+
+    times = []
+    for _ in range(3):
+        start = cpu_seconds()
+        finished = run("--help")
+        times.append(cpu_seconds() - start)
+        assert finished.returncode == 0
+        for option in ("--output-dir", "--voxel-size", "--device", "--threads", "--model", "--json", "--overwrite"):
+            assert option in finished.stdout
+    assert min(times) < 0.5
+
+
+def test_version_names_package_model_and_onnxruntime():
+    finished = run("--version")
+    package, model, engine = finished.stdout.splitlines()
+    assert (finished.returncode, finished.stderr) == (0, "")
+    assert package.startswith("cryores-lite ")
+    assert model.startswith("model ")
+    assert "sha256" in model
+    assert engine.startswith("onnxruntime ")

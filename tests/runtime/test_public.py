@@ -1,0 +1,45 @@
+"""What the package shows of itself, and what it does not load before it is needed."""
+
+import importlib.metadata
+import subprocess
+import sys
+
+import pytest
+
+import cryores_lite
+
+HEAVY = {"mrcfile", "numpy", "onnxruntime", "scipy", "skimage", "torch"}
+
+
+def test_the_public_names_are_these_and_all_load():
+    names = {"CryoresError", "LocalResolution", "Model", "__version__", "estimate", "read_map", "write_map"}
+    assert set(cryores_lite.__all__) == set(dir(cryores_lite)) == names
+    for name in names:
+        assert getattr(cryores_lite, name) is not None
+
+
+def test_another_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'predict'"):
+        cryores_lite.predict  # noqa: B018
+
+
+def test_the_installed_version_is_the_one_in_the_source():
+    try:
+        installed = importlib.metadata.version("cryores-lite")
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("run from a checkout, not installed")
+    assert installed == cryores_lite.__version__
+
+
+@pytest.mark.parametrize("module", ["cryores_lite", "cryores_lite.cli", "cryores_lite.errors"])
+def test_importing_loads_nothing_heavy(module):
+    code = f"import sys, {module}; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not HEAVY & set(loaded)
+
+
+def test_the_runtime_never_loads_torch():
+    code = "import sys; from cryores_lite import *; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "onnxruntime" in loaded
+    assert not {"torch", "training", "export"} & set(loaded)
