@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import mrcfile
@@ -250,7 +251,9 @@ def test_neither_file_is_left_when_the_disk_takes_no_more(tmp_path):
 def test_an_interrupted_run_leaves_nothing(tmp_path, number, code):
     path = save(tmp_path / "a.mrc", shape=(120, 120, 120))
     words = [*COMMAND, str(path), "-j", "1"]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    listen = partial(signal.signal, number, signal.SIG_DFL)  # a job in the background is started deaf to SIGINT
+    with subprocess.Popen(words, preexec_fn=listen, **options) as process:
         while process.poll() is None and len(list(tmp_path.iterdir())) == 1:
             time.sleep(0.005)  # until the work begins, told by the hidden folder
         process.send_signal(number)
