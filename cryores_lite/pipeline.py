@@ -16,9 +16,9 @@ from cryores_lite.steps.aggregate import aggregate
 from cryores_lite.steps.condition import Inputs, condition, read_off
 from cryores_lite.steps.crop import Box, cut, molecule_box, paste, without_specks
 from cryores_lite.steps.physical import Physical, Powers, measure, physical_estimate
-from cryores_lite.steps.spectrum import Spectrum, transform
+from cryores_lite.steps.spectrum import POWER_STEP, Spectrum, grid_for, transform
 from cryores_lite.steps.tile import coarser, holds, join, split
-from cryores_lite.types import Density, Grid, LocalResolution, Mask, Progress, Shape, Volume
+from cryores_lite.types import Density, Grid, LocalResolution, Mask, Progress, Volume
 
 MARGIN = 30.0  # Å around the molecule: the solvent ring, and the network's view
 NEAR = 12.0  # Å from what the physical estimate takes for molecule: farther out no tile is evaluated
@@ -98,8 +98,9 @@ def prepare(density: Density, threads: int = 1) -> Prepared:
     box = molecule_box(density.values, density.grid.voxel_size, MARGIN)
     values = cut(density.values, box)
     spectrum = transform(values, density.grid.voxel_size, threads)
-    powers = measure(spectrum, threads)
-    physical = physical_estimate(spectrum, powers, seen(values, spectrum, powers.shape))
+    present, blank = seen(values, spectrum)
+    powers = measure(spectrum, blank, threads)
+    physical = physical_estimate(spectrum, powers, present)
     return Prepared(box, spectrum, powers, physical, condition(spectrum, powers, physical, threads))
 
 
@@ -138,17 +139,23 @@ def restore(prepared: Prepared, values: Sequence[Volume]) -> tuple[Volume, ...]:
     return tuple(out)
 
 
-def seen(values: Volume, spectrum: Spectrum, shape: Shape) -> Volume:
-    """Share of each coarse voxel that holds map: 0 in the rim and where the map is blank (equal to its neighbours)."""
+def seen(values: Volume, spectrum: Spectrum) -> tuple[Volume, Volume]:
+    """Shares of each coarse voxel that hold map, and that are blank (equal to their neighbours, as a mask leaves them).
+
+    The rim around the map counts as neither.
+    """
     blank = np.ones(values.shape, bool)
     for axis in range(3):
         blank &= np.diff(values, axis=axis, append=values.take([-2], axis)) == 0
-    there = np.zeros(spectrum.shape, np.float32)
-    there[tuple(slice(a, a + n) for a, n in zip(spectrum.before, values.shape, strict=True))] = ~blank
-    mean = ndimage.uniform_filter(there, [max(1, round(n / m)) for n, m in zip(spectrum.shape, shape, strict=True)])
+    shape = grid_for(spectrum.lengths, POWER_STEP)
+    reach = [max(1, round(n / m)) for n, m in zip(spectrum.shape, shape, strict=True)]
     places = [np.round(np.arange(m) * (n / m)).astype(int) for n, m in zip(spectrum.shape, shape, strict=True)]
-    coarse: Volume = mean[np.ix_(*places)]
-    return coarse
+    shares = []
+    for part in (~blank, blank):
+        there = np.zeros(spectrum.shape, np.float32)
+        there[tuple(slice(a, a + n) for a, n in zip(spectrum.before, values.shape, strict=True))] = part
+        shares.append(ndimage.uniform_filter(there, reach)[np.ix_(*places)])
+    return shares[0], shares[1]
 
 
 def remarks(prepared: Prepared, mask: Mask) -> tuple[str, ...]:

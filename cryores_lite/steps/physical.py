@@ -16,13 +16,13 @@ from scipy import ndimage
 
 from cryores_lite.steps.crop import without_specks
 from cryores_lite.steps.spectrum import (
-    POWER_STEP,
     Spectrum,
-    grid_for,
     ladder,
     local_power,
     radius,
     sample,
+    smooth,
+    window,
 )
 from cryores_lite.types import Lengths, Mask, Shape, Volume
 
@@ -33,11 +33,13 @@ MASK_SIGMA = 3.0  # Å, the molecule is looked for in a map smoothed by this
 RING = (3.0, 19.0)  # Å from the molecule; farther out reconstructions fade
 RING_WINDOWS = (1.0, 4.0)  # the same in units of 1/f, for bands whose window is wider than the ring
 EVEN = 0.35  # ring voxels with less than this share of the power next to the molecule were masked away
-RING_SHARE = 0.5  # a ring of which less than this share is left does not count
+RING_SHARE = 0.8  # a ring of which less than this share is left does not count
 FEWEST = 40  # voxels of the coarse grid that make a median
 QUIET = 5.0  # percentile of the molecule's power that stands in for the solvent's where no ring is left
 CLIFF = ((1.15, 4, 0.05), (1.3, 6, 0.01))  # shell power falls to this share within this ratio (or these shells): a filter
 EDGE_FACTOR = 1.15  # the level in units of the low-pass edge, where the bands say nothing
+LEAST_COVER = 0.25  # of a window: with less map in it, its power is not scaled up further
+FADED = 0.15  # share of power that a soft edge must have left for its voxels to tell the noise
 CALM = 0.7  # share of a local estimate's deviation from the median (in log) that is not estimation noise
 WIDEST = 2.0  # a local estimate farther than this factor from the median is the ring's leakage, not the molecule
 
@@ -89,13 +91,20 @@ class Physical:
     limit: float
 
 
-def measure(spectrum: Spectrum, threads: int = 1) -> Powers:
-    """Measure the local power of every band of the ladder that the map carries."""
-    shape = grid_for(spectrum.lengths, POWER_STEP)
+def measure(spectrum: Spectrum, blank: Volume, threads: int = 1) -> Powers:
+    """Measure the local power of every band of the ladder that the map carries.
+
+    `blank` is the share of each coarse voxel that was set to a constant: a window that reaches over a mask's edge
+    is divided by the share of it that holds map.
+    """
     frequencies = ladder(spectrum.nyquist)
-    return Powers(
-        frequencies, np.stack([local_power(spectrum, f, shape, threads) for f in frequencies]), spectrum.lengths
-    )
+    shape = (blank.shape[0], blank.shape[1], blank.shape[2])
+    values = np.empty((len(frequencies), *shape), np.float32)
+    for power, f in zip(values, frequencies, strict=True):
+        power[:] = local_power(spectrum, f, shape, threads)
+        if blank.any():
+            power /= np.maximum(1 - smooth(blank, spectrum.lengths, window(f), shape), LEAST_COVER)
+    return Powers(frequencies, values, spectrum.lengths)
 
 
 def physical_estimate(spectrum: Spectrum, powers: Powers, seen: Volume) -> Physical:
@@ -115,7 +124,8 @@ def physical_estimate(spectrum: Spectrum, powers: Powers, seen: Volume) -> Physi
     present = seen > 0.5
     molecule, distance = find_molecule(spectrum, powers.shape, present)
     live = powers.frequencies <= max(1.03 / limit, powers.frequencies[3])
-    ring, share = solvent_ring(powers.values[live][-3:].mean(0), distance, present)
+    top = powers.values[live][-3:].mean(0)
+    ring, share = solvent_ring(top, distance, present)
     valid = share >= RING_SHARE and int(ring.sum()) >= FEWEST
     inside = np.median(powers.values[:, molecule], axis=1).astype(np.float64)
     if valid:
@@ -123,7 +133,7 @@ def physical_estimate(spectrum: Spectrum, powers: Powers, seen: Volume) -> Physi
             [np.median(p[band_ring(ring, distance, f)]) for p, f in zip(powers.values, powers.frequencies, strict=True)]
         )
     else:
-        noise = np.percentile(powers.values[:, molecule], QUIET, axis=1)
+        noise = stand_in(powers.values, top, molecule, distance, present)
     resolution = crossing(powers, noise, live, limit)
     level = float(np.median(resolution[molecule]))
     if level >= 1 / powers.frequencies[0]:
@@ -132,6 +142,21 @@ def physical_estimate(spectrum: Spectrum, powers: Powers, seen: Volume) -> Physi
     return Physical(
         np.maximum(calm, limit).astype(np.float32), level, molecule, present, noise, inside, valid, share, limit
     )
+
+
+def stand_in(values: Volume, top: Volume, molecule: Mask, distance: Volume, seen: Mask) -> Curve:
+    """The noise of a masked map: what a soft edge has left of the solvent, or the quietest parts of the molecule.
+
+    Along a soft edge all bands fall together, and the highest ones, which hold the least signal, show how far.
+    """
+    close = seen & (distance >= RING[0]) & (distance <= RING[0] + 5)
+    faded = np.clip(top / max(float(np.median(top[close])), 1e-30), 0, 1) if close.any() else np.zeros_like(top)
+    edge = close & (faded >= FADED)
+    if int(edge.sum()) >= FEWEST:
+        noise: Curve = np.median(values[:, edge] / faded[edge], axis=1).astype(np.float64)
+        return noise
+    quiet: Curve = np.percentile(values[:, molecule], QUIET, axis=1)
+    return quiet
 
 
 def visible_limit(spectrum: Spectrum) -> float:
