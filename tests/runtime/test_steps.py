@@ -1,0 +1,185 @@
+"""Each step and its inverse, on any shape."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+
+from cryores_lite.steps.aggregate import aggregate
+from cryores_lite.steps.condition import read_off
+from cryores_lite.steps.crop import Box, block_mean, cut, molecule_box, paste, without_specks
+from cryores_lite.steps.spectrum import (
+    TAPER,
+    grid_for,
+    ladder,
+    local_power,
+    radius,
+    regrid,
+    sample,
+    smooth,
+    transform,
+)
+from cryores_lite.steps.tile import coarser, holds, join, split
+
+edges = st.integers(3, 14)
+
+
+def blob(shape, centre, sigma):
+    squares = [(np.arange(n) - c) ** 2 for n, c in zip(shape, centre, strict=True)]
+    total = squares[0][:, None, None] + squares[1][:, None] + squares[2]
+    return np.exp(-total / (2 * sigma**2)).astype(np.float32)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_cut_undoes_paste(data):
+    shape = data.draw(st.tuples(edges, edges, edges))
+    start = tuple(data.draw(st.integers(0, n - 1)) for n in shape)
+    box = Box(start, tuple(data.draw(st.integers(1, n - s)) for n, s in zip(shape, start, strict=True)))
+    values = np.random.default_rng(1).standard_normal(shape).astype(np.float32)
+    whole = paste(cut(values, box), box, shape)
+    assert_array_equal(cut(whole, box), cut(values, box))
+    assert_allclose(whole.sum(), cut(values, box).sum(), rtol=1e-4)
+
+
+@pytest.mark.parametrize("pad", [(20, 20, 20), (0, 31, 7)])
+def test_padding_a_box_with_noise_or_zeros_keeps_the_molecule_and_its_margin(pad):
+    rng = np.random.default_rng(2)
+    small = 10 * blob((40, 44, 48), (20, 22, 24), 5) + rng.normal(0, 0.5, (40, 44, 48)).astype(np.float32)
+    for mode in ({"mode": "constant"}, {"mode": "wrap"}):
+        padded = np.pad(small, [(p, p) for p in pad], **mode) if mode["mode"] == "constant" else None
+        if padded is None:
+            padded = rng.normal(0, 0.5, [n + 2 * p for n, p in zip(small.shape, pad, strict=True)]).astype(np.float32)
+            padded[tuple(slice(p, p + n) for p, n in zip(pad, small.shape, strict=True))] = small
+        box = molecule_box(padded, (1.5, 1.5, 1.5), 12.0)
+        for axis, centre in enumerate((20, 22, 24)):
+            here = centre + pad[axis]
+            assert box.start[axis] <= here - 5 - 8 or box.start[axis] == 0
+            assert box.start[axis] + box.shape[axis] >= min(here + 5 + 8, padded.shape[axis])
+
+
+def test_a_noisy_empty_box_is_kept_whole_rather_than_cropped_to_nothing():
+    flat = np.zeros((20, 20, 20), np.float32)
+    flat[0, 0, 0] = 1e-6
+    assert min(molecule_box(flat, (4.0, 4.0, 4.0), 10.0).shape) >= 1
+
+
+def test_block_means_keep_the_mean_and_specks_go():
+    values = np.random.default_rng(3).standard_normal((12, 8, 16)).astype(np.float32)
+    assert_allclose(block_mean(values, (3, 2, 4)).mean(), values.mean(), rtol=1e-4)
+    mask = np.zeros((20, 20, 20), bool)
+    mask[2:12, 2:12, 2:12] = mask[18, 18, 18] = True
+    assert without_specks(mask, 0.05).sum() == 1000
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.tuples(*(st.integers(2, 7),) * 3), st.tuples(*(st.integers(1, 5),) * 3))
+def test_regridding_to_a_finer_grid_is_undone_by_swapping_the_grids(half, more):
+    coarse = tuple(2 * n for n in half)
+    fine = tuple(2 * (n + m) for n, m in zip(half, more, strict=True))
+    smooth_field = np.random.default_rng(4).standard_normal(coarse).astype(np.float32)
+    waves = regrid(np.fft.rfftn(smooth_field).astype(np.complex64), coarse, coarse)
+    inner = regrid(regrid(waves, coarse, fine), fine, coarse)  # leaves out the Nyquist waves, which have no mate
+    assert_allclose(regrid(regrid(inner, coarse, fine), fine, coarse), inner, atol=1e-4)
+
+
+def test_a_map_read_off_at_its_own_grid_is_the_map():
+    values = np.random.default_rng(5).standard_normal((21, 24, 30)).astype(np.float32)
+    spectrum = transform(values, (1.1, 1.1, 1.1))
+    back = sample(spectrum, spectrum.shape)
+    inner = tuple(slice(b, b + n) for b, n in zip(spectrum.before, values.shape, strict=True))
+    difference = back[inner] - values
+    assert min(spectrum.before) >= TAPER
+    assert difference.std() < 1e-4  # but for a constant
+
+
+def test_a_landmark_stays_where_it_is_in_angstrom():
+    centre = (22.0, 31.0, 27.0)
+    spectrum = transform(blob((50, 56, 60), centre, 3.0), (1.3, 1.3, 1.3))
+    for step in (0.7, 2.0, 3.1):
+        shape = grid_for(spectrum.lengths, step)
+        found = np.unravel_index(sample(spectrum, shape).argmax(), shape)
+        place = [i * length / n for i, n, length in zip(found, shape, spectrum.lengths, strict=True)]
+        expected = [(c + b) * 1.3 for c, b in zip(centre, spectrum.before, strict=True)]
+        assert_allclose(place, expected, atol=0.5 * step + 1e-6)
+
+
+def test_band_powers_scale_with_the_square_and_conserve_power():
+    rng = np.random.default_rng(6)
+    values = rng.standard_normal((48, 48, 48)).astype(np.float32)
+    spectrum, louder = transform(values, (1, 1, 1)), transform(3 * values, (1, 1, 1))
+    coarse = grid_for(spectrum.lengths, 4.0)
+    for f in (0.08, 0.2, 0.35):
+        power = local_power(spectrum, f, coarse)
+        assert_allclose(local_power(louder, f, coarse), 9 * power, rtol=1e-3)
+        k = radius(spectrum.shape, spectrum.lengths)
+        band = np.exp(-0.5 * ((k - f) / (0.15 / 2.3548 * f)) ** 2)
+        assert_allclose(power.mean(), (sample(spectrum, spectrum.shape, band) ** 2).mean(), rtol=0.02)
+
+
+def test_a_radial_filter_drops_out_of_power_ratios():
+    rng = np.random.default_rng(7)
+    values = blob((48, 48, 48), (24, 24, 24), 7) * rng.standard_normal((48, 48, 48)).astype(np.float32)
+    spectrum = transform(values, (1.2, 1.2, 1.2))
+    gain = np.exp(-60 * radius(spectrum.shape, spectrum.lengths) ** 2 / 4).astype(np.float32)
+    blurred = replace(spectrum, waves=spectrum.waves * gain)
+    coarse = grid_for(spectrum.lengths, 4.0)
+    power = local_power(spectrum, 0.25, coarse)
+    molecule = power > 0.1 * power.max()
+    here, there = power[molecule], local_power(blurred, 0.25, coarse)[molecule]
+    assert there.max() < 0.5 * here.max()
+    shift = np.log(there / np.median(there)) - np.log(here / np.median(here))
+    assert np.abs(shift).mean() < 0.1
+
+
+def test_smoothing_keeps_the_mean_and_the_ladder_ends_at_nyquist():
+    values = np.random.default_rng(8).random((24, 30, 36)).astype(np.float32)
+    assert_allclose(smooth(values, (24, 30, 36), 3.0, (12, 16, 18)).mean(), values.mean(), rtol=1e-4)
+    assert ladder(0.5)[-1] <= 0.5 < ladder(0.5)[-1] * 1.1
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.tuples(*(st.integers(2, 24),) * 3), st.sampled_from([(40, 8), (48, 16), (24, 8)]))
+def test_cores_share_no_voxel_and_joining_them_gives_the_whole(quarter, size):
+    shape = tuple(4 * n for n in quarter)
+    values = np.random.default_rng(9).random(shape).astype(np.float32)
+    tiles = split(shape, *size)
+    count = np.zeros(shape, int)
+    for tile in tiles:
+        count[tile.core] += 1
+        assert all(v.stop - v.start <= size[0] for v in tile.view)
+        assert all(s.start % 4 == 0 and s.stop % 4 == 0 for s in (*tile.view, *tile.core))
+        for c, v, n in zip(tile.core, tile.view, shape, strict=True):
+            assert c.start - v.start >= size[1] or v.start == 0
+            assert v.stop - c.stop >= size[1] or v.stop == n
+    assert (count == 1).all()
+    assert_array_equal(join(((t.core, values[t.view][t.inner()]) for t in tiles), shape, np.nan), values)
+    half = values[::2, ::2, ::2]
+    parts = ((coarser(t.core, 2), half[coarser(t.view, 2)][t.inner(2)]) for t in tiles)
+    assert_array_equal(join(parts, half.shape, np.nan), half)
+
+
+def test_a_tile_is_wanted_only_where_the_mask_is():
+    wanted = np.zeros((10, 10, 10), bool)
+    wanted[9, 9, 9] = True
+    chosen = [t for t in split((80, 80, 80), 48, 8) if holds(t, (80, 80, 80), wanted)]
+    assert len(chosen) == 1
+    assert chosen[0].core[0].stop == 80
+
+
+def test_reading_off_is_linear_and_stays_within_the_values():
+    field = np.arange(5 * 6 * 7, dtype=np.float32).reshape(1, 5, 6, 7)
+    places = (np.array([0, 1.5, 4, 9]), np.array([2.25]), np.array([-3.0, 6.0]))
+    out = read_off(field, places)[0]
+    assert_allclose(out[1, 0, 0], 1.5 * 42 + 2.25 * 7, rtol=1e-6)
+    assert out.min() >= field.min()
+    assert out.max() <= field.max()
+
+
+def test_aggregate_is_global_plus_relative_inside_and_zero_outside():
+    relative = np.array([[[-5.0, 0.5, 2.0]]], np.float32)
+    mask = np.array([[[True, True, False]]])
+    assert_allclose(aggregate(3.0, relative, mask, 2.0), [[[2.0, 3.5, 0.0]]])
