@@ -96,7 +96,9 @@ class Model:
 def shipped() -> Path:
     """The model in the installed package, or in the repository's `models/` when run from a checkout."""
     here = Path(__file__).parent
-    return next((p for p in (here / "models" / SHIPPED, here.parent / "models" / SHIPPED) if p.exists()), here / SHIPPED)
+    return next(
+        (p for p in (here / "models" / SHIPPED, here.parent / "models" / SHIPPED) if p.exists()), here / SHIPPED
+    )
 
 
 def available_threads() -> int:

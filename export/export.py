@@ -19,8 +19,8 @@ import onnx
 import torch
 from safetensors.torch import load_file
 
-from cryores_lite.mrc import read_map
 from cryores_lite.model import INPUTS, OUTPUTS, Model
+from cryores_lite.mrc import read_map
 from cryores_lite.pipeline import prepare
 from cryores_lite.steps import condition
 from cryores_lite.steps.tile import coarser, split
@@ -51,9 +51,11 @@ def export(weights: Path, out: Path, name: str, version: str, density: Density) 
     with tempfile.TemporaryDirectory(dir=out.parent) as folder:
         part = Path(folder) / out.name
         write(network, part, contract)
-        differences = compare(network, Model.open(part, device="cpu"), density)
+        differences: tuple[float, float] = compare(network, Model.open(part, device="cpu"), density)
         if differences[0] > TOLERANCE_ANGSTROM or differences[1] > TOLERANCE_PROBABILITY:
-            raise SystemExit(f"torch and onnxruntime differ by {differences[0]:.2e} Å, {differences[1]:.2e} in the mask")
+            raise SystemExit(
+                f"torch and onnxruntime differ by {differences[0]:.2e} Å, {differences[1]:.2e} in the mask"
+            )
         part.replace(out)
     return differences
 

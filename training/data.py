@@ -92,7 +92,7 @@ def _filled(values: np.ndarray, edge: int) -> np.ndarray:
 
 
 def make_file(structure: Structure, seed: int, number: int, recipe: Recipe, out: Path) -> int:
-    """Write the patches of one signal; a molecule that cannot be simulated leaves an empty file. Returns their number."""
+    """Write the patches of all maps drawn from one signal (too small a molecule gives none). Returns their number."""
     rng = np.random.default_rng([seed, number])
     signal = draw_signal(structure, recipe, rng)
     records: list[Record] = []

@@ -32,6 +32,10 @@ from training.structures import read_manifest
 COLUMNS = ("relative_rmse", "rmse", "mae", "bias", "r", "level", "pattern", "coverage", "mask_iou")
 START, END = "<!-- scores: written by training.evaluate -->", "<!-- end of scores -->"
 SIMULATED_SEED = 2026
+MASKS = {  # how far out of the molecule a mask reaches, and the width of its edge, in Å
+    "The same, soft-masked to zero (6 Å out, 8 Å edge)": (6.0, 8.0),
+    "The same, tightly masked to zero (0 Å out, 3 Å edge)": (0.0, 3.0),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,7 +140,9 @@ def peer_table(path: Path) -> str:
         chosen = [p for p in peers if (p["tool"], p["input"]) == tool]
         means = {ours: float(np.mean([float(p[theirs]) for p in chosen])) for ours, theirs in names.items()}
         rows.append((tool[1], tool[0], means))
-    return "### Peers on the same maps (means over the cases)\n\n" + table(rows, tuple(names)).replace("case", "input", 1)
+    return "### Peers on the same maps (means over the cases)\n\n" + table(rows, tuple(names)).replace(
+        "case", "input", 1
+    )
 
 
 def simulated_table(structures: Path, count: int, model: Model) -> str:
@@ -148,13 +154,18 @@ def simulated_table(structures: Path, count: int, model: Model) -> str:
     for group, scores in groups.items():
         for who, which in (("cryores_lite", 0), ("physical estimate alone", 1)):
             rows.append((f"{group} ({len(scores)})", who, mean_row([s[which] for s in scores])))
-        rows.append((group, "true median everywhere", {"relative_rmse": float(np.mean([s[0].constant for s in scores]))}))
+        rows.append(
+            (group, "true median everywhere", {"relative_rmse": float(np.mean([s[0].constant for s in scores]))})
+        )
     return f"### Simulated maps of validation structures, by masking\n\n{table(rows)}"
 
 
 def real_table(folder: Path, model: Model) -> str:
     """Median in the mask beside the deposited resolution, for real maps."""
-    lines = ["| map | what | deposited Å | median Å | ratio | global Å | physical Å | ring |", "|---|---|---:|---:|---:|---:|---:|---|"]
+    lines = [
+        "| map | what | deposited Å | median Å | ratio | global Å | physical Å | ring |",
+        "|---|---|---:|---:|---:|---:|---:|---|",
+    ]
     with (folder / "maps.csv").open(newline="") as file:
         maps = [m for m in csv.DictReader(file) if "LOCAL RESOLUTION" not in m["kind"]]
     for row in maps:
@@ -191,8 +202,7 @@ def main() -> None:
         parts += [
             bench_table(cases, model, "Independent maps, as shipped"),
             peer_table(bench / "PEERS.csv"),
-            bench_table([masked(c, 6.0, 8.0) for c in cases], model, "The same, soft-masked to zero (6 Å out, 8 Å edge)"),
-            bench_table([masked(c, 0.0, 3.0) for c in cases], model, "The same, tightly masked to zero (0 Å out, 3 Å edge)"),
+            *(bench_table([masked(c, *how) for c in cases], model, title) for title, how in MASKS.items()),
             real_table(args.shared / "data" / "maps", model),
         ]
     if args.structures:

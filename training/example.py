@@ -1,6 +1,6 @@
 """Make the example map of the README, with its truth beside it: a validation structure, never trained on.
 
-    python -m training.example --structures FOLDER --out examples
+python -m training.example --structures FOLDER --out examples
 """
 
 from __future__ import annotations

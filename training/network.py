@@ -79,9 +79,10 @@ class LocalResolutionNet(nn.Module):
     (b, 1, t, …).
     """
 
-    def __init__(self, shape: Shape = Shape()) -> None:  # noqa: B008
+    def __init__(self, shape: Shape = Shape()) -> None:
         super().__init__()
-        self.context = nn.Sequential(nn.Linear(CONTEXT, shape.context), nn.ReLU(), nn.Linear(shape.context, shape.context), nn.ReLU())  # fmt: skip
+        width = shape.context
+        self.context = nn.Sequential(nn.Linear(CONTEXT, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU())
         self.resolution = Branch(8 + CHANNELS, shape.resolution, 1, shape)
         self.mask = Branch(8 + CHANNELS, shape.mask, 8, shape)
         self.overall = nn.Linear(shape.context, 1)
@@ -101,11 +102,13 @@ class LocalResolutionNet(nn.Module):
 
 def space_to_depth(x: Tensor) -> Tensor:
     """(b, 1, 2z, 2y, 2x) → (b, 8, z, y, x). Undone by `depth_to_space`."""
-    b, _, z, y, x_ = x.shape
-    return x.reshape(b, z // 2, 2, y // 2, 2, x_ // 2, 2).permute(0, 2, 4, 6, 1, 3, 5).reshape(b, 8, z // 2, y // 2, x_ // 2)  # fmt: skip
+    b, _, z, y, w = x.shape
+    blocks = x.reshape(b, z // 2, 2, y // 2, 2, w // 2, 2).permute(0, 2, 4, 6, 1, 3, 5)
+    return blocks.reshape(b, 8, z // 2, y // 2, w // 2)
 
 
 def depth_to_space(x: Tensor) -> Tensor:
     """(b, 8, z, y, x) → (b, 1, 2z, 2y, 2x)."""
-    b, _, z, y, x_ = x.shape
-    return x.reshape(b, 2, 2, 2, z, y, x_).permute(0, 4, 1, 5, 2, 6, 3).reshape(b, 1, 2 * z, 2 * y, 2 * x_)
+    b, _, z, y, w = x.shape
+    blocks = x.reshape(b, 2, 2, 2, z, y, w).permute(0, 4, 1, 5, 2, 6, 3)
+    return blocks.reshape(b, 1, 2 * z, 2 * y, 2 * w)

@@ -137,9 +137,7 @@ def draw_map(signal: Signal, recipe: Recipe, rng: np.random.Generator) -> Simula
 
     noise = fft.irfftn(white_filter * fft.rfftn(envelope * rng.standard_normal(shape, np.float32)), s=shape)
     swing = random_field(shape, lengths, 8.0, rng)
-    pose = fft.irfftn(
-        np.sqrt(np.interp(k, frequencies, follow)) * fft.rfftn(signal.density * swing), s=shape
-    )
+    pose = fft.irfftn(np.sqrt(np.interp(k, frequencies, follow)) * fft.rfftn(signal.density * swing), s=shape)
     average = signal.density + np.float32(np.sqrt(scale / 2)) * noise + np.float32(np.sqrt(0.5)) * pose
     processing = choose(recipe.processing, rng)
     values, limit = process(average, k, frequencies, curve, overall, processing, rng)
@@ -301,8 +299,8 @@ def apply_mask(
         extend, edge = rng.uniform(0, 15), rng.uniform(4, 14)
     else:
         apart = ndimage.distance_transform_edt(~chosen)
-        extend, edge = {"soft": (rng.uniform(1, 7), rng.uniform(4, 14)), "tight": (rng.uniform(-2, 1), rng.uniform(0.1, 5)),
-                        "zone": (rng.uniform(-1, 3), 0.1)}[kind]  # fmt: skip
+        ranges = {"soft": ((1, 7), (4, 14)), "tight": ((-2, 1), (0.1, 5)), "zone": ((-1, 3), (0.1, 0.1))}
+        extend, edge = (rng.uniform(*r) for r in ranges[kind])
     soft = 0.5 + 0.5 * np.cos(np.pi * np.clip((apart * voxel_size - extend) / edge, 0, 1))
     out = (values * soft).astype(np.float32)
     if kind != "zone":

@@ -127,7 +127,11 @@ def train(args: argparse.Namespace) -> None:
         step, best = state["step"], state["best"]
 
     def save(**more: object) -> None:
-        state = {"network": network.state_dict(), "averaged": averaged.state_dict(), "optimizer": optimizer.state_dict()}
+        state = {
+            "network": network.state_dict(),
+            "averaged": averaged.state_dict(),
+            "optimizer": optimizer.state_dict(),
+        }
         torch.save({**state, **more}, checkpoint.with_suffix(".part"))
         checkpoint.with_suffix(".part").replace(checkpoint)
 
@@ -178,7 +182,11 @@ def append(path: Path, row: dict[str, object]) -> None:
 def save_weights(path: Path, network: LocalResolutionNet, args: argparse.Namespace, row: dict[str, object]) -> None:
     """Write weights with how they were made."""
     made = {key: str(value) for key, value in vars(args).items() if key != "device"}
-    metadata = {"trained": json.dumps(made), "scores": json.dumps(row), "recipe": json.dumps(_plain(RECIPES[args.recipe]))}
+    metadata = {
+        "trained": json.dumps(made),
+        "scores": json.dumps(row),
+        "recipe": json.dumps(_plain(RECIPES[args.recipe])),
+    }
     save_file({k: v.contiguous().cpu() for k, v in network.state_dict().items()}, path, metadata)
 
 

@@ -84,9 +84,7 @@ def condition(spectrum: Spectrum, powers: Powers, physical: Physical, threads: i
         np.clip(np.log(physical.limit / level), -2, 1),
         float(physical.seen.mean()),
     ]
-    context = np.concatenate(
-        [live * np.clip(log_inside - log_noise, -3, 8) / 3, live, high - low, middle - low, flags]
-    )
+    context = np.concatenate([live * np.clip(log_inside - log_noise, -3, 8) / 3, live, high - low, middle - low, flags])
     return Inputs(
         fields(spectrum, powers.frequencies, physical, shape, threads),
         bands,
@@ -96,9 +94,7 @@ def condition(spectrum: Spectrum, powers: Powers, physical: Physical, threads: i
     )
 
 
-def fields(
-    spectrum: Spectrum, frequencies: Curve, physical: Physical, shape: Shape, threads: int = 1
-) -> Volume:
+def fields(spectrum: Spectrum, frequencies: Curve, physical: Physical, shape: Shape, threads: int = 1) -> Volume:
     """The density, and the density with equal power in every live band, both of unit variance in the molecule."""
     k = radius(shape, spectrum.lengths)
     power = np.maximum(physical.inside / max(physical.inside.max(), 1e-30), 1e-6)
@@ -119,7 +115,8 @@ def at_bands(values: npt.NDArray[np.floating], known: Curve, wanted: Curve) -> n
     lower = np.minimum(place.astype(int), max(len(known) - 2, 0))
     share = (place - lower).reshape(-1, *[1] * (values.ndim - 1)).astype(values.dtype)
     upper = np.minimum(lower + 1, len(known) - 1)
-    return values[lower] * (1 - share) + values[upper] * share
+    mixed: npt.NDArray[np.floating] = values[lower] * (1 - share) + values[upper] * share
+    return mixed
 
 
 def read_off(values: Volume, places: tuple[npt.NDArray[np.float64], ...]) -> Volume:
@@ -136,7 +133,7 @@ def read_off(values: Volume, places: tuple[npt.NDArray[np.float64], ...]) -> Vol
 
 def _same_box(source: tuple[int, ...], target: Shape) -> tuple[npt.NDArray[np.float64], ...]:
     """Where the voxels of one grid over a box lie on another grid over it."""
-    return tuple(np.arange(m) * (n / m) for n, m in zip(source, target, strict=True))
+    return tuple(np.linspace(0, n, m, endpoint=False, dtype=np.float64) for n, m in zip(source, target, strict=True))
 
 
 def _column(values: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 from scipy import ndimage
 
 from cryores_lite.types import Lengths, Mask, Shape, Volume
+
+T = TypeVar("T", bound=np.generic)
 
 COARSE = 4.0  # Å, edge of the blocks in which the molecule is looked for
 SPECK = 0.02  # pieces smaller than this share of the largest one are noise
@@ -63,7 +67,7 @@ def cut(values: Volume, box: Box) -> Volume:
     return np.ascontiguousarray(values[box.slices])
 
 
-def paste(values: Volume, box: Box, shape: Shape) -> Volume:
+def paste(values: npt.NDArray[T], box: Box, shape: Shape) -> npt.NDArray[T]:
     """Put values back into a grid of zeros at the box."""
     whole = np.zeros(shape, values.dtype)
     whole[box.slices] = values

@@ -36,7 +36,10 @@ EVEN = 0.35  # ring voxels with less than this share of the power next to the mo
 RING_SHARE = 0.8  # a ring of which less than this share is left does not count
 FEWEST = 40  # voxels of the coarse grid that make a median
 QUIET = 5.0  # percentile of the molecule's power that stands in for the solvent's where no ring is left
-CLIFF = ((1.15, 4, 0.05), (1.3, 6, 0.01))  # shell power falls to this share within this ratio (or these shells): a filter
+CLIFF = (
+    (1.15, 4, 0.05),
+    (1.3, 6, 0.01),
+)  # shell power falls to this share within this ratio (or these shells): a filter
 EDGE_FACTOR = 1.15  # the level in units of the low-pass edge, where the bands say nothing
 LEAST_COVER = 0.25  # of a window: with less map in it, its power is not scaled up further
 FADED = 0.15  # share of power that a soft edge must have left for its voxels to tell the noise

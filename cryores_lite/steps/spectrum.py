@@ -85,7 +85,8 @@ def ladder(nyquist: float) -> npt.NDArray[np.float64]:
     """Centres of the bands that a map carries, in 1/Å: a fixed ladder, cut at the Nyquist frequency."""
     first, ratio = LADDER
     steps = int(np.floor(np.log(max(nyquist, first) / first) / np.log(ratio) + 1e-9))
-    return first * ratio ** np.arange(steps + 1)
+    centres: npt.NDArray[np.float64] = first * ratio ** np.arange(steps + 1, dtype=np.float64)
+    return centres
 
 
 def grid_for(lengths: Lengths, step: float) -> Shape:

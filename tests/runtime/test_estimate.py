@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from scipy import fft
 
 from cryores_lite import CryoresError, Model, estimate
 from cryores_lite.mrc import read_map
@@ -43,7 +44,7 @@ def filtered(values, voxel_size, b):
             indexing="ij",
         )
     )
-    return np.fft.irfftn(np.fft.rfftn(values) * np.exp(-b * k2 / 4), values.shape).astype(np.float32)
+    return fft.irfftn(fft.rfftn(values) * np.exp(-b * k2 / 4), s=values.shape).astype(np.float32)
 
 
 def moved(here, there):

@@ -146,9 +146,17 @@ def test_a_stopped_run_goes_on_exactly(patches, tmp_path):
         for steps in stops:
             train(
                 argparse.Namespace(
-                    data=patches, validation=patches, out=out, recipe="cryores", steps=steps, batch=1, seed=1,
-                    every=1, loaders=0, device="cpu",
-                )  # fmt: skip
+                    data=patches,
+                    validation=patches,
+                    out=out,
+                    recipe="cryores",
+                    steps=steps,
+                    batch=1,
+                    seed=1,
+                    every=1,
+                    loaders=0,
+                    device="cpu",
+                )
             )
         return torch.load(out / "checkpoint.pt", weights_only=True)["network"]
 
@@ -178,7 +186,9 @@ def test_scores_agree_with_the_bench_program(shared, tmp_path):
     ours = score(found, np.where(mask, truth, 0), found > 0, limit)
     names = {
         **{k: k for k in ("relative_rmse", "rmse", "mae", "bias", "coverage", "level")},
-        **{"r": "pearson_r", "pattern": "pattern_relative_rmse", "constant": "constant_relative_rmse"},
+        "r": "pearson_r",
+        "pattern": "pattern_relative_rmse",
+        "constant": "constant_relative_rmse",
     }
     for mine, its in names.items():
         assert_allclose(getattr(ours, mine), theirs[its], rtol=1e-4, atol=1e-6)
