@@ -163,6 +163,8 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     structures = read_manifest(args.structures, args.split)
     order = [structures[i] for i in np.random.default_rng(args.seed).permutation(len(structures))]
+    with (args.out / "structures.csv").open("w") as listed:
+        listed.writelines(f"{n},{order[n % len(order)].id}\n" for n in range(args.signals))
     jobs = [
         (order[n % len(order)], args.seed, n, Recipe(), args.out)
         for n in range(args.signals)

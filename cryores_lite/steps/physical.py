@@ -32,8 +32,8 @@ FSC_CUT = 0.143
 MASK_SIGMA = 3.0  # Å, the molecule is looked for in a map smoothed by this
 RING = (3.0, 19.0)  # Å from the molecule; farther out reconstructions fade
 RING_WINDOWS = (1.0, 4.0)  # the same in units of 1/f, for bands whose window is wider than the ring
-EVEN = 0.35  # ring voxels with less than this share of the power next to the molecule were masked away
-RING_SHARE = 0.8  # a ring of which less than this share is left does not count
+EVEN = 0.75  # ring voxels with less than this share of the power next to the molecule were masked away
+RING_SHARE = 0.6  # a ring of which less than this share is left does not count
 FEWEST = 40  # voxels of the coarse grid that make a median
 QUIET = 5.0  # percentile of the molecule's power that stands in for the solvent's where no ring is left
 CLIFF = (
@@ -42,6 +42,7 @@ CLIFF = (
 )  # shell power falls to this share within this ratio (or these shells): a filter
 EDGE_FACTOR = 1.15  # the level in units of the low-pass edge, where the bands say nothing
 LEAST_COVER = 0.25  # of a window: with less map in it, its power is not scaled up further
+UNFADED = 85.0  # percentile of the power close to the molecule that a mask has left whole
 FADED = 0.15  # share of power that a soft edge must have left for its voxels to tell the noise
 CALM = 0.7  # share of a local estimate's deviation from the median (in log) that is not estimation noise
 WIDEST = 2.0  # a local estimate farther than this factor from the median is the ring's leakage, not the molecule
@@ -153,7 +154,7 @@ def stand_in(values: Volume, top: Volume, molecule: Mask, distance: Volume, seen
     Along a soft edge all bands fall together, and the highest ones, which hold the least signal, show how far.
     """
     close = seen & (distance >= RING[0]) & (distance <= RING[0] + 5)
-    faded = np.clip(top / max(float(np.median(top[close])), 1e-30), 0, 1) if close.any() else np.zeros_like(top)
+    faded = np.clip(top / max(float(np.percentile(top[close], UNFADED)), 1e-30), 0, 1) if close.any() else 0 * top
     edge = close & (faded >= FADED)
     if int(edge.sum()) >= FEWEST:
         noise: Curve = np.median(values[:, edge] / faded[edge], axis=1).astype(np.float64)
