@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
+from scipy.special import expit
 
 from cryores_lite.errors import DeviceError, ModelError
 from cryores_lite.steps import condition
+from cryores_lite.steps.tile import split
 from cryores_lite.types import Volume
 
 SHIPPED = "cryores_v1.onnx"
@@ -90,7 +92,7 @@ class Model:
             "level": np.array([[level]], np.float32),
         }
         overall, relative, logit = self.session.run(OUTPUTS, {k: np.ascontiguousarray(v) for k, v in feed.items()})
-        return float(overall[0, 0]), relative[0, 0], 1 / (1 + np.exp(-logit[0, 0]))
+        return float(overall[0, 0]), relative[0, 0], expit(logit[0, 0])
 
 
 def shipped() -> Path:
@@ -151,6 +153,7 @@ def _spec(session: Any, file: Path) -> ModelSpec:
     try:
         contract = json.loads(meta["contract"])
         spec = ModelSpec(**{f.name: contract[f.name] for f in fields(ModelSpec)})
+        split((spec.tile,) * 3, spec.tile, spec.halo)  # raises ValueError where they do not fit each other
     except (KeyError, ValueError, TypeError) as error:
         raise ModelError(
             f"{file} is not a model of this program",

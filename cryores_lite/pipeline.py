@@ -98,7 +98,7 @@ def prepare(density: Density, threads: int = 1) -> Prepared:
     box = molecule_box(density.values, density.grid.voxel_size, MARGIN)
     values = cut(density.values, box)
     spectrum = transform(values, density.grid.voxel_size, threads)
-    present, blank = seen(values, spectrum)
+    present, blank = coverage(values, spectrum)
     powers = measure(spectrum, blank, threads)
     physical = physical_estimate(spectrum, powers, present)
     return Prepared(box, spectrum, powers, physical, condition(spectrum, powers, physical, threads))
@@ -139,7 +139,7 @@ def restore(prepared: Prepared, values: Sequence[Volume]) -> tuple[Volume, ...]:
     return tuple(out)
 
 
-def seen(values: Volume, spectrum: Spectrum) -> tuple[Volume, Volume]:
+def coverage(values: Volume, spectrum: Spectrum) -> tuple[Volume, Volume]:
     """Shares of each coarse voxel that hold map, and that are blank (equal to their neighbours, as a mask leaves them).
 
     The rim around the map counts as neither.
@@ -149,7 +149,10 @@ def seen(values: Volume, spectrum: Spectrum) -> tuple[Volume, Volume]:
         blank &= np.diff(values, axis=axis, append=values.take([-2], axis)) == 0
     shape = grid_for(spectrum.lengths, POWER_STEP)
     reach = [max(1, round(n / m)) for n, m in zip(spectrum.shape, shape, strict=True)]
-    places = [np.round(np.arange(m) * (n / m)).astype(int) for n, m in zip(spectrum.shape, shape, strict=True)]
+    places = [
+        np.minimum(np.round(np.arange(m) * (n / m)).astype(int), n - 1)
+        for n, m in zip(spectrum.shape, shape, strict=True)
+    ]
     shares = []
     for part in (~blank, blank):
         there = np.zeros(spectrum.shape, np.float32)
@@ -164,7 +167,9 @@ def remarks(prepared: Prepared, mask: Mask) -> tuple[str, ...]:
     if not mask.any():
         said.append("no molecule was found: the answer is empty")
     if not prepared.physical.ring_valid:
-        said.append("no even solvent is visible around the molecule (masked or cropped?): expect a larger error")
+        said.append(
+            "no even solvent is visible around the molecule (masked, cropped or low-passed?): the error is larger"
+        )
     return tuple(said)
 
 

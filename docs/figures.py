@@ -1,6 +1,6 @@
 """Draw the README's picture: map, truth, estimate and error of the example.
 
-    pip install ".[docs]" && python docs/figures.py
+pip install ".[docs]" && python docs/figures.py
 """
 
 from pathlib import Path
@@ -28,7 +28,11 @@ def main() -> None:
     options = {"origin": "lower", "extent": (0, size, 0, size)}
     panels = [
         ("map", density.values[z], {"cmap": "gray"}),
-        ("true local resolution", np.where(truth[z] > 0, truth[z], np.nan), {"cmap": "cividis_r", "vmin": low, "vmax": high}),
+        (
+            "true local resolution",
+            np.where(truth[z] > 0, truth[z], np.nan),
+            {"cmap": "cividis_r", "vmin": low, "vmax": high},
+        ),
         (
             "estimate",
             np.where(found.mask[z], found.values[z], np.nan),

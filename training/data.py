@@ -9,6 +9,7 @@ seed and n alone, so that a run can be stopped, resumed or shared between machin
 from __future__ import annotations
 
 import argparse
+import csv
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from training.simulate import Recipe, SimulatedMap, draw_map, draw_signal
 from training.structures import Structure, read_manifest
 
 EDGE = 48  # working voxels
+EMPTY = 22  # bytes of a file of no patches
 MAPS, PATCHES = 3, 3  # maps drawn from a signal, patches cut from a map
 
 Record = dict[str, np.ndarray]
@@ -107,6 +109,11 @@ def make_file(structure: Structure, seed: int, number: int, recipe: Recipe, out:
     return len(records)
 
 
+def written(folder: Path) -> list[Path]:
+    """The files of a folder that hold patches, in order."""
+    return sorted(path for path in folder.glob("*.npz") if path.stat().st_size > EMPTY)
+
+
 def _job(job: tuple[Structure, int, int, Recipe, Path]) -> int:
     return make_file(*job)
 
@@ -123,15 +130,13 @@ class Patches(torch.utils.data.IterableDataset[dict[str, torch.Tensor]]):
         done = 0
         for epoch in range(1_000_000):
             rng = np.random.default_rng([self.seed, epoch])
-            files = sorted(self.folder.glob("*.npz"))
+            files = written(self.folder)
             for index in rng.permutation(len(files)):
                 done += 1
                 choice = np.random.default_rng([self.seed, epoch, int(index)])
                 if done <= self.start:
                     continue
                 with np.load(files[index]) as file:
-                    if not file.files:
-                        continue
                     n = int(choice.integers(len(file["level"])))
                     record = {key: file[key][n] for key in file.files if key != "kind"}
                 yield turn(record, choice)
@@ -163,8 +168,6 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     structures = read_manifest(args.structures, args.split)
     order = [structures[i] for i in np.random.default_rng(args.seed).permutation(len(structures))]
-    with (args.out / "structures.csv").open("w") as listed:
-        listed.writelines(f"{n},{order[n % len(order)].id}\n" for n in range(args.signals))
     jobs = [
         (order[n % len(order)], args.seed, n, Recipe(), args.out)
         for n in range(args.signals)
@@ -173,6 +176,10 @@ def main() -> None:
     with get_context("spawn").Pool(args.workers) as pool:
         for _ in tqdm(pool.imap_unordered(_job, jobs), total=len(jobs), unit="signal"):
             pass
+    with (args.out / "structures.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(("signal", "structure"))
+        rows.writerows((path.stem, order[int(path.stem) % len(order)].id) for path in written(args.out))
 
 
 if __name__ == "__main__":

@@ -23,13 +23,13 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from training import losses
-from training.data import Patches
+from training.data import Patches, written
 from training.network import LocalResolutionNet
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """How to descend."""
+class Descent:
+    """How to go down the loss."""
 
     loss: losses.Loss
     optimizer: str  # "adamw" or "sgd"
@@ -39,21 +39,21 @@ class Recipe:
 
 
 RECIPES = {
-    "logarithmic": Recipe(losses.logarithmic, "adamw", 1.5e-3),
-    "cryores": Recipe(losses.cryores, "sgd", 1e-7, momentum=0.8, cosine=False),
+    "logarithmic": Descent(losses.logarithmic, "adamw", 1.5e-3),
+    "cryores": Descent(losses.cryores, "sgd", 1e-7, momentum=0.8, cosine=False),
 }
 AVERAGE = 0.998  # of the weights, per step
 WARM_UP = 100  # steps
 
 
-def optimizer_for(network: torch.nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+def optimizer_for(network: torch.nn.Module, recipe: Descent) -> torch.optim.Optimizer:
     """The recipe's optimizer."""
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(network.parameters(), lr=recipe.rate, momentum=recipe.momentum)
     return torch.optim.AdamW(network.parameters(), lr=recipe.rate, weight_decay=0.02)
 
 
-def rate_at(step: int, steps: int, recipe: Recipe) -> float:
+def rate_at(step: int, steps: int, recipe: Descent) -> float:
     """Learning rate: a short rise, then half a cosine down to a hundredth."""
     if not recipe.cosine:
         return recipe.rate
@@ -72,10 +72,8 @@ def validate(network: LocalResolutionNet, folder: Path, device: str) -> dict[str
     """Errors over every patch of a folder: rms of log resolution, its level and pattern, mask IoU; by masking."""
     network.eval()
     rows: list[tuple[str, float, float, float, float, float]] = []
-    for path in sorted(folder.glob("*.npz")):
+    for path in written(folder):
         with np.load(path) as file:
-            if not file.files:
-                continue
             kinds = file["kind"][:, 1]
             batch = {
                 key: torch.from_numpy(file[key].astype(np.float32)).to(device) for key in file.files if key != "kind"
@@ -190,7 +188,7 @@ def save_weights(path: Path, network: LocalResolutionNet, args: argparse.Namespa
     save_file({k: v.contiguous().cpu() for k, v in network.state_dict().items()}, path, metadata)
 
 
-def _plain(recipe: Recipe) -> dict[str, object]:
+def _plain(recipe: Descent) -> dict[str, object]:
     return {**asdict(recipe), "loss": recipe.loss.__name__}
 
 

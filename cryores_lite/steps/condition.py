@@ -20,8 +20,9 @@ from cryores_lite.types import Lengths, Shape, Volume
 Curve = npt.NDArray[np.float64]
 
 VERSION = 1  # of this conditioning: a model trained with another one is refused
-VOXELS_PER_LEVEL = 3.0  # working voxels per Å of the physical level
+VOXELS_PER_LEVEL = 3.0  # working voxels per resolution element of the physical level
 WORKING_VOXEL_SIZES = (0.5, 6.0)  # Å
+LARGEST_EDGE = 448  # working voxels: a larger box gets coarser ones
 BANDS = 16
 BAND_SPAN = (0.4, 2.2)  # lowest and highest band, in units of 1/level
 FLAGS = 5
@@ -51,7 +52,7 @@ class Inputs:
 
 def working_shape(lengths: Lengths, level: float) -> Shape:
     """The working grid over a periodic box: about a third of the level per voxel, in multiples of four."""
-    step = float(np.clip(level / VOXELS_PER_LEVEL, *WORKING_VOXEL_SIZES))
+    step = max(float(np.clip(level / VOXELS_PER_LEVEL, *WORKING_VOXEL_SIZES)), max(lengths) / LARGEST_EDGE)
     z, y, x = (2 * n for n in grid_for(lengths, 2 * step))
     return z, y, x
 
@@ -72,9 +73,11 @@ def condition(spectrum: Spectrum, powers: Powers, physical: Physical, threads: i
     against_inside = np.clip(log_power - _column(log_inside), -5, 5) / 2
     against_noise[dead[:, 0, 0, 0]] = 0
     against_inside[dead[:, 0, 0, 0]] = 0
-    coarse = np.concatenate([against_noise, against_inside, np.log(physical.resolution / level)[None]])
     half = (shape[0] // 2, shape[1] // 2, shape[2] // 2)
-    bands = read_off(coarse.astype(np.float32), _same_box(powers.shape, half))
+    bands = np.empty((CHANNELS, *half), np.float32)
+    coarse = (*against_noise, *against_inside, np.log(physical.resolution / level))
+    for band, values in zip(bands, coarse, strict=True):  # one by one: together they need five times the memory
+        band[:] = read_off(values[None].astype(np.float32), _same_box(powers.shape, half))[0]
 
     low, middle, high = np.percentile(against_inside[:, physical.molecule], (10, 50, 90), axis=1)
     flags = [

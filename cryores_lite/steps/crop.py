@@ -14,6 +14,7 @@ from cryores_lite.types import Lengths, Mask, Shape, Volume
 T = TypeVar("T", bound=np.generic)
 
 COARSE = 4.0  # Å, edge of the blocks in which the molecule is looked for
+NOISE = 4.0  # robust standard deviations of the solvent that a block of molecule stands above
 SPECK = 0.02  # pieces smaller than this share of the largest one are noise
 
 
@@ -51,7 +52,10 @@ def molecule_box(values: Volume, voxel_size: Lengths, margin: float) -> Box:
 
     block = tuple(max(1, min(round(COARSE / v), n)) for v, n in zip(voxel_size, values.shape, strict=True))
     coarse = block_mean(values, block)
-    threshold = min(float(coarse.mean() + 3 * coarse.std()), float(threshold_otsu(coarse)))
+    quiet = float(np.median(coarse))
+    spread = 1.4826 * float(np.median(np.abs(coarse - quiet)))
+    otsu = max(float(threshold_otsu(coarse.ravel())), quiet + NOISE * spread)  # of mere noise Otsu takes half
+    threshold = min(float(coarse.mean() + 3 * coarse.std()), otsu)
     found = np.argwhere(without_specks(coarse > threshold, SPECK))
     if not len(found):
         return Box((0, 0, 0), values.shape)

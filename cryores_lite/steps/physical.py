@@ -203,8 +203,7 @@ def find_molecule(spectrum: Spectrum, shape: Shape, seen: Mask) -> tuple[Mask, V
 def solvent_ring(power: Volume, distance: Volume, seen: Mask) -> tuple[Mask, float]:
     """Solvent voxels that are not masked away, by the power of the highest bands; and their share of the ring."""
     near, far = RING
-    box = np.ones_like(seen)
-    ring = (distance >= near) & (distance <= far) & box
+    ring = (distance >= near) & (distance <= far)
     close = seen & (distance >= near) & (distance <= near + 5)
     if not ring.any() or not close.any():
         return np.zeros_like(seen), 0.0

@@ -55,7 +55,7 @@ def transform(values: Volume, voxel_size: Lengths, threads: int = 1) -> Spectrum
     """Make a box periodic with a mirrored, faded rim, and transform it.
 
     Without the rim a cropped map jumps where it wraps around, and the jump leaks into every shell.
-    The mean of the map's faces is taken off first, so that solvent is at zero.
+    The median of the first and last section is taken off first, so that solvent is at zero.
     """
     fast = [fft.next_fast_len(n + 2 * TAPER, real=True) for n in values.shape]
     pad = [((m - n) // 2, m - n - (m - n) // 2) for n, m in zip(values.shape, fast, strict=True)]

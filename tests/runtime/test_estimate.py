@@ -119,7 +119,8 @@ def test_the_answer_does_not_depend_on_where_tiles_fall(example, model):
 
 
 @pytest.mark.parametrize(
-    ("shape", "voxel_size"), [((31, 44, 57), 1.0), ((16, 16, 16), 4.5), ((70, 20, 33), 0.45), ((9, 40, 12), 2.0)]
+    ("shape", "voxel_size"),
+    [((31, 44, 57), 1.0), ((16, 16, 16), 4.5), ((70, 20, 33), 0.45), ((9, 40, 12), 2.0), ((24, 26, 22), 9.5)],
 )
 def test_any_box_gets_a_finite_answer_on_its_own_grid(model, shape, voxel_size):
     rng = np.random.default_rng(1)

@@ -46,25 +46,24 @@ def test_cut_undoes_paste(data):
 
 
 @pytest.mark.parametrize("pad", [(20, 20, 20), (0, 31, 7)])
-def test_padding_a_box_with_noise_or_zeros_keeps_the_molecule_and_its_margin(pad):
+@pytest.mark.parametrize("noise", [0.0, 0.5])
+def test_a_larger_box_of_zeros_or_noise_keeps_the_molecule_and_is_cropped_to_it(pad, noise):
     rng = np.random.default_rng(2)
-    small = 10 * blob((40, 44, 48), (20, 22, 24), 5) + rng.normal(0, 0.5, (40, 44, 48)).astype(np.float32)
-    for mode in ({"mode": "constant"}, {"mode": "wrap"}):
-        padded = np.pad(small, [(p, p) for p in pad], **mode) if mode["mode"] == "constant" else None
-        if padded is None:
-            padded = rng.normal(0, 0.5, [n + 2 * p for n, p in zip(small.shape, pad, strict=True)]).astype(np.float32)
-            padded[tuple(slice(p, p + n) for p, n in zip(pad, small.shape, strict=True))] = small
-        box = molecule_box(padded, (1.5, 1.5, 1.5), 12.0)
-        for axis, centre in enumerate((20, 22, 24)):
-            here = centre + pad[axis]
-            assert box.start[axis] <= here - 5 - 8 or box.start[axis] == 0
-            assert box.start[axis] + box.shape[axis] >= min(here + 5 + 8, padded.shape[axis])
+    shape, centre = (40, 44, 48), (20, 22, 24)
+    inner = tuple(slice(p, p + n) for p, n in zip(pad, shape, strict=True))
+    padded = np.zeros([n + 2 * p for n, p in zip(shape, pad, strict=True)], np.float32)
+    padded[inner] = 10 * blob(shape, centre, 5)
+    padded += rng.normal(0, noise, padded.shape).astype(np.float32)
+    box = molecule_box(padded, (1.5, 1.5, 1.5), 12.0)
+    for start, n, c, p, whole in zip(box.start, box.shape, centre, pad, padded.shape, strict=True):
+        assert start <= max(0, c + p - 5 - 8)
+        assert start + n >= min(whole, c + p + 5 + 8)
+        assert n <= min(whole, 56)
 
 
-def test_a_noisy_empty_box_is_kept_whole_rather_than_cropped_to_nothing():
-    flat = np.zeros((20, 20, 20), np.float32)
-    flat[0, 0, 0] = 1e-6
-    assert min(molecule_box(flat, (4.0, 4.0, 4.0), 10.0).shape) >= 1
+def test_a_box_of_mere_noise_is_not_cropped_to_nothing():
+    noise = np.random.default_rng(3).standard_normal((40, 40, 40)).astype(np.float32)
+    assert min(molecule_box(noise, (1.0, 1.0, 1.0), 10.0).shape) >= 20
 
 
 def test_block_means_keep_the_mean_and_specks_go():

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from cryores_lite.steps.condition import CHANNELS, CONTEXT
 from training import losses
-from training.data import Patches, make_file, turn
+from training.data import Patches, make_file, turn, written
 from training.metrics import score
 from training.network import HALO, LocalResolutionNet, depth_to_space, space_to_depth
 from training.simulate import Recipe
@@ -139,6 +139,14 @@ def test_patches_are_the_same_for_the_same_seed_and_go_on_where_they_stopped(pat
     whole = first(5)
     assert all(torch.equal(a, b) for a, b in zip(whole, first(5), strict=True))
     assert all(torch.equal(a, b) for a, b in zip(whole[3:], first(2, start=3), strict=True))
+
+
+def test_a_file_without_patches_is_passed_over(patches, tmp_path):
+    for path in patches.glob("*.npz"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    with (tmp_path / "000009.npz").open("wb") as file:
+        np.savez(file)
+    assert written(tmp_path) == [tmp_path / "000000.npz", tmp_path / "000001.npz"]
 
 
 def test_a_stopped_run_goes_on_exactly(patches, tmp_path):
