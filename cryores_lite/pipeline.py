@@ -22,6 +22,7 @@ from cryores_lite.types import Density, Grid, LocalResolution, Mask, Progress, V
 
 MARGIN = 30.0  # Å around the molecule: the solvent ring, and the network's view
 NEAR = 12.0  # Å from what the physical estimate takes for molecule: farther out no tile is evaluated
+SURE = 0.15  # mask probability that is molecule: the highest that keeps 95 % of validation molecules (docs/training.md)
 SPECK = 0.01  # pieces of the mask smaller than this share of its largest are dropped
 
 
@@ -78,7 +79,7 @@ def estimate_local_resolution(density: Density, model: Model, threads: int, prog
     prepared = prepare(density, threads)
     overall, relative, probability = predict(prepared, model, progress)
     local, sure = restore(prepared, (relative, probability))
-    mask = without_specks(sure > 0.5, SPECK)
+    mask = without_specks(sure > SURE, SPECK)
     finest = 2 * max(density.grid.voxel_size)
     values = aggregate(overall, local, mask, finest)
     shape = density.grid.shape
