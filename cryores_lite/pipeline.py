@@ -22,7 +22,7 @@ from cryores_lite.types import Density, Grid, LocalResolution, Mask, Progress, V
 
 MARGIN = 30.0  # Å around the molecule: the solvent ring, and the network's view
 NEAR = 12.0  # Å from what the physical estimate takes for molecule: farther out no tile is evaluated
-SURE = 0.15  # mask probability that is molecule: the highest that keeps 95 % of validation molecules (docs/training.md)
+SURE = 0.15  # mask probability that is molecule: highest tried that keeps 95 % on validation
 SPECK = 0.1  # pieces of the mask smaller than this share of its largest are noise
 
 
