@@ -29,10 +29,11 @@ if TYPE_CHECKING:
     from cryores_lite.report import Outcome
     from cryores_lite.types import LocalResolution
 
-LABELS = (
-    f"cryores_lite {__version__}: local resolution (A); 0 = outside mask",
-    f"cryores_lite {__version__}: mask; 1 = molecule",
-)
+LABELS = {
+    "locres": f"cryores_lite {__version__}: local resolution (A); 0 = outside mask",
+    "mask": f"cryores_lite {__version__}: mask; 1 = molecule",
+    "uncertainty": f"cryores_lite {__version__}: local resolution, 1 standard deviation (A)",
+}
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -47,11 +48,11 @@ class Device(str, Enum):
 
 @dataclass(frozen=True)
 class Job:
-    """One map and the two files to make of it."""
+    """One map and the files to make of it, by what they hold (the keys of `LABELS`)."""
 
     map_path: Path
     voxel_size: float | None  # Å, instead of the header's
-    outputs: tuple[Path, Path]  # local resolution, mask
+    outputs: dict[str, Path]
     overwrite: bool
 
 
@@ -96,6 +97,9 @@ def estimate(
     model: Annotated[
         Path | None, typer.Option("--model", metavar="FILE", help="An ONNX network. Default: the one shipped.")
     ] = None,
+    uncertainty: Annotated[
+        bool, typer.Option("--uncertainty", help="Also write NAME_locres_uncertainty.mrc: 1 standard deviation, Å.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per map and line.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace maps that are there already.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print errors only (and --json).")] = False,
@@ -108,7 +112,8 @@ def estimate(
     Writes NAME_locres.mrc (0 outside the molecule) and NAME_mask.mrc for each map.
     Exits with 0 if all went well, 1 if a map failed (the others are done), 2 if the command is wrong.
     """
-    jobs = _plan(maps, output_dir, voxel_size, overwrite)
+    endings = {"locres": "_locres", "mask": "_mask"} | ({"uncertainty": "_locres_uncertainty"} if uncertainty else {})
+    jobs = _plan(maps, output_dir, endings, voxel_size, overwrite)
     from cryores_lite.model import Model  # whatever is heavy waits until there is work
 
     network = cache(lambda: Model.open(model, device=device.value, threads=threads))
@@ -129,18 +134,24 @@ def main() -> None:
     app()
 
 
-def _plan(maps: Sequence[Path], output_dir: Path | None, voxel_size: float | None, overwrite: bool) -> list[Job]:
+def _plan(
+    maps: Sequence[Path],
+    output_dir: Path | None,
+    endings: dict[str, str],
+    voxel_size: float | None,
+    overwrite: bool,
+) -> list[Job]:
     """Name the files to be made; refuse names that would collide, before any work."""
     from cryores_lite.mrc import map_stem
 
     jobs = []
     for path in maps:
         folder, stem = output_dir or path.parent, map_stem(path)
-        outputs = folder / f"{stem}_locres.mrc", folder / f"{stem}_mask.mrc"
+        outputs = {what: folder / f"{stem}{ending}.mrc" for what, ending in endings.items()}
         jobs.append(Job(path, voxel_size, outputs, overwrite))
-    taken = Counter(path.resolve() for job in jobs for path in job.outputs)
+    taken = Counter(path.resolve() for job in jobs for path in job.outputs.values())
     taken.update({path.resolve() for path in maps})
-    for path in (path for job in jobs for path in job.outputs):
+    for path in (path for job in jobs for path in job.outputs.values()):
         if taken[path.resolve()] > 1:
             raise typer.BadParameter(f"Two of these maps would write {path}, or it is one of them. Run them apart.")
     return jobs
@@ -164,26 +175,27 @@ def _attempt(job: Job, network: Callable[[], Model], threads: int | None, show_b
 
 
 def _estimate(job: Job, model: Model, threads: int | None, show_bar: bool) -> tuple[LocalResolution, tuple[str, ...]]:
-    """Read, estimate and write one map: both files, or none."""
+    """Read, estimate and write one map: all files, or none."""
     from cryores_lite import pipeline
     from cryores_lite.mrc import read_map, write_map
 
     _refuse_to_clobber(job)
     found = read_map(job.map_path, voxel_size=job.voxel_size)
     progress = partial(_bar, label=job.map_path.name) if show_bar else iter
-    with _staging(job.outputs[0].parent) as staging:  # before the long work: can we write there?
+    with _staging(job.outputs["locres"].parent) as staging:  # before the long work: can we write there?
         values, sizes = found.density.values, found.density.grid.voxel_size
         result = pipeline.estimate(values, sizes, model=model, threads=threads, progress=progress)
-        for answer, path, label in zip((result.values, result.mask), job.outputs, LABELS, strict=True):
-            write_map(staging / path.name, answer, found.header, label=label, voxel_size=job.voxel_size)
+        answers = {"locres": result.values, "mask": result.mask, "uncertainty": result.uncertainty}
+        for what, path in job.outputs.items():
+            write_map(staging / path.name, answers[what], found.header, label=LABELS[what], voxel_size=job.voxel_size)
         _refuse_to_clobber(job)
-        for path in job.outputs:
+        for path in job.outputs.values():
             (staging / path.name).replace(path)
     return result, (*found.warnings, *result.warnings)
 
 
 def _refuse_to_clobber(job: Job) -> None:
-    for path in job.outputs:
+    for path in job.outputs.values():
         if path.is_dir() or (not job.overwrite and os.path.lexists(path)):
             raise OutputError(str(path), found="a file", expected="a free name", try_="pass --overwrite or -o DIR")
 

@@ -14,14 +14,15 @@ import onnxruntime
 from scipy.special import expit
 
 from cryores_lite.errors import DeviceError, ModelError
-from cryores_lite.steps import condition
+from cryores_lite.steps import condition, evidence
 from cryores_lite.steps.tile import split
-from cryores_lite.types import Volume
+from cryores_lite.types import Level, Volume
 
-SHIPPED = "cryores_v1.onnx"
+SHIPPED = "cryores_v2.onnx"
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
-INPUTS = ("fields", "bands", "context", "level")
-OUTPUTS = ("global", "relative", "mask")
+INPUTS = ("evidence", "fields", "bands", "context", "level")
+OUTPUTS = ("global", "median", "doubt", "relative", "error", "mask")
+SMALLEST = 16  # working voxels, the edge of a tile that only asks for the level
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class ModelSpec:
     ----------
     name, version : of the model
     conditioning : version of `cryores_lite.steps.condition` that it was trained with
+    evidence : numbers per rung of the ladder
     channels, context : number of coarse fields and of numbers per map
     halo, tile : working voxels: the network's reach, and the largest view of one evaluation
     training : sha256 of the weights it was exported from
@@ -40,6 +42,7 @@ class ModelSpec:
     name: str
     version: str
     conditioning: int
+    evidence: int
     channels: int
     context: int
     halo: int
@@ -83,16 +86,30 @@ class Model:
         session = _session(data, file, device, threads or available_threads())
         return cls(_spec(session, file), hashlib.sha256(data).hexdigest(), session.get_providers()[0], session)
 
-    def predict(self, fields: Volume, bands: Volume, context: Volume, level: float) -> tuple[float, Volume, Volume]:
-        """Evaluate one tile: global resolution (Å), relative resolution (Å, half grid), mask probability."""
-        feed = {
-            "fields": fields[None],
-            "bands": bands[None],
-            "context": context[None],
-            "level": np.array([[level]], np.float32),
-        }
-        overall, relative, logit = self.session.run(OUTPUTS, {k: np.ascontiguousarray(v) for k, v in feed.items()})
-        return float(overall[0, 0]), relative[0, 0], expit(logit[0, 0])
+    def level(self, evidence: Volume) -> Level:
+        """Ask for the level of a map alone."""
+        half = SMALLEST // 2
+        overall, median, doubt = self._run(
+            OUTPUTS[:3],
+            evidence,
+            np.zeros((2, SMALLEST, SMALLEST, SMALLEST), np.float32),
+            np.zeros((self.spec.channels, half, half, half), np.float32),
+            np.zeros(self.spec.context, np.float32),
+            1.0,
+        )
+        return Level(float(overall[0, 0]), float(median[0, 0]), float(doubt[0, 0]))
+
+    def predict(
+        self, evidence: Volume, fields: Volume, bands: Volume, context: Volume, level: float
+    ) -> tuple[Volume, Volume, Volume]:
+        """Evaluate one tile: relative resolution (Å, half grid), its relative error (half grid), mask probability."""
+        relative, error, logit = self._run(OUTPUTS[3:], evidence, fields, bands, context, level)
+        return relative[0, 0], error[0, 0], expit(logit[0, 0])
+
+    def _run(self, outputs: tuple[str, ...], *inputs: Volume | float) -> Any:
+        *arrays, level = inputs
+        feed = [np.ascontiguousarray(a, np.float32)[None] for a in arrays] + [np.array([[level]], np.float32)]
+        return self.session.run(outputs, dict(zip(INPUTS, feed, strict=True)))
 
 
 def shipped() -> Path:
@@ -147,6 +164,7 @@ def _spec(session: Any, file: Path) -> ModelSpec:
     meta = session.get_modelmeta().custom_metadata_map
     expected = {
         "conditioning": condition.VERSION,
+        "evidence": evidence.FEATURES,
         "channels": condition.CHANNELS,
         "context": condition.CONTEXT,
     }

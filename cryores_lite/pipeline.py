@@ -13,10 +13,12 @@ from scipy import ndimage
 from cryores_lite.errors import InputError
 from cryores_lite.model import Model, available_threads
 from cryores_lite.steps.aggregate import aggregate
-from cryores_lite.steps.condition import Inputs, condition, read_off
+from cryores_lite.steps.condition import Inputs, condition
 from cryores_lite.steps.crop import Box, cut, molecule_box, paste, without_specks
+from cryores_lite.steps.edge import soften
+from cryores_lite.steps.evidence import gather
 from cryores_lite.steps.physical import Physical, Powers, measure, physical_estimate
-from cryores_lite.steps.spectrum import POWER_STEP, Spectrum, grid_for, transform
+from cryores_lite.steps.spectrum import POWER_STEP, Spectrum, grid_for, read_off, smooth, transform
 from cryores_lite.steps.tile import coarser, holds, join, split
 from cryores_lite.types import Density, Grid, LocalResolution, Mask, Progress, Volume
 
@@ -28,13 +30,13 @@ SPECK = 0.1  # pieces of the mask smaller than this share of its largest are noi
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A map on its way down: where it was cut, its waves, band powers, physical estimate, network inputs."""
+    """A map on its way down: where it was cut, its waves, band powers, physical estimate, evidence of its level."""
 
     box: Box
     spectrum: Spectrum
     powers: Powers
     physical: Physical
-    inputs: Inputs
+    evidence: Volume
 
 
 def estimate(
@@ -77,54 +79,65 @@ def estimate(
 def estimate_local_resolution(density: Density, model: Model, threads: int, progress: Progress) -> LocalResolution:
     """Down, predict, up."""
     prepared = prepare(density, threads)
-    overall, relative, probability = predict(prepared, model, progress)
-    local, sure = restore(prepared, (relative, probability))
+    level = model.level(prepared.evidence)
+    inputs = condition(prepared.spectrum, prepared.powers, prepared.physical, level.median, level.doubt, threads)
+    relative, error, probability = predict(prepared, inputs, model, progress)
+    local, doubt, sure = restore(prepared, (relative, error, probability))
     mask = without_specks(sure > SURE, SPECK)
     finest = 2 * max(density.grid.voxel_size)
-    values = aggregate(overall, local, mask, finest)
+    values, uncertainty = aggregate(level.overall, local, doubt, mask, finest)
     shape = density.grid.shape
     return LocalResolution(
         paste(values, prepared.box, shape),
         paste(mask, prepared.box, shape),
+        paste(uncertainty, prepared.box, shape),
         density.grid,
-        max(overall, finest),
-        float(np.mean(prepared.inputs.voxel_size)),
+        max(level.overall, finest),
+        float(np.mean(inputs.voxel_size)),
         model.provider,
         remarks(prepared, mask),
     )
 
 
 def prepare(density: Density, threads: int = 1) -> Prepared:
-    """Crop, transform, measure, estimate without a network, condition. Training calls this too."""
+    """Crop, soften, transform, measure, estimate without a network, gather evidence. Training calls this too."""
     box = molecule_box(density.values, density.grid.voxel_size, MARGIN)
-    values = cut(density.values, box)
+    values, kept = soften(cut(density.values, box), density.grid.voxel_size)
     spectrum = transform(values, density.grid.voxel_size, threads)
-    present, blank = coverage(values, spectrum)
+    seen, blank = coverage(kept, spectrum)
     powers = measure(spectrum, blank, threads)
-    physical = physical_estimate(spectrum, powers, present)
-    return Prepared(box, spectrum, powers, physical, condition(spectrum, powers, physical, threads))
+    physical = physical_estimate(spectrum, powers, seen)
+    return Prepared(box, spectrum, powers, physical, gather(powers, physical))
 
 
-def predict(prepared: Prepared, model: Model, progress: Progress = iter) -> tuple[float, Volume, Volume]:
-    """Run the network: global resolution (Å), relative resolution (half grid, Å), mask probability (working grid)."""
-    inputs = prepared.inputs
+def predict(
+    prepared: Prepared, inputs: Inputs, model: Model, progress: Progress = iter
+) -> tuple[Volume, Volume, Volume]:
+    """Run the network tile by tile.
+
+    Returns
+    -------
+    Local minus global resolution (half grid, Å), its relative error (half grid), mask probability (working grid).
+    """
     z, y, x = inputs.fields.shape[1:]
     shape, half = (z, y, x), (z // 2, y // 2, x // 2)
     step = max(prepared.spectrum.lengths) / max(prepared.powers.shape)
     wanted = ndimage.binary_dilation(prepared.physical.molecule, iterations=max(1, round(NEAR / step)))
     tiles = [t for t in split(shape, model.spec.tile, model.spec.halo) if holds(t, shape, wanted)]
-    found, relative, mask = [], [], []
+    relative, error, mask = [], [], []
     for tile in progress(tiles):
         told = model.predict(
+            prepared.evidence,
             inputs.fields[(..., *tile.view)],
             inputs.bands[(..., *coarser(tile.view, 2))],
             inputs.context,
             inputs.level,
         )
-        found.append(told[0])
-        relative.append((coarser(tile.core, 2), told[1][tile.inner(2)]))
+        core, inner = coarser(tile.core, 2), tile.inner(2)
+        relative.append((core, told[0][inner]))
+        error.append((core, told[1][inner]))
         mask.append((tile.core, told[2][tile.inner()]))
-    return found[0], join(relative, half, 0.0), join(mask, shape, 0.0)
+    return join(relative, half, 0.0), join(error, half, 0.0), join(mask, shape, 0.0)
 
 
 def restore(prepared: Prepared, values: Sequence[Volume]) -> tuple[Volume, ...]:
@@ -140,25 +153,18 @@ def restore(prepared: Prepared, values: Sequence[Volume]) -> tuple[Volume, ...]:
     return tuple(out)
 
 
-def coverage(values: Volume, spectrum: Spectrum) -> tuple[Volume, Volume]:
-    """Shares of each coarse voxel that hold map, and that are blank (equal to their neighbours, as a mask leaves them).
+def coverage(kept: Volume, spectrum: Spectrum) -> tuple[Volume, Volume]:
+    """Shares of each coarse voxel: of map that is there, and of power that a mask has taken.
 
     The rim around the map counts as neither.
     """
-    blank = np.ones(values.shape, bool)
-    for axis in range(3):
-        blank &= np.diff(values, axis=axis, append=values.take([-2], axis)) == 0
     shape = grid_for(spectrum.lengths, POWER_STEP)
-    reach = [max(1, round(n / m)) for n, m in zip(spectrum.shape, shape, strict=True)]
-    places = [
-        np.minimum(np.round(np.arange(m) * (n / m)).astype(int), n - 1)
-        for n, m in zip(spectrum.shape, shape, strict=True)
-    ]
+    inner = tuple(slice(a, a + n) for a, n in zip(spectrum.before, kept.shape, strict=True))
+    whole = np.zeros(spectrum.shape, np.float32)
     shares = []
-    for part in (~blank, blank):
-        there = np.zeros(spectrum.shape, np.float32)
-        there[tuple(slice(a, a + n) for a, n in zip(spectrum.before, values.shape, strict=True))] = part
-        shares.append(ndimage.uniform_filter(there, reach)[np.ix_(*places)])
+    for part in (kept, 1 - kept**2):
+        whole[inner] = part
+        shares.append(smooth(whole, spectrum.lengths, POWER_STEP / 2, shape))
     return shares[0], shares[1]
 
 

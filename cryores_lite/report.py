@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from cryores_lite.types import PERCENTILES, LocalResolution
+
+FILES = ("locres", "mask", "uncertainty")  # what a file can hold
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Outcome:
     model: ModelName | None
     error: str | None = None
     result: LocalResolution | None = None
-    files: tuple[Path, Path] | None = None  # local resolution, mask
+    files: dict[str, Path] = field(default_factory=dict)  # by what they hold
     warnings: tuple[str, ...] = ()
 
 
@@ -39,15 +41,15 @@ def row(outcome: Outcome) -> dict[str, Any]:
     """
     result, model = outcome.result, outcome.model
     percentiles = result.percentiles if result else {}
-    locres, mask = outcome.files or (None, None)
     return {
         "input": str(outcome.map_path),
         "outcome": "done" if result else "failed",
         "error": outcome.error,
-        "files": {"locres": locres and str(locres), "mask": mask and str(mask)},
+        "files": {what: str(outcome.files[what]) if what in outcome.files else None for what in FILES},
         "global_resolution": _number(result.global_resolution if result else None),
         "median": _number(percentiles.get("50")),
         "percentiles": {f"{p:g}": _number(percentiles.get(f"{p:g}")) for p in PERCENTILES},
+        "median_uncertainty": _number(result.median_uncertainty if result else None),
         "mask_volume": _number(result.mask_volume if result else None),
         "voxel_size": _number(voxel_size(result) if result else None),
         "working_voxel_size": _number(result.working_voxel_size if result else None),
@@ -63,9 +65,9 @@ def row(outcome: Outcome) -> dict[str, Any]:
 
 
 def summary(outcome: Outcome) -> str:
-    """Tell a person, in three to six lines, what was found in a map and where it was written."""
+    """Tell a person, in a few lines, what was found in a map and where it was written."""
     result, model = outcome.result, outcome.model
-    if result is None or model is None or outcome.files is None:
+    if result is None or model is None:
         return f"{outcome.map_path}: {outcome.error}"
     if math.isnan(result.median):
         local = "none: no molecule was found"
@@ -76,10 +78,10 @@ def summary(outcome: Outcome) -> str:
         (
             f"{outcome.map_path}  ({outcome.seconds:.1f} s, {model.name} {model.version}, {result.provider})",
             f"  local resolution   {local}",
+            f"  expected error     {result.median_uncertainty:.2f} Å (one standard deviation; median)",
             f"  global resolution  {result.global_resolution:.2f} Å",
             f"  molecule           {result.mask_volume:.0f} Å³ at {voxel_size(result):.4g} Å per voxel",
-            f"  written            {outcome.files[0]}",
-            f"                     {outcome.files[1]}",
+            *(f"  {'' if n else 'written':17}  {path}" for n, path in enumerate(outcome.files.values())),
         )
     )
 

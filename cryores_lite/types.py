@@ -40,6 +40,18 @@ class Density:
     grid: Grid
 
 
+@dataclass(frozen=True)
+class Level:
+    """What is known of a map as a whole: its global resolution and median local resolution in Å.
+
+    `doubt` is the standard deviation of the median's logarithm.
+    """
+
+    overall: float
+    median: float
+    doubt: float
+
+
 @dataclass(frozen=True, eq=False)
 class LocalResolution:
     """The answer, on the grid of the density that was asked about.
@@ -48,6 +60,7 @@ class LocalResolution:
     ----------
     values : (z, y, x) float32, local resolution in Å, 0 outside the mask
     mask : (z, y, x) bool, the molecule
+    uncertainty : (z, y, x) float32, standard deviation of the error in Å, 0 outside the mask
     grid : the grid of both
     global_resolution : Å, one number for the map
     working_voxel_size : Å, the grid that the network saw
@@ -57,6 +70,7 @@ class LocalResolution:
 
     values: Volume
     mask: Mask
+    uncertainty: Volume
     grid: Grid
     global_resolution: float
     working_voxel_size: float
@@ -67,6 +81,12 @@ class LocalResolution:
     def median(self) -> float:
         """Median local resolution inside the mask, in Å (NaN for an empty mask)."""
         return self.percentiles["50"]
+
+    @property
+    def median_uncertainty(self) -> float:
+        """Median standard deviation of the error inside the mask, in Å (NaN for an empty mask)."""
+        inside = self.uncertainty[self.mask]
+        return float(np.median(inside)) if inside.size else float("nan")
 
     @property
     def percentiles(self) -> dict[str, float]:

@@ -1,6 +1,6 @@
 """Turn trained weights into the ONNX file that the runtime opens, and prove that both give the same answer.
 
-    python -m export --weights training/weights/v1.safetensors --out models/cryores_v1.onnx
+    python -m export --weights training/weights/v2.safetensors --out models/cryores_v2.onnx
 
 The file carries its contract in its metadata. The export fails, and writes nothing, when onnx.checker objects or
 when torch and onnxruntime differ by more than 1e-3 Å or 1e-4 of mask probability on the tiles of a real map.
@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 from cryores_lite.model import INPUTS, OUTPUTS, Model
 from cryores_lite.mrc import read_map
 from cryores_lite.pipeline import prepare
-from cryores_lite.steps import condition
+from cryores_lite.steps import condition, evidence
 from cryores_lite.steps.tile import coarser, split
 from cryores_lite.types import Density
 from training.network import HALO, LocalResolutionNet
@@ -42,6 +42,7 @@ def export(weights: Path, out: Path, name: str, version: str, density: Density) 
         "name": name,
         "version": version,
         "conditioning": condition.VERSION,
+        "evidence": evidence.FEATURES,
         "channels": condition.CHANNELS,
         "context": condition.CONTEXT,
         "halo": HALO,
@@ -63,6 +64,7 @@ def export(weights: Path, out: Path, name: str, version: str, density: Density) 
 def write(network: LocalResolutionNet, path: Path, contract: dict[str, object]) -> None:
     """Trace the network with free tile sizes and save it with its contract, weights inside."""
     arguments = (
+        torch.randn(2, evidence.FEATURES, evidence.RUNGS),
         torch.randn(2, 2, 32, 40, 48),
         torch.randn(2, condition.CHANNELS, 16, 20, 24),
         torch.randn(2, condition.CONTEXT),
@@ -71,6 +73,7 @@ def write(network: LocalResolutionNet, path: Path, contract: dict[str, object]) 
     batch = torch.export.Dim("batch", min=1)
     z, y, x = (torch.export.Dim(f"quarter_{axis}", min=2) for axis in "zyx")
     shapes = (
+        {0: batch},
         {0: batch, 2: 4 * z, 3: 4 * y, 4: 4 * x},
         {0: batch, 2: 2 * z, 3: 2 * y, 4: 2 * x},
         {0: batch},
@@ -97,18 +100,23 @@ def write(network: LocalResolutionNet, path: Path, contract: dict[str, object]) 
 @torch.no_grad()
 def compare(network: LocalResolutionNet, model: Model, density: Density) -> tuple[float, float]:
     """Largest difference between torch and onnxruntime over the tiles of a map, in Å and mask probability."""
-    inputs = prepare(density).inputs
+    prepared = prepare(density)
+    level = model.level(prepared.evidence)
+    inputs = condition.condition(prepared.spectrum, prepared.powers, prepared.physical, level.median, level.doubt)
+    told = network.level(torch.from_numpy(prepared.evidence)[None])
+    angstrom = max(abs(level.overall - told.overall.item()), abs(level.median - told.median.item()))
+    probability = 0.0
     z, y, x = inputs.fields.shape[1:]
-    angstrom = probability = 0.0
     for tile in split((z, y, x), CHECKED_TILE, HALO):
         fields = np.ascontiguousarray(inputs.fields[(..., *tile.view)])
         bands = np.ascontiguousarray(inputs.bands[(..., *coarser(tile.view, 2))])
-        overall, relative, mask = model.predict(fields, bands, inputs.context, inputs.level)
-        told = network(
-            *(torch.from_numpy(v)[None] for v in (fields, bands, inputs.context)), torch.tensor([[inputs.level]])
-        )
-        angstrom = max(angstrom, abs(overall - told[0].item()), float(np.abs(relative - told[1][0, 0].numpy()).max()))
-        probability = max(probability, float(np.abs(mask - told[2].sigmoid()[0, 0].numpy()).max()))
+        given = (prepared.evidence, fields, bands, inputs.context)
+        relative, error, mask = model.predict(*given, inputs.level)
+        heads = network(*(torch.from_numpy(v)[None] for v in given), torch.tensor([[inputs.level]]))
+        ours = (heads.relative[0, 0].numpy(), level.median * heads.error[0, 0].numpy())
+        apart = (np.abs(a - b).max() for a, b in zip((relative, level.median * error), ours, strict=True))
+        angstrom = max(angstrom, *map(float, apart))
+        probability = max(probability, float(np.abs(mask - heads.mask.sigmoid()[0, 0].numpy()).max()))
     return angstrom, probability
 
 
@@ -117,7 +125,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--name", default="cryores")
-    parser.add_argument("--version", default="1")
+    parser.add_argument("--version", default="2")
     parser.add_argument("--map", type=Path, default=Path("examples/example_map.mrc"), help="map for the comparison")
     args = parser.parse_args()
     angstrom, probability = export(args.weights, args.out, args.name, args.version, read_map(args.map).density)

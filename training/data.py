@@ -21,48 +21,56 @@ import torch
 from tqdm import tqdm
 
 from cryores_lite.pipeline import Prepared, prepare
-from cryores_lite.steps.condition import read_off
-from cryores_lite.types import Density, Grid
-from training.simulate import Recipe, SimulatedMap, draw_map, draw_signal
+from cryores_lite.steps.condition import condition
+from cryores_lite.steps.spectrum import read_off
+from cryores_lite.types import Density, Grid, Shape
+from training.simulate import Recipe, SimulatedMap, draw_map, draw_signal, truth_of
 from training.structures import Structure, read_manifest
 
 EDGE = 48  # working voxels
 EMPTY = 22  # bytes of a file of no patches
-MAPS, PATCHES = 3, 3  # maps drawn from a signal, patches cut from a map
+MAPS, PATCHED, PATCHES = 5, 3, 3  # maps drawn from a signal, how many of them give patches, patches cut from a map
+FEWEST = 200  # voxels of molecule that are worth learning from
+ODD = 1.5  # maps that come out this much coarser than wanted are left out
+LEVELS = "levels"  # folder of the maps' evidence, beside their patches
 
 Record = dict[str, np.ndarray]
 
 
-def truth_on(prepared: Prepared, simulated: SimulatedMap) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Local resolution and mask on the half-resolution grid, and the mask on the working grid."""
-    shape = prepared.inputs.fields.shape[1:]
+def truth_on(prepared: Prepared, simulated: SimulatedMap, shape: Shape) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Local resolution and mask on the half-resolution grid, and the mask on the working grid of `shape` points."""
 
     def places(step: int) -> list[np.ndarray]:
         return [
-            np.arange(0, m, step) * (length / m / v) - before + start + first
-            for m, length, v, before, start, first in zip(
-                shape,
-                prepared.spectrum.lengths,
-                (simulated.voxel_size,) * 3,
-                prepared.spectrum.before,
-                prepared.box.start,
-                simulated.start,
-                strict=True,
+            np.arange(0, m, step) * (length / m / simulated.voxel_size) - before + start
+            for m, length, before, start in zip(
+                shape, prepared.spectrum.lengths, prepared.spectrum.before, prepared.box.start, strict=True
             )
         ]
 
-    whole = np.zeros(simulated.whole, np.float32)
-    whole[tuple(slice(a, a + n) for a, n in zip(simulated.start, simulated.mask.shape, strict=True))] = simulated.mask
-    half = places(2)
-    coarse = [p * (n / w) for p, n, w in zip(half, simulated.truth.shape, simulated.whole, strict=True)]
+    rimmed = np.pad(simulated.mask.astype(np.float32), 1)[None]
+    coarse = [
+        (p * simulated.stride + first) * (n / w)
+        for p, first, n, w in zip(places(2), simulated.start, simulated.truth.shape, simulated.whole, strict=True)
+    ]
     local = read_off(simulated.truth[None], tuple(coarse))[0]
-    return local, read_off(whole[None], tuple(half))[0] > 0.5, read_off(whole[None], tuple(places(1)))[0] > 0.5
+    half, fine = (read_off(rimmed, tuple(p + 1 for p in places(step)))[0] > 0.5 for step in (2, 1))
+    return local, half, fine
 
 
-def cut_patches(prepared: Prepared, simulated: SimulatedMap, rng: np.random.Generator) -> list[Record]:
-    """Random cubes of a map that hold molecule, with their truth."""
-    local, inside, mask = truth_on(prepared, simulated)
-    if inside.sum() < 200:
+def cut_patches(
+    prepared: Prepared, simulated: SimulatedMap, level: float, recipe: Recipe, rng: np.random.Generator
+) -> list[Record]:
+    """Random cubes of a map that hold molecule, with their truth.
+
+    The network is told a wrong level on purpose, and how wrong it may be: it learns to correct the guess it will get.
+    """
+    doubt = float(np.exp(rng.uniform(*np.log(recipe.doubt))))
+    guess = max(level * float(np.exp(rng.normal(0, doubt))), 1.8 * simulated.voxel_size)
+    inputs = condition(prepared.spectrum, prepared.powers, prepared.physical, guess, doubt)
+    z, y, x = inputs.fields.shape[1:]
+    local, inside, mask = truth_on(prepared, simulated, (z, y, x))
+    if inside.sum() < FEWEST:
         return []
     where = np.argwhere(inside)
     half = EDGE // 2
@@ -74,15 +82,16 @@ def cut_patches(prepared: Prepared, simulated: SimulatedMap, rng: np.random.Gene
         fine = (..., *(slice(2 * a, 2 * a + EDGE) for a in low))
         records.append(
             {
-                "fields": _filled(prepared.inputs.fields[fine], EDGE).astype(np.float16),
-                "bands": _filled(prepared.inputs.bands[coarse], half).astype(np.float16),
-                "context": prepared.inputs.context,
-                "level": np.float32(prepared.inputs.level),
+                "evidence": prepared.evidence,
+                "fields": _filled(inputs.fields[fine], EDGE).astype(np.float16),
+                "bands": _filled(inputs.bands[coarse], half).astype(np.float16),
+                "context": inputs.context,
+                "level": np.float32(inputs.level),
                 "local": _filled(local[coarse], half).astype(np.float16),
                 "inside": _filled(inside[coarse], half),
                 "mask": _filled(mask[fine], EDGE),
                 "overall": np.float32(max(simulated.global_resolution, simulated.limit)),
-                "kind": np.array([simulated.kind["processing"], simulated.kind["masking"]]),
+                "kind": np.array(list(simulated.kind.values())),
             }
         )
     return records
@@ -94,18 +103,37 @@ def _filled(values: np.ndarray, edge: int) -> np.ndarray:
 
 
 def make_file(structure: Structure, seed: int, number: int, recipe: Recipe, out: Path) -> int:
-    """Write the patches of all maps drawn from one signal (too small a molecule gives none). Returns their number."""
+    """Write the evidence of all maps drawn from one signal, and patches of some. Returns the number of patches."""
     rng = np.random.default_rng([seed, number])
     signal = draw_signal(structure, recipe, rng)
     records: list[Record] = []
-    for _ in range(MAPS):
+    levels: list[Record] = []
+    for n in range(MAPS):
         simulated = draw_map(signal, recipe, rng)
-        grid = Grid(simulated.density.shape, (simulated.voxel_size,) * 3)
-        records += cut_patches(prepare(Density(simulated.density, grid)), simulated, rng)
-    part = out / f"{number:06d}.part"
-    with part.open("wb") as file:
-        np.savez(file, **{key: np.stack([r[key] for r in records]) for key in (records[0] if records else {})})
-    part.replace(out / f"{number:06d}.npz")
+        simulated.kind["molecule"] = structure.kind
+        truth = truth_of(simulated)
+        if (truth > 0).sum() < FEWEST:
+            continue
+        level = float(np.median(truth[truth > 0]))
+        if level > ODD * max(signal.resolution, simulated.limit):  # its FSC dips below the threshold on the way
+            continue
+        prepared = prepare(Density(simulated.density, Grid(simulated.density.shape, (simulated.voxel_size,) * 3)))
+        levels.append(
+            {
+                "evidence": prepared.evidence,
+                "median": np.float32(level),
+                "overall": np.float32(max(simulated.global_resolution, simulated.limit)),
+                "physical": np.float32(prepared.physical.level),
+                "kind": np.array(list(simulated.kind.values())),
+            }
+        )
+        if n < PATCHED:
+            records += cut_patches(prepared, simulated, level, recipe, rng)
+    for folder, rows in ((out, records), (out / LEVELS, levels)):
+        part = folder / f"{number:06d}.part"
+        with part.open("wb") as file:
+            np.savez(file, **{key: np.stack([r[key] for r in rows]) for key in (rows[0] if rows else {})})
+        part.replace(folder / f"{number:06d}.npz")
     return len(records)
 
 
@@ -116,6 +144,18 @@ def written(folder: Path) -> list[Path]:
 
 def _job(job: tuple[Structure, int, int, Recipe, Path]) -> int:
     return make_file(*job)
+
+
+def read_levels(folder: Path) -> tuple[dict[str, torch.Tensor], np.ndarray]:
+    """Evidence, truth and kind of every map of a folder, in one batch."""
+    rows: dict[str, list[np.ndarray]] = {}
+    for path in written(folder / LEVELS):
+        with np.load(path) as file:
+            for key in file.files:
+                rows.setdefault(key, []).append(file[key])
+    whole = {key: np.concatenate(parts) for key, parts in rows.items()}
+    kinds = whole.pop("kind")
+    return {key: torch.from_numpy(values) for key, values in whole.items()}, kinds
 
 
 @dataclass(frozen=True)
@@ -150,7 +190,11 @@ def turn(record: Record, rng: np.random.Generator) -> dict[str, torch.Tensor]:
         if value.ndim >= 3:
             lead = value.ndim - 3
             value = value.transpose(*range(lead), *(lead + order))
-            value = np.flip(value, [lead + a for a in range(3) if flips[a]])
+            mirrored = [lead + a for a in range(3) if flips[a]]
+            value = np.roll(np.flip(value, mirrored), 1, mirrored)  # i → -i keeps fine and half grid together
+            if key == "inside":
+                for axis in mirrored:  # the plane that came round from the other side has lost its neighbours
+                    value.swapaxes(0, axis)[0] = False
         out[key] = torch.from_numpy(np.array(value, dtype=np.float32))
     return out
 
@@ -165,7 +209,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
 
-    args.out.mkdir(parents=True, exist_ok=True)
+    (args.out / LEVELS).mkdir(parents=True, exist_ok=True)
     structures = read_manifest(args.structures, args.split)
     order = [structures[i] for i in np.random.default_rng(args.seed).permutation(len(structures))]
     jobs = [

@@ -1,6 +1,6 @@
 """Score a model on maps that the simulator never made, beside the references and the peers.
 
-    python -m training.evaluate --shared ../shared --card models/cryores_v1.md
+    python -m training.evaluate --shared ../shared --card models/cryores_v2.md
 
 Prints the tables, and writes them into the model card between its markers. `--structures FOLDER` adds simulated maps
 of the validation structures: choices are made on those, never on the others.
@@ -12,30 +12,26 @@ import argparse
 import csv
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from scipy import ndimage
+from scipy import fft, ndimage
 
 from cryores_lite.errors import CryoresError
 from cryores_lite.model import Model, available_threads
 from cryores_lite.mrc import read_map
 from cryores_lite.pipeline import estimate_local_resolution, prepare, restore
+from cryores_lite.steps.spectrum import radius
 from cryores_lite.types import Density, Grid, Mask, Volume
-from training.example import truth_of
 from training.metrics import Scores, score
-from training.simulate import Recipe, draw_map, draw_signal
+from training.simulate import Recipe, draw_map, draw_signal, truth_of
 from training.structures import read_manifest
 
-COLUMNS = ("relative_rmse", "rmse", "mae", "bias", "r", "level", "pattern", "coverage", "mask_iou")
+COLUMNS = ("relative_rmse", "rmse", "mae", "bias", "r", "level", "pattern", "coverage", "mask_iou", "held")
 START, END = "<!-- scores: written by training.evaluate -->", "<!-- end of scores -->"
 SIMULATED_SEED = 2026
-MASKS = {  # how far out of the molecule a mask reaches, and the width of its edge, in Å
-    "The same, soft-masked to zero (6 Å out, 8 Å edge)": (6.0, 8.0),
-    "The same, tightly masked to zero (0 Å out, 3 Å edge)": (0.0, 3.0),
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +61,60 @@ def masked(case: Case, extend: float, edge: float) -> Case:
     return replace(case, density=replace(case.density, values=(case.density.values * soft).astype(np.float32)))
 
 
+def zone(case: Case) -> Case:
+    """The half of the molecule on one side of its centre along x, within 1 Å, cut out of everything with a knife."""
+    where = np.argwhere(case.truth > 0)
+    middle = int(np.median(where[:, 2]))
+    truth = np.where(np.arange(case.truth.shape[2]) <= middle, case.truth, 0).astype(np.float32)
+    kept = masked(replace(case, truth=truth), 1.0, 0.1)
+    low, high = np.maximum(where.min(0) - 4, 0), where.max(0) + 5
+    inner = (slice(low[0], high[0]), slice(low[1], high[1]), slice(low[2], middle + 6))
+    values = np.ascontiguousarray(kept.density.values[inner])
+    z, y, x = values.shape
+    grid = replace(case.density.grid, shape=(z, y, x))
+    return replace(case, density=Density(values, grid), truth=np.ascontiguousarray(truth[inner]))
+
+
+def low_passed(case: Case) -> Case:
+    """The map low-passed at its true median resolution: nothing finer is left to see."""
+    cut = max(float(np.median(case.truth[case.truth > 0])), case.limit)
+    return replace(case, density=replace(case.density, values=_low_pass(case, cut)), limit=cut)
+
+
+def locally_filtered(case: Case) -> Case:
+    """The map low-passed at its true local resolution, in steps of 10 %, each blended into the next."""
+    inside = case.truth > 0
+    nearest = ndimage.distance_transform_edt(~inside, return_distances=False, return_indices=True)
+    local = ndimage.gaussian_filter(np.log(case.truth[tuple(nearest)]), 2)
+    steps = np.arange(local.min(), local.max() + 0.1, 0.1)
+    values = np.zeros_like(case.truth)
+    for step in steps:
+        share = np.clip(1 - np.abs(local - step) / 0.1, 0, 1)
+        values += share.astype(np.float32) * _low_pass(case, float(np.exp(step)))
+    return replace(case, density=replace(case.density, values=values))
+
+
+def _low_pass(case: Case, cut: float) -> Volume:
+    values, voxel_size = case.density.values, case.density.grid.voxel_size
+    lengths = tuple(n * v for n, v in zip(values.shape, voxel_size, strict=True))
+    k = radius(values.shape, lengths)
+    edge = 2 / max(lengths)
+    gain = 0.5 - 0.5 * np.cos(np.pi * np.clip((1 / cut + edge - k) / (2 * edge), 0, 1))
+    out: Volume = fft.irfftn(fft.rfftn(values) * gain, s=values.shape).astype(np.float32)
+    return out
+
+
+PROCESSINGS: dict[str, Callable[[Case], Case]] = {
+    "as shipped": lambda case: case,
+    "soft-masked to zero (6 Å out, 8 Å edge)": lambda case: masked(case, 6.0, 8.0),
+    "tightly masked to zero (0 Å out, 3 Å edge)": lambda case: masked(case, 0.0, 3.0),
+    "zone crop (half of the molecule)": zone,
+    "low-passed at the true median": low_passed,
+    "locally filtered": locally_filtered,
+}
+IN_FULL = 3  # of these are shown case by case
+
+
 def simulated_cases(structures: Path, count: int) -> Iterator[Case]:
     """Simulated maps of validation structures, one of each masking in turn; the same ones every time."""
     rows = read_manifest(structures, "validation")
@@ -92,7 +142,7 @@ def judge(case: Case, model: Model) -> tuple[Scores, Scores]:
     mask: Mask = np.zeros(case.truth.shape, bool)
     mask[box.slices] = molecule > 0.5
     return (
-        score(found.values, case.truth, found.mask, case.limit),
+        score(found.values, case.truth, found.mask, case.limit, found.uncertainty),
         score(physical, case.truth, mask, case.limit),
     )
 
@@ -112,6 +162,19 @@ def mean_row(scores: list[Scores]) -> dict[str, float]:
     return {
         key: float(np.nanmean([abs(r[key]) if key in ("level", "bias") else r[key] for r in rows])) for key in rows[0]
     }
+
+
+def level_table(cases: list[Case], model: Model) -> str:
+    """Level error and relative RMSE of every case under every processing."""
+    names = [case.name for case in cases]
+    head = "| processing | " + " | ".join(f"{name} level" for name in names) + " | mean size | relative RMSE | held |"
+    lines = [head, "|---|" + "---:|" * (len(names) + 3)]
+    for processing, change in PROCESSINGS.items():
+        scores = [judge(change(case), model)[0] for case in cases]
+        mean = mean_row(scores)
+        cells = (*(f"{s.level:+.3f}" for s in scores), *(f"{mean[k]:.3f}" for k in ("level", "relative_rmse", "held")))
+        lines.append(f"| {processing} | " + " | ".join(cells) + " |")
+    return "### Level by processing, independent maps\n\n" + "\n".join(lines)
 
 
 def bench_table(cases: list[Case], model: Model, title: str) -> str:
@@ -163,8 +226,8 @@ def simulated_table(structures: Path, count: int, model: Model) -> str:
 def real_table(folder: Path, model: Model) -> str:
     """Median in the mask beside the deposited resolution, for real maps."""
     lines = [
-        "| map | what | deposited Å | median Å | ratio | global Å | physical Å | ring |",
-        "|---|---|---:|---:|---:|---:|---:|---|",
+        "| map | what | deposited Å | median Å | ratio | global Å | uncertainty Å | physical Å | ring |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---|",
     ]
     with (folder / "maps.csv").open(newline="") as file:
         maps = [m for m in csv.DictReader(file) if "LOCAL RESOLUTION" not in m["kind"]]
@@ -174,14 +237,14 @@ def real_table(folder: Path, model: Model) -> str:
             found = estimate_local_resolution(density, model, available_threads(), iter)
             physical = prepare(density, available_threads()).physical
         except CryoresError as error:
-            lines.append(f"| {row['name']} | {row['kind']} | {row['resolution_A']} | {error} | | | | |")
+            lines.append(f"| {row['name']} | {row['kind']} | {row['resolution_A']} | {error} | | | | | |")
             continue
         told = row["resolution_A"]
         ratio = f"{found.median / float(told):.2f}" if told else ""
         ring = "valid" if physical.ring_valid else "none"
         lines.append(
             f"| {row['name']} | {row['kind']} | {told} | {found.median:.2f} | {ratio} "
-            f"| {found.global_resolution:.2f} | {physical.level:.2f} | {ring} |"
+            f"| {found.global_resolution:.2f} | {found.median_uncertainty:.2f} | {physical.level:.2f} | {ring} |"
         )
     return "### Real maps (no truth; the deposited value is one number for the whole map)\n\n" + "\n".join(lines)
 
@@ -200,9 +263,12 @@ def main() -> None:
         bench = args.shared / "bench"
         cases = list(bench_cases(bench))
         parts += [
-            bench_table(cases, model, "Independent maps, as shipped"),
+            level_table(cases, model),
             peer_table(bench / "PEERS.csv"),
-            *(bench_table([masked(c, *how) for c in cases], model, title) for title, how in MASKS.items()),
+            *(
+                bench_table([change(case) for case in cases], model, f"Independent maps, {title}")
+                for title, change in list(PROCESSINGS.items())[:IN_FULL]
+            ),
             real_table(args.shared / "data" / "maps", model),
         ]
     if args.structures:

@@ -13,8 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from cryores_lite.mrc import Header, write_map
-from cryores_lite.steps.condition import read_off
-from training.simulate import Recipe, SimulatedMap, draw_map, draw_signal
+from training.simulate import Recipe, draw_map, draw_signal, truth_of
 from training.structures import read_manifest
 
 STRUCTURE, SEED = "1b5f", 3
@@ -28,19 +27,6 @@ RECIPE = replace(
     uneven_noise=0.0,
     missing_views=0.0,
 )
-
-
-def truth_of(simulated: SimulatedMap) -> np.ndarray:
-    """The truth at the map's voxels, 0 outside the molecule."""
-    places = [
-        (np.arange(n) + start) * (m / whole)
-        for n, start, m, whole in zip(
-            simulated.mask.shape, simulated.start, simulated.truth.shape, simulated.whole, strict=True
-        )
-    ]
-    local = read_off(simulated.truth[None], tuple(places))[0]
-    truth: np.ndarray = np.where(simulated.mask, local, 0).astype(np.float32)
-    return truth
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """What training lowers: our own loss on logarithms, and CryoRes' as published.
 
-Both take the network's three heads and a batch of records with `local`, `inside`, `overall` and `mask`.
+Both take the network's heads and a batch of records with `local`, `inside`, `overall` and `mask`; `level_loss` takes
+the level network's answer and records of whole maps with `median` and `overall`.
 """
 
 from __future__ import annotations
@@ -11,11 +12,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-Heads = tuple[Tensor, Tensor, Tensor]
+from training.metrics import INTERVAL
+from training.network import Heads, Level
+
 Batch = dict[str, Tensor]
 Loss = Callable[[Heads, Batch], Tensor]
 
 KNEE = 0.1  # log units: errors above 10 % count linearly
+WILD = 2.5  # local resolutions farther than this factor above the global one count as that far
+HELD = 0.8  # share of the errors that the interval is to hold
 
 
 def in_mask_mean(values: Tensor, inside: Tensor) -> Tensor:
@@ -25,27 +30,45 @@ def in_mask_mean(values: Tensor, inside: Tensor) -> Tensor:
     return (mean * (count > 0)).sum() / (count > 0).sum().clamp(min=1)
 
 
+def robust(error: Tensor) -> Tensor:
+    """Squared below the knee, linear above."""
+    return functional.smooth_l1_loss(error, torch.zeros_like(error), beta=KNEE, reduction="none")
+
+
+def interval(error: Tensor, deviation: Tensor) -> Tensor:
+    """Least where `INTERVAL` deviations hold the share `HELD` of the errors.
+
+    Koenker & Bassett (1978), Econometrica 46, 33 (the loss of a quantile).
+    """
+    over = error.detach().abs() - INTERVAL * deviation
+    return torch.maximum(HELD * over, (HELD - 1) * over)
+
+
 def logarithmic(heads: Heads, batch: Batch) -> Tensor:
-    """Relative errors of local and global resolution, and the mask's cross-entropy."""
-    overall, relative, mask = heads
-    local = (overall[:, :, None, None, None] + relative)[:, 0]
-    error = torch.log(local) - torch.log(batch["local"].clamp(min=1))
-    parts = functional.smooth_l1_loss(error, torch.zeros_like(error), beta=KNEE, reduction="none")
-    whole = torch.log(overall[:, 0]) - torch.log(batch["overall"])
+    """Relative errors of local resolution, the share of them that the interval holds, and the mask's cross-entropy."""
+    local = (heads.overall[:, :, None, None, None] + heads.relative)[:, 0]
+    truth = torch.minimum(batch["local"].clamp(min=1), WILD * batch["overall"][:, None, None, None])
+    error = torch.log(local) - torch.log(truth)
     return (
-        in_mask_mean(parts, batch["inside"])
-        + 0.3 * functional.smooth_l1_loss(whole, torch.zeros_like(whole), beta=KNEE)
-        + 0.3 * functional.binary_cross_entropy_with_logits(mask[:, 0], batch["mask"])
+        in_mask_mean(robust(error), batch["inside"])
+        + 0.3 * in_mask_mean(interval(error, heads.error[:, 0]), batch["inside"])
+        + 0.3 * functional.binary_cross_entropy_with_logits(heads.mask[:, 0], batch["mask"])
     )
+
+
+def level_loss(level: Level, batch: Batch) -> Tensor:
+    """Relative errors of a map's median and global resolution, and the share of them that the interval holds."""
+    error = torch.log(level.median[:, 0]) - torch.log(batch["median"])
+    whole = torch.log(level.overall[:, 0]) - torch.log(batch["overall"])
+    return (robust(error) + 0.5 * robust(whole) + 0.3 * interval(error, level.doubt[:, 0])).mean()
 
 
 def cryores(heads: Heads, batch: Batch, weight: float = 1.0) -> Tensor:
     """L_global + λ L_rel + L_mask of Dai et al. (2023), J. Mol. Biol. 435, 168059, in Å."""
-    overall, relative, mask = heads
     truth = batch["local"] - batch["overall"][:, None, None, None]
-    rel = torch.log10((relative[:, 0] - truth).abs() + 1)
+    rel = torch.log10((heads.relative[:, 0] - truth).abs() + 1)
     return (
-        functional.mse_loss(overall[:, 0], batch["overall"])
+        functional.mse_loss(heads.overall[:, 0], batch["overall"])
         + weight * in_mask_mean(rel, batch["inside"])
-        + functional.binary_cross_entropy_with_logits(mask[:, 0], batch["mask"])
+        + functional.binary_cross_entropy_with_logits(heads.mask[:, 0], batch["mask"])
     )

@@ -8,13 +8,16 @@ import numpy as np
 
 from cryores_lite.types import Mask, Volume
 
+INTERVAL = 1.2816  # standard deviations within which a normal distribution holds 80 %
+
 
 @dataclass(frozen=True)
 class Scores:
     """Inside the truth's mask, over voxels that have an estimate (> 0). Lengths in Å, the rest are ratios.
 
     `level` is median estimate / median truth − 1; `pattern` the relative RMSE once the medians are made equal;
-    `constant` the relative RMSE of the true median everywhere.
+    `constant` the relative RMSE of the true median everywhere; `held` the share of the truth that lies within the
+    80 % interval, where an uncertainty is given.
     """
 
     relative_rmse: float
@@ -29,21 +32,22 @@ class Scores:
     median: float
     true_median: float
     constant: float
+    held: float
 
     def row(self) -> dict[str, float]:
         return asdict(self)
 
 
-def score(estimate: Volume, truth: Volume, mask: Mask, limit: float = 0.0) -> Scores:
-    """Compare an estimate (Å, 0 = none) with the truth (Å, 0 outside its mask).
+def score(estimate: Volume, truth: Volume, mask: Mask, limit: float = 0.0, uncertainty: Volume | None = None) -> Scores:
+    """Compare an estimate (Å, 0 = none) and its standard deviation (Å) with the truth (Å, 0 outside its mask).
 
     Where a map was low-passed at `limit` Å, both are raised to it: nobody is judged on detail that is not there.
     """
     inside = truth > 0
+    nan = float("nan")
     have = inside & np.isfinite(estimate) & (estimate > 0)
     if not have.any():
-        nan = float("nan")
-        return Scores(nan, nan, nan, nan, nan, nan, nan, 0.0, 0.0, nan, nan, nan)
+        return Scores(nan, nan, nan, nan, nan, nan, nan, 0.0, 0.0, nan, nan, nan, nan)
     everywhere, true, found = (np.maximum(v.astype(float), limit) for v in (truth[inside], truth[have], estimate[have]))
     median = float(np.median(everywhere))
     error = found - true
@@ -62,6 +66,7 @@ def score(estimate: Volume, truth: Volume, mask: Mask, limit: float = 0.0) -> Sc
         median=float(np.median(found)),
         true_median=median,
         constant=_rms(everywhere - median) / median,
+        held=nan if uncertainty is None else float((np.abs(error) <= INTERVAL * uncertainty[have]).mean()),
     )
 
 

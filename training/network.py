@@ -1,31 +1,96 @@
-"""The network: two small U-Nets on a half-resolution stem, and three heads.
+"""The network: a level from the whole map's evidence, then two small U-Nets on a half-resolution stem.
 
-The resolution branch sees the texture and the coarse fields, the mask branch the density and the coarse fields;
-both are told the map's context, one vector per map, so that every tile of a map gets the same level. Nothing
-is normalised over space: a tile's answer does not depend on what else is in the tile.
+The level network reads the ladder of bands, a one-dimensional picture on which a map at 3 Å and one at 6 Å differ
+by a shift, and answers where on the ladder the map ends. The resolution branch sees the texture and the coarse
+fields, the mask branch the density and the coarse fields; both are told the map's context, one vector per map, so
+that every tile of a map gets the same level. Nothing is normalised over space: a tile's answer does not depend on
+what else is in the tile.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from cryores_lite.steps.condition import CHANNELS, CONTEXT
+from cryores_lite.steps.evidence import FEATURES, rung_frequencies
 
 HALO = 32  # working voxels beyond which nothing changes an answer: the branches' reach is 28
 
 
 @dataclass(frozen=True)
-class Shape:
+class Widths:
     """Widths of the network."""
 
     resolution: tuple[int, int] = (24, 48)
     mask: tuple[int, int] = (16, 32)
     context: int = 48
     deep: int = 2  # residual blocks at quarter resolution
+    level: int = 48
+
+
+class Level(NamedTuple):
+    """Each (b, 1): global resolution and median local resolution in Å, standard deviation of the latter's logarithm."""
+
+    overall: Tensor
+    median: Tensor
+    doubt: Tensor
+
+
+class Heads(NamedTuple):
+    """What the network answers: the level's three numbers, then fields.
+
+    relative (b, 1, t/2, …): local minus global resolution in Å; error (b, 1, t/2, …): standard deviation of the local
+    resolution's logarithm; mask (b, 1, t, …): logit.
+    """
+
+    overall: Tensor
+    median: Tensor
+    doubt: Tensor
+    relative: Tensor
+    error: Tensor
+    mask: Tensor
+
+
+class Rungs(nn.Module):
+    """Two convolutions along the ladder beside the identity."""
+
+    def __init__(self, width: int, dilation: int) -> None:
+        super().__init__()
+        self.first = nn.Conv1d(width, width, 5, padding=2 * dilation, dilation=dilation)
+        self.second = nn.Conv1d(width, width, 1)
+        nn.init.zeros_(self.second.weight)
+        nn.init.zeros_(self.second.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.second(functional.relu(self.first(functional.relu(x))))
+
+
+class LevelNet(nn.Module):
+    """(b, FEATURES, RUNGS) → where on the ladder the map ends, as a mean over rungs, and how sure that is."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.stem = nn.Conv1d(FEATURES, width, 1)
+        self.blocks = nn.ModuleList(Rungs(width, dilation) for dilation in (1, 2, 4, 1))
+        self.head = nn.Conv1d(width, 3, 1)
+        self.register_buffer("rungs", -torch.from_numpy(rung_frequencies()).log().float(), persistent=False)
+
+    def forward(self, evidence: Tensor) -> Level:
+        x = self.stem(evidence)
+        for block in self.blocks:
+            x = block(x)
+        overall, median, doubt = self.head(functional.relu(x)).unbind(1)
+        share = median.softmax(1)
+        return Level(
+            torch.exp((overall.softmax(1) * self.rungs).sum(1, keepdim=True)),
+            torch.exp((share * self.rungs).sum(1, keepdim=True)),
+            deviation((share * doubt).sum(1, keepdim=True)),
+        )
 
 
 class Residual(nn.Module):
@@ -49,15 +114,14 @@ class Residual(nn.Module):
 class Branch(nn.Module):
     """A U-Net of two levels."""
 
-    def __init__(self, channels: int, widths: tuple[int, int], out: int, shape: Shape) -> None:
+    def __init__(self, channels: int, narrow: int, wide: int, out: int, widths: Widths) -> None:
         super().__init__()
-        wide, narrow = widths[1], widths[0]
         self.stem = nn.Conv3d(channels, narrow, 1)
-        self.before = Residual(narrow, shape.context)
+        self.before = Residual(narrow, widths.context)
         self.down = nn.Conv3d(narrow, wide, 2, stride=2)
-        self.deep = nn.ModuleList(Residual(wide, shape.context) for _ in range(shape.deep))
+        self.deep = nn.ModuleList(Residual(wide, widths.context) for _ in range(widths.deep))
         self.up = nn.Conv3d(wide, narrow, 1)
-        self.after = Residual(narrow, shape.context)
+        self.after = Residual(narrow, widths.context)
         self.head = nn.Conv3d(narrow, out, 1)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
@@ -72,32 +136,34 @@ class Branch(nn.Module):
 
 
 class LocalResolutionNet(nn.Module):
-    """Density and texture, coarse fields and context in; global, relative and mask out.
+    """Evidence, density and texture, coarse fields and context in; the level and the fields of `Heads` out.
 
-    Inputs: fields (b, 2, t, t, t); bands (b, CHANNELS, t/2, …); context (b, CONTEXT); level (b, 1) in Å.
-    Outputs: global resolution (b, 1) in Å; local minus global resolution (b, 1, t/2, …) in Å; mask logit
-    (b, 1, t, …).
+    Inputs: evidence (b, FEATURES, RUNGS); fields (b, 2, t, t, t); bands (b, CHANNELS, t/2, …); context (b, CONTEXT);
+    level (b, 1), Å, that the other inputs were made with.
     """
 
-    def __init__(self, shape: Shape = Shape()) -> None:
+    def __init__(self, widths: Widths = Widths()) -> None:
         super().__init__()
-        width = shape.context
+        width = widths.context
+        self.level = LevelNet(widths.level)
         self.context = nn.Sequential(nn.Linear(CONTEXT, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU())
-        self.resolution = Branch(8 + CHANNELS, shape.resolution, 1, shape)
-        self.mask = Branch(8 + CHANNELS, shape.mask, 8, shape)
-        self.overall = nn.Linear(shape.context, 1)
-        nn.init.zeros_(self.overall.weight)
-        nn.init.zeros_(self.overall.bias)
+        self.resolution = Branch(8 + CHANNELS, *widths.resolution, 2, widths)
+        self.mask = Branch(8 + CHANNELS, *widths.mask, 8, widths)
 
-    def forward(self, fields: Tensor, bands: Tensor, context: Tensor, level: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, evidence: Tensor, fields: Tensor, bands: Tensor, context: Tensor, level: Tensor) -> Heads:
+        found = self.level(evidence)
         told = self.context(context)
         density, texture = (space_to_depth(fields[:, i : i + 1]) for i in (0, 1))
-        correction = self.resolution(torch.cat([texture, bands], 1), told)
+        correction, error = self.resolution(torch.cat([texture, bands], 1), told).split(1, 1)
         log_local = bands[:, -1:] + 1.5 * torch.tanh(correction)
         local = level[:, :, None, None, None] * torch.exp(log_local)
-        overall = level * torch.exp(1.5 * torch.tanh(self.overall(told)))
         mask = depth_to_space(self.mask(torch.cat([density, bands], 1), told))
-        return overall, local - overall[:, :, None, None, None], mask
+        return Heads(*found, local - found.overall[:, :, None, None, None], deviation(error), mask)
+
+
+def deviation(x: Tensor) -> Tensor:
+    """A standard deviation of a logarithm, between 0.2 % and 270 %, 8 % for 0."""
+    return torch.exp(3.5 * torch.tanh(x / 3.5) - 2.5)
 
 
 def space_to_depth(x: Tensor) -> Tensor:

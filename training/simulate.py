@@ -7,7 +7,7 @@ in `Recipe`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ from cryores_lite.steps.spectrum import (
     grid_for,
     local_power,
     radius,
+    read_off,
     smooth,
 )
 from cryores_lite.types import Mask, Shape, Volume
@@ -32,19 +33,35 @@ Curve = npt.NDArray[np.float64]
 class Recipe:
     """What is drawn, and how often."""
 
-    resolution: tuple[float, float] = (1.8, 15.0)  # Å, median truth, log-uniform
-    oversampling: tuple[float, float] = (2.35, 5.5)  # resolution / voxel size
-    box: tuple[int, int] = (56, 112)  # voxels; larger molecules are cut to a ball
-    conformers: int = 8
+    resolution: tuple[float, float] = (1.3, 20.0)  # Å, median truth, log-uniform
+    usual: tuple[float, tuple[float, float]] = (0.7, (2.0, 12.0))  # share of signals in a narrower range, and the range
+    details: tuple[float, float] = (4.0, 10.0)  # a molecule is at least as many resolution elements across
+    oversampling: tuple[float, float] = (2.1, 5.5)  # resolution / voxel size, log-uniform
+    box: tuple[int, int] = (48, 96)  # voxels; larger molecules are cut to a ball
+    conformers: int = 6
+    unevenness: tuple[float, float] = (0.8, 2.2)  # of the mobility over a molecule, in log units
+    envelope: tuple[float, float] = (0.1, 1.5)  # what optics and poses take of the amplitude at the resolution: exp(-x)
     processing: dict[str, float] = field(
-        default_factory=lambda: {"postprocess": 0.5, "average": 0.2, "sharpened": 0.15, "lowpass": 0.15}
+        default_factory=lambda: {
+            "postprocess": 0.42,
+            "average": 0.18,
+            "sharpened": 0.12,
+            "lowpass": 0.14,
+            "local filter": 0.08,
+            "local sharpening": 0.06,
+        }
     )
     masking: dict[str, float] = field(
-        default_factory=lambda: {"none": 0.42, "sphere": 0.1, "soft": 0.2, "tight": 0.14, "zone": 0.07, "cut": 0.07}
+        default_factory=lambda: {"none": 0.36, "sphere": 0.09, "soft": 0.22, "tight": 0.13, "zone": 0.12, "cut": 0.08}
     )
-    uneven_noise: float = 0.15  # noise stronger or weaker at the molecule than in the solvent
-    following_noise: float = 0.6  # what pose errors and a finite ensemble make of the signal
+    uneven_noise: float = 0.2  # noise stronger or weaker at the molecule, or changing slowly over the box
+    falling_noise: float = 0.4  # noise that falls off with distance from the centre
+    following_noise: float = 0.7  # what pose errors and a finite ensemble make of the signal
     missing_views: float = 0.2  # noise amplified in a cone of directions
+    resampled: float = 0.25  # to another voxel size by interpolation
+    padded: float = 0.08  # with zeros
+    quantised: float = 0.06  # to 8 bits
+    doubt: tuple[float, float] = (0.02, 0.3)  # error of the level that the network is told, log-uniform
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +84,8 @@ class SimulatedMap:
     density, mask : (z, y, x), the map as a user gets it, and the molecule on the same grid
     voxel_size : Å
     truth : coarse (z, y, x), Å, on the grid of the whole simulated box
-    start, whole : first voxel of the map in the simulated box, and that box's shape
+    start, whole : place of the map's first voxel in the simulated box, in voxels of that box, and the box's shape
+    stride : voxel size / that of the simulated box
     global_resolution : Å, FSC over the molecule at 0.143
     limit : Å, low-pass filter of the map, or 0
     kind : how it was made
@@ -77,18 +95,21 @@ class SimulatedMap:
     mask: Mask
     voxel_size: float
     truth: Volume
-    start: Shape
+    start: tuple[float, float, float]
     whole: Shape
     global_resolution: float
     limit: float
     kind: dict[str, str]
+    stride: float = 1.0
 
 
 def draw_signal(structure: structures.Structure, recipe: Recipe, rng: np.random.Generator) -> Signal:
     """Put a moving molecule into a box and measure the local powers of its mean density."""
     atoms = structures.turned(structures.read_atoms(structure.path), rng)
-    resolution = float(np.exp(rng.uniform(*np.log(recipe.resolution))))
-    voxel_size = float(np.clip(resolution / rng.uniform(*recipe.oversampling), 0.4, 4.5))
+    wanted = recipe.usual[1] if rng.random() < recipe.usual[0] else recipe.resolution
+    resolution = float(np.exp(rng.uniform(*np.log(wanted))))
+    resolution = min(resolution, float(np.ptp(atoms.positions, axis=0).max()) / rng.uniform(*recipe.details))
+    voxel_size = float(np.clip(resolution / np.exp(rng.uniform(*np.log(recipe.oversampling))), 0.3, 6.0))
     room = rng.uniform(1.25, 1.9)
     atoms = structures.cut_ball(atoms, recipe.box[1] * voxel_size / room, rng)
     if structure.kind == "membrane" and rng.random() < 0.8:
@@ -96,13 +117,21 @@ def draw_signal(structure: structures.Structure, recipe: Recipe, rng: np.random.
     extent = float(np.ptp(atoms.positions, axis=0).max())
     edge = int(np.clip(max(extent * room, extent + 30) / voxel_size, *recipe.box)) // 2 * 2
     shape = (edge, edge, edge)
-    molecule = structures.ensemble(atoms, resolution, recipe.conformers, rng)
+    molecule = structures.ensemble(atoms, resolution, recipe.conformers, rng.uniform(*recipe.unevenness), rng)
     density = structures.mean_density(molecule, shape, voxel_size)
+    density = damped(density, voxel_size, 4 * rng.uniform(*recipe.envelope) * resolution**2)
     mask = structures.molecule_mask(molecule, shape, voxel_size)
     spectrum = periodic(density, voxel_size)
     coarse = grid_for(spectrum.lengths, POWER_STEP)
     powers = np.stack([local_power(spectrum, f, coarse) for f in truth.bands(voxel_size)])
     return Signal(density / density.std(), mask, voxel_size, resolution, powers / density.var())
+
+
+def damped(density: Volume, voxel_size: float, b: float) -> Volume:
+    """The density with all amplitudes times exp(-b k²/4), `b` in Å²."""
+    lengths = tuple(n * voxel_size for n in density.shape)
+    out: Volume = fft.irfftn(fft.rfftn(density) * np.exp(-b * radius(density.shape, lengths) ** 2 / 4), s=density.shape)
+    return out
 
 
 def periodic(values: Volume, voxel_size: float) -> Spectrum:
@@ -141,10 +170,14 @@ def draw_map(signal: Signal, recipe: Recipe, rng: np.random.Generator) -> Simula
     average = signal.density + np.float32(np.sqrt(scale / 2)) * noise + np.float32(np.sqrt(0.5)) * pose
     processing = choose(recipe.processing, rng)
     values, limit = process(average, k, frequencies, curve, overall, processing, rng)
+    if processing == "local filter":
+        values = locally_filtered(values, k, local * np.float32(rng.uniform(0.9, 1.1)))
+    if processing == "local sharpening":
+        values = locally_sharpened(values, lengths, overall, rng)
     masking = choose(recipe.masking, rng)
     values, mask, start = apply_mask(values, signal.mask, signal.voxel_size, masking, rng)
     gain = np.float32(np.exp(rng.normal(0, 2)))
-    return SimulatedMap(
+    simulated = SimulatedMap(
         (values * gain).astype(np.float32),
         mask,
         signal.voxel_size,
@@ -155,6 +188,75 @@ def draw_map(signal: Signal, recipe: Recipe, rng: np.random.Generator) -> Simula
         limit,
         {"processing": processing, "masking": masking},
     )
+    for share, effect in ((recipe.resampled, resampled), (recipe.padded, padded), (recipe.quantised, quantised)):
+        if rng.random() < share:
+            simulated = effect(simulated, rng)
+    return simulated
+
+
+def truth_of(simulated: SimulatedMap) -> Volume:
+    """The truth at the map's voxels, 0 outside the molecule."""
+    places = [
+        (np.arange(n) * simulated.stride + start) * (m / whole)
+        for n, start, m, whole in zip(
+            simulated.mask.shape, simulated.start, simulated.truth.shape, simulated.whole, strict=True
+        )
+    ]
+    local = read_off(simulated.truth[None], tuple(places))[0]
+    return np.where(simulated.mask, local, 0).astype(np.float32)
+
+
+def resampled(simulated: SimulatedMap, rng: np.random.Generator) -> SimulatedMap:
+    """The map on voxels 0.8 to 1.4 times as large, by cubic interpolation, as viewers and model builders write it."""
+    edge = simulated.density.shape
+    wanted = max(rng.uniform(0.8, 1.4), 48 / min(edge))
+    sizes = [max(int(n / wanted), 8) for n in edge]
+    step = max(n / m for n, m in zip(edge, sizes, strict=True))
+    where = np.meshgrid(*(np.arange(int((n - 1) / step) + 1) * step for n in edge), indexing="ij")
+    density = ndimage.map_coordinates(simulated.density, where, order=3, output=np.float32)
+    mask = ndimage.map_coordinates(simulated.mask.astype(np.float32), where, order=1) > 0.5
+    return replace(simulated, density=density, mask=mask, voxel_size=simulated.voxel_size * step, stride=step)
+
+
+def padded(simulated: SimulatedMap, rng: np.random.Generator) -> SimulatedMap:
+    """The map in a larger box, zero outside, off its centre."""
+    before, after = (rng.integers(2, max(3, min(simulated.density.shape) // 4), 3) for _ in range(2))
+    wide = [(int(a), int(b)) for a, b in zip(before, after, strict=True)]
+    z, y, x = (a - b * simulated.stride for a, b in zip(simulated.start, before, strict=True))
+    density, mask = np.pad(simulated.density, wide), np.pad(simulated.mask, wide)
+    return replace(simulated, density=density, mask=mask, start=(z, y, x))
+
+
+def quantised(simulated: SimulatedMap, rng: np.random.Generator) -> SimulatedMap:
+    """The map in 8 bits, its extremes clipped or not."""
+    values = simulated.density
+    low, high = np.percentile(values, (0, 100) if rng.random() < 0.5 else (0.02, 99.98))
+    step = max(high - low, 1e-20) / 255
+    return replace(simulated, density=(np.round(np.clip(values, low, high) / step) * step).astype(np.float32))
+
+
+def locally_filtered(values: Volume, k: Volume, local: Volume) -> Volume:
+    """The map low-passed everywhere at its local resolution, as RELION and cryoSPARC write it."""
+    local = on_grid(local, values.shape)
+    cuts = np.geomspace(*np.maximum(np.percentile(local, (1, 99)), [1e-3, 1.1e-3]), 6)
+    place = np.clip(np.interp(np.log(local), np.log(cuts), np.arange(len(cuts))), 0, len(cuts) - 1.001)
+    waves, out = fft.rfftn(values), np.zeros_like(values)
+    for n, cut in enumerate(cuts):
+        share = np.clip(1 - np.abs(place - n), 0, 1).astype(np.float32)
+        edge = 2 * k[0, 0, 1]
+        gain = 0.5 - 0.5 * np.cos(np.pi * np.clip((1 / cut + edge - k) / (2 * edge), 0, 1))
+        out += share * fft.irfftn(waves * gain, s=values.shape)
+    return out
+
+
+def locally_sharpened(
+    values: Volume, lengths: tuple[float, ...], resolution: float, rng: np.random.Generator
+) -> Volume:
+    """The map with its local amplitude made more even, as LocScale-like sharpening does."""
+    sigma = max(5.0, 2 * resolution)
+    amplitude = np.sqrt(smooth(values**2, lengths, sigma, values.shape))
+    out: Volume = values / np.maximum(amplitude, np.percentile(amplitude, 20)) ** rng.uniform(0.3, 0.9)
+    return out / out.std()
 
 
 def choose(shares: dict[str, float], rng: np.random.Generator) -> str:
@@ -182,7 +284,7 @@ def random_field(shape: Shape, lengths: tuple[float, ...], sigma: float, rng: np
 
 def noise_filter(k: Volume, resolution: float, recipe: Recipe, rng: np.random.Generator) -> Volume:
     """Amplitude of the noise: a smooth colour, and sometimes a cone of directions that few particles show."""
-    tilt, bend = rng.normal(0, 0.5), rng.normal(0, 0.25)
+    tilt, bend = rng.normal(0, 0.5), rng.normal(-0.1, 0.2)
     relative = np.clip(k * resolution, 0, 3)
     amplitude = np.exp(0.5 * (tilt * relative + bend * relative**2)).astype(np.float32)
     if rng.random() < recipe.missing_views:
@@ -193,8 +295,12 @@ def noise_filter(k: Volume, resolution: float, recipe: Recipe, rng: np.random.Ge
 
 
 def noise_envelope(mask: Mask, voxel_size: float, recipe: Recipe, rng: np.random.Generator) -> Volume:
-    """Noise over space: even, or different where the molecule is, or changing slowly."""
+    """Noise over space: even, or falling from the centre, or different where the molecule is, or changing slowly."""
     envelope = np.ones(mask.shape, np.float32)
+    if rng.random() < recipe.falling_noise:
+        out = [np.arange(n, dtype=np.float32) - n / 2 for n in mask.shape]
+        away = np.sqrt(out[0][:, None, None] ** 2 + out[1][:, None] ** 2 + out[2] ** 2) / (mask.shape[0] / 2)
+        envelope *= np.exp(-0.5 * rng.uniform(0.1, 1.5) * away ** rng.uniform(1, 3)).astype(np.float32)
     if rng.random() < recipe.uneven_noise:
         body = ndimage.gaussian_filter(mask.astype(np.float32), 6 / voxel_size)
         envelope *= np.sqrt(1 + rng.uniform(-0.2, 0.8) * body)
@@ -205,11 +311,16 @@ def noise_envelope(mask: Mask, voxel_size: float, recipe: Recipe, rng: np.random
 
 
 def following_share(frequencies: Curve, resolution: float, recipe: Recipe, rng: np.random.Generator) -> Curve:
-    """Power of one half map's pose errors, as a share of the signal's: none at low frequency."""
+    """Power of one half map's pose errors, as a share of the signal's.
+
+    n images with phase errors of variance u(f) leave a mean damped by exp(-u), of which (exp(2u) - 1)/n of its
+    power differs from half to half; u grows as f². At the resolution the share is drawn: small where images are many.
+    """
     if rng.random() >= recipe.following_noise:
         return np.zeros(len(frequencies))
-    share = np.exp(rng.uniform(np.log(0.005), np.log(0.2)))
-    return share * (1 - np.exp(-((frequencies * resolution) ** 2)))
+    share, errors = np.exp(rng.uniform(np.log(0.01), np.log(1.5))), rng.uniform(0.2, 1.5)
+    relative = np.minimum((frequencies * resolution) ** 2, 4.0)
+    return np.minimum(share * np.expm1(2 * errors * relative) / np.expm1(2 * errors), 20.0)
 
 
 def band_sums(amplitude: Volume, k: Volume, frequencies: Curve) -> Curve:
@@ -252,11 +363,13 @@ def process(
     waves = fft.rfftn(average)
     gain = np.ones_like(k)
     limit = 0.0
-    if kind in ("postprocess", "lowpass") and rng.random() < 0.85:
+    if kind != "average" and rng.random() < 0.8:
         weight = np.sqrt(2 * np.clip(curve, 0, 1) / (1 + np.clip(curve, 0, 1)))
         gain *= np.interp(k, frequencies, weight, left=1.0).astype(np.float32)
-    if kind in ("postprocess", "sharpened") or rng.random() < 0.4:
-        gain *= np.exp(np.clip(guinier(waves, k, overall) * rng.uniform(0.3, 1.3) * k**2 / 4, -20, 20))
+    if kind not in ("average", "lowpass") or rng.random() < 0.4:
+        strength = guinier(waves, k, overall) * rng.uniform(0.3, 1.3)
+        last = 10.0 if kind == "postprocess" else 1.25 / overall  # without a low-pass nobody lifts noise for long
+        gain *= np.exp(np.clip(strength * np.minimum(k, last) ** 2 / 4, -20, 20))
     if kind in ("postprocess", "lowpass"):
         vanishing = np.flatnonzero((curve < rng.uniform(0.005, 0.06)) & (frequencies * overall > 1))
         if kind == "postprocess" and rng.random() < 0.65:  # RELION weights by the FSC until it vanishes
@@ -298,15 +411,16 @@ def apply_mask(
         apart = np.sqrt(((np.indices(mask.shape).T - np.array(mask.shape) / 2) ** 2).sum(-1)).T - reach
         extend, edge = rng.uniform(0, 15), rng.uniform(4, 14)
     else:
-        apart = ndimage.distance_transform_edt(~chosen)
-        ranges = {"soft": ((1, 7), (4, 14)), "tight": ((-2, 1), (0.1, 5)), "zone": ((-1, 3), (0.1, 0.1))}
+        apart = ndimage.distance_transform_edt(~chosen) - ndimage.distance_transform_edt(chosen)  # negative inside
+        ranges = {"soft": ((1, 8), (3, 14)), "tight": ((-2, 1), (0.1, 5)), "zone": ((-1, 3), (0.1, 0.1))}
         extend, edge = (rng.uniform(*r) for r in ranges[kind])
     soft = 0.5 + 0.5 * np.cos(np.pi * np.clip((apart * voxel_size - extend) / edge, 0, 1))
     out = (values * soft).astype(np.float32)
     if kind != "zone":
         return out, mask, start
     where = np.argwhere(chosen)
-    low, high = np.maximum(where.min(0) - 4, 0), np.minimum(where.max(0) + 5, mask.shape)
+    rim = int(rng.integers(0, 12))
+    low, high = np.maximum(where.min(0) - rim, 0), np.minimum(where.max(0) + 1 + rim, mask.shape)
     inner = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
     return out[inner], chosen[inner], (int(low[0]), int(low[1]), int(low[2]))
 

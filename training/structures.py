@@ -113,9 +113,10 @@ def smooth_field(positions: Points, scale: float, rng: np.random.Generator) -> P
     return field
 
 
-def mobility_field(positions: Points, rng: np.random.Generator) -> Points:
+def mobility_field(positions: Points, unevenness: float, rng: np.random.Generator) -> Points:
     """B per atom, in Å²: a random field, growth outward and exposure, in shares that are drawn for each molecule.
 
+    The logarithm of B varies by about `unevenness`.
     The shares are independent, so that "surface" and "far from the centre" do not always mean "mobile".
     """
     size = max(np.ptp(positions, axis=0).max(), 20.0)
@@ -123,16 +124,16 @@ def mobility_field(positions: Points, rng: np.random.Generator) -> Points:
     neighbours = np.array(cKDTree(positions).query_ball_point(positions, 8.0, return_length=True), float)
     exposed = 1 - neighbours / np.quantile(neighbours, 0.95)
     field = (
-        rng.uniform(0.2, 0.9) * smooth_field(positions, rng.uniform(8, 0.5 * size), rng)
-        + rng.choice([0.0, 1.0]) * rng.uniform(0, 1.2) * (far - far.mean())
-        + rng.choice([0.0, 1.0]) * rng.uniform(0, 1.5) * (exposed - exposed.mean())
+        rng.uniform(0.4, 1.2) * smooth_field(positions, rng.uniform(8, 0.5 * size), rng)
+        + rng.choice([0.0, 1.0]) * rng.uniform(0.3, 1.8) * (far - far.mean())
+        + rng.choice([0.0, 1.0]) * rng.uniform(0.3, 1.8) * (exposed - exposed.mean())
     )
-    level = np.exp(rng.uniform(np.log(15), np.log(70)))
-    field_b: Points = np.clip(level * np.exp(field), 8, 400)
+    level = np.exp(rng.uniform(np.log(25), np.log(110)))
+    field_b: Points = np.clip(level * np.exp(unevenness * field), 8, 600)
     return field_b
 
 
-def ensemble(atoms: Atoms, scale: float, conformers: int, rng: np.random.Generator) -> Ensemble:
+def ensemble(atoms: Atoms, scale: float, conformers: int, unevenness: float, rng: np.random.Generator) -> Ensemble:
     """Let rigid domains swing and shift, one of them sometimes missing, and give every atom a mobility.
 
     Parameters
@@ -140,6 +141,7 @@ def ensemble(atoms: Atoms, scale: float, conformers: int, rng: np.random.Generat
     atoms : the molecule
     scale : Å, resolution that the map is meant to have; motions and mobilities grow with it
     conformers : how many
+    unevenness : of the mobility over the molecule, in log units
     """
     n = len(atoms.positions)
     domains = int(rng.choice([1, 2, 3, 4], p=[0.25, 0.25, 0.3, 0.2]))
@@ -152,16 +154,16 @@ def ensemble(atoms: Atoms, scale: float, conformers: int, rng: np.random.Generat
         if not inside.any():
             continue
         hinge = atoms.positions[inside][((atoms.positions[inside]) ** 2).sum(1).argmin()]
-        shift, turn = stretch * rng.uniform(0, 1.6), stretch * rng.uniform(0, 4.0)
+        shift, turn = stretch * rng.uniform(0, 2.5), stretch * rng.uniform(0, 6.0)
         axis = rng.normal(size=3)
         axis /= np.linalg.norm(axis)
         for c in range(conformers):
             swing = Rotation.from_rotvec(np.radians(rng.normal(0, turn)) * axis)
             positions[c, inside] = swing.apply(positions[c, inside] - hinge) + hinge + rng.normal(0, shift / 2, 3)
-    if domains > 1 and rng.random() < 0.2:
+    if domains > 1 and rng.random() < 0.25:
         there = np.arange(conformers) < rng.uniform(0.35, 0.8) * conformers
         present[np.ix_(~there, label == domains - 1)] = 0.0
-    mobility = mobility_field(atoms.positions, rng) * max(scale / 3, 0.5) ** 2
+    mobility = mobility_field(atoms.positions, unevenness, rng) * max(scale / 3, 0.5) ** 2
     return Ensemble(positions, atoms.weights, np.clip(mobility, 8, 2500), present)
 
 

@@ -23,8 +23,9 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from training import losses
-from training.data import Patches, written
-from training.network import LocalResolutionNet
+from training.data import Patches, read_levels, written
+from training.metrics import INTERVAL
+from training.network import Heads, LocalResolutionNet
 
 
 @dataclass(frozen=True)
@@ -36,13 +37,15 @@ class Descent:
     rate: float
     momentum: float = 0.0
     cosine: bool = True
+    maps: int = 0  # whole maps' evidence per step, for the level network
 
 
 RECIPES = {
-    "logarithmic": Descent(losses.logarithmic, "adamw", 1.5e-3),
+    "logarithmic": Descent(losses.logarithmic, "adamw", 2e-3, maps=64),
     "cryores": Descent(losses.cryores, "sgd", 1e-7, momentum=0.8, cosine=False),
 }
-AVERAGE = 0.998  # of the weights, per step
+AVERAGE = 0.995  # of the weights, per step
+JITTER = 0.05  # noise on the evidence
 WARM_UP = 100  # steps
 
 
@@ -61,48 +64,70 @@ def rate_at(step: int, steps: int, recipe: Descent) -> float:
     return recipe.rate * rise * (0.01 + 0.99 * (0.5 + 0.5 * math.cos(math.pi * min(1.0, step / steps))))
 
 
-def run(network: LocalResolutionNet, batch: losses.Batch) -> losses.Heads:
-    """The three heads for a batch of records."""
-    heads: losses.Heads = network(batch["fields"], batch["bands"], batch["context"], batch["level"][:, None])
+def run(network: LocalResolutionNet, batch: losses.Batch) -> Heads:
+    """The heads for a batch of records."""
+    heads: Heads = network(
+        batch["evidence"], batch["fields"], batch["bands"], batch["context"], batch["level"][:, None]
+    )
     return heads
 
 
 @torch.no_grad()
 def validate(network: LocalResolutionNet, folder: Path, device: str) -> dict[str, float]:
-    """Errors over every patch of a folder: rms of log resolution, its level and pattern, mask IoU; by masking."""
+    """Errors over every map and patch of a folder, in log units, with what the physical estimate scores.
+
+    Of maps: rms error of the median, by masking, and the share that the 80 % interval holds. Of patches, which are
+    told a wrong level: rms error of local resolution, its level and pattern, the share held, and the mask's IoU.
+    """
     network.eval()
-    rows: list[tuple[str, float, float, float, float, float]] = []
+    levels, kinds = read_levels(folder)
+    found = network.level(levels["evidence"].to(device))
+    off = torch.log(found.median[:, 0].cpu()) - torch.log(levels["median"])
+    whole = torch.log(found.overall[:, 0].cpu()) - torch.log(levels["overall"])
+    physical = (torch.log(levels["physical"]) - torch.log(levels["median"])).clamp(-1, 1)
+    held = off.abs() <= INTERVAL * found.doubt[:, 0].cpu()
+    scores = {
+        "median": _root(off),
+        "overall": _root(whole),
+        "median_held": float(held.float().mean()),
+        "median_physical": _root(physical),
+    }
+    for kind in np.unique(kinds[:, 1]):
+        scores[f"median_{kind}"] = _root(off[torch.from_numpy(kinds[:, 1] == kind)])
+    scores |= _validate_patches(network, folder, device)
+    network.train()
+    return scores
+
+
+def _validate_patches(network: LocalResolutionNet, folder: Path, device: str) -> dict[str, float]:
+    rows = []
     for path in written(folder):
         with np.load(path) as file:
-            kinds = file["kind"][:, 1]
             batch = {
                 key: torch.from_numpy(file[key].astype(np.float32)).to(device) for key in file.files if key != "kind"
             }
-        overall, relative, mask = run(network, batch)
-        local = (overall[:, :, None, None, None] + relative)[:, 0]
+        heads = run(network, batch)
+        local = (heads.overall[:, :, None, None, None] + heads.relative)[:, 0]
         start = batch["level"][:, None, None, None] * torch.exp(batch["bands"][:, -1])
-        for n, kind in enumerate(kinds):
+        for n in range(len(local)):
             inside = batch["inside"][n] > 0
             if inside.sum() < 50:
                 continue
-            truth = torch.log(batch["local"][n][inside])
+            truth = torch.log(torch.minimum(batch["local"][n][inside], losses.WILD * batch["overall"][n]))
             error, before = torch.log(local[n][inside]) - truth, torch.log(start[n][inside]) - truth
             level = error.median()
-            there, found = batch["mask"][n] > 0, mask[n, 0] > 0
-            iou = (there & found).sum() / (there | found).sum().clamp(min=1)
-            squares = (error.square().mean(), level.square(), (error - level).square().mean(), before.square().mean())
-            rows.append((str(kind), *(float(s) for s in squares), float(iou)))
-    network.train()
-    table = np.array([row[1:] for row in rows])
-    kinds = np.array([row[0] for row in rows])
-    root = np.sqrt(np.minimum(table[:, :4], 1.0).mean(0))
-    scores = dict(zip(("error", "level", "pattern", "physical"), root.tolist(), strict=True))
-    scores["iou"] = float(table[:, 4].mean())
-    for kind in np.unique(kinds):
-        chosen = np.minimum(table[kinds == kind], 1.0)
-        scores[f"error_{kind}"] = float(np.sqrt(chosen[:, 0].mean()))
-        scores[f"physical_{kind}"] = float(np.sqrt(chosen[:, 3].mean()))
-    return scores
+            held = error.abs() <= INTERVAL * heads.error[n, 0][inside]
+            there, guessed = batch["mask"][n] > 0, heads.mask[n, 0] > 0
+            iou = (there & guessed).sum() / (there | guessed).sum().clamp(min=1)
+            parts = (error, level, error - level, before)
+            rows.append([*(float(p.square().mean()) for p in parts), float(held.float().mean()), float(iou)])
+    means = np.array(rows).mean(0)
+    scores = dict(zip(("error", "level", "pattern", "told"), np.sqrt(means[:4]).tolist(), strict=True))
+    return {**scores, "held": float(means[4]), "iou": float(means[5])}
+
+
+def _root(values: torch.Tensor) -> float:
+    return float(values.square().mean().sqrt())
 
 
 def train(args: argparse.Namespace) -> None:
@@ -110,6 +135,7 @@ def train(args: argparse.Namespace) -> None:
     recipe = RECIPES[args.recipe]
     torch.manual_seed(args.seed)
     network = LocalResolutionNet().to(args.device)
+    network = network.to(memory_format=torch.channels_last_3d)  # a quarter faster on CPUs
     averaged = torch.optim.swa_utils.AveragedModel(
         network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(AVERAGE)
     )
@@ -135,14 +161,21 @@ def train(args: argparse.Namespace) -> None:
 
     patches = Patches(args.data, args.seed, start=step * args.batch)
     loader = iter(DataLoader(patches, batch_size=args.batch, num_workers=min(args.loaders, 1)))
+    maps = {key: values.to(args.device) for key, values in read_levels(args.data)[0].items()}
     bar = tqdm(range(step, args.steps), initial=step, total=args.steps, unit="step", mininterval=5)
     losses_seen: list[float] = []
     began = time.monotonic()
     for step in bar:
         batch = {key: value.to(args.device) for key, value in next(loader).items()}
+        for key in ("fields", "bands"):
+            batch[key] = batch[key].contiguous(memory_format=torch.channels_last_3d)
         for group in optimizer.param_groups:
             group["lr"] = rate_at(step, args.steps, recipe)
         loss = recipe.loss(run(network, batch), batch)
+        if recipe.maps:
+            drawn = torch.randint(len(maps["median"]), (recipe.maps,))
+            some = {key: values[drawn] for key, values in maps.items()}
+            loss = loss + losses.level_loss(network.level(blurred(some["evidence"])), some)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -155,16 +188,22 @@ def train(args: argparse.Namespace) -> None:
             row = {
                 "step": step + 1,
                 "patches": (step + 1) * args.batch,
+                "maps": len(maps["median"]),
                 "seconds": round(time.monotonic() - began),
                 "loss": float(np.mean(losses_seen)),
                 **scores,
             }
             losses_seen.clear()
             append(args.out / "log.csv", row)
-            if scores["error"] < best:
-                best = scores["error"]
+            if scores["error"] + scores["median"] < best:
+                best = scores["error"] + scores["median"]
                 save_weights(args.out / "weights.safetensors", averaged.module, args, row)
             save(step=step + 1, best=best)
+
+
+def blurred(evidence: torch.Tensor) -> torch.Tensor:
+    """Evidence with a little noise, where there is any: no single number of a simulated map is to be trusted."""
+    return evidence + JITTER * torch.randn_like(evidence) * (evidence != 0)
 
 
 def append(path: Path, row: dict[str, object]) -> None:

@@ -2,7 +2,7 @@
 
 FSC(x, f) = P_S / (P_S + P_N) with the locally averaged powers of the signal and of one half map's noise. The
 resolution is 1/f at the first crossing that stays below for the next two bands, by linear interpolation in f;
-30 Å where the first band is already below, two voxels where none is.
+45 Å where the first band is already below, two voxels where none is.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import numpy.typing as npt
 from cryores_lite.types import Volume
 
 FSC_CUT = 0.143
-COARSEST = 30.0  # Å
+COARSEST = 45.0  # Å
 STEP = 1.05  # ratio of neighbouring bands
 
 Curves = npt.NDArray[np.float32]
 
 
 def bands(voxel_size: float) -> npt.NDArray[np.float64]:
-    """Centres of the truth's bands in 1/Å, from 1/30 Å to the Nyquist frequency."""
+    """Centres of the truth's bands in 1/Å, from 1/45 Å to the Nyquist frequency."""
     nyquist = 0.5 / voxel_size
     count = int(np.ceil(np.log(nyquist * COARSEST) / np.log(STEP))) + 1
     return np.geomspace(1 / COARSEST, nyquist, count)

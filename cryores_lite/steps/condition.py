@@ -1,9 +1,11 @@
 """What the network sees: gain, offset and global filter taken out, lengths in units of the map's own resolution.
 
-The working grid has a fixed number of voxels per resolution element of the physical estimate's level, and bands
-are taken at fixed multiples of its frequency: a map at 3 Å and one at 9 Å look alike to the network, and one
-network serves all. Band powers are divided by the noise's and by the molecule's own median, so that a radial
-filter drops out by construction; the density itself feeds the mask head only.
+The working grid has a fixed number of voxels per resolution element of the map's level, and bands are taken at
+fixed multiples of its frequency: a map at 3 Å and one at 9 Å look alike to the network, and one network serves all.
+The level is a guess (the level network's), and the noise that powers are divided by is made to agree with it; what
+the physical estimate would have said is told, as is how sure the guess is: the network may correct it. Band powers
+are divided by the noise's and by the molecule's own median, so that a radial filter drops out by construction; the
+density itself feeds the mask head only.
 """
 
 from __future__ import annotations
@@ -13,21 +15,21 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from cryores_lite.steps.physical import Physical, Powers
-from cryores_lite.steps.spectrum import LADDER, Spectrum, grid_for, radius, sample
+from cryores_lite.steps.physical import Physical, Powers, at_level
+from cryores_lite.steps.spectrum import LADDER, Spectrum, grid_for, on_same_box, radius, sample
 from cryores_lite.types import Lengths, Shape, Volume
 
 Curve = npt.NDArray[np.float64]
 
-VERSION = 1  # of this conditioning: a model trained with another one is refused
-VOXELS_PER_LEVEL = 3.0  # working voxels per resolution element of the physical level
+VERSION = 2  # of this conditioning: a model trained with another one is refused
+VOXELS_PER_LEVEL = 3.0  # working voxels per resolution element of the level
 WORKING_VOXEL_SIZES = (0.5, 6.0)  # Å
 LARGEST_EDGE = 448  # working voxels: a larger box gets coarser ones
 BANDS = 16
 BAND_SPAN = (0.4, 2.2)  # lowest and highest band, in units of 1/level
-FLAGS = 5
+FLAGS = 7
 CONTEXT = 4 * BANDS + FLAGS  # numbers per map
-CHANNELS = 2 * BANDS + 1  # coarse fields per map
+CHANNELS = 2 * BANDS + 2  # coarse fields per map
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,9 +39,10 @@ class Inputs:
     Attributes
     ----------
     fields : (2, z, y, x) float32 on the working grid: density, and the spectrally flat density ("texture")
-    bands : (CHANNELS, z/2, y/2, x/2) float32: log P/N and log P/median per band, log of the physical estimate
+    bands : (CHANNELS, z/2, y/2, x/2) float32: log P/N and log P/median per band; share of map that is there;
+        log of the physical estimate at the level
     context : (CONTEXT,) float32, numbers of the whole map
-    level : Å, the physical estimate's median, in units of which the network answers
+    level : Å, in units of which the network answers
     voxel_size : Å, achieved working voxel size
     """
 
@@ -57,27 +60,31 @@ def working_shape(lengths: Lengths, level: float) -> Shape:
     return z, y, x
 
 
-def condition(spectrum: Spectrum, powers: Powers, physical: Physical, threads: int = 1) -> Inputs:
-    """Turn a map's spectrum, band powers and physical estimate into the network's inputs."""
-    level = physical.level
+def condition(
+    spectrum: Spectrum, powers: Powers, physical: Physical, level: float, doubt: float, threads: int = 1
+) -> Inputs:
+    """Turn a map's spectrum, band powers and physical estimate into the network's inputs.
+
+    `level` is the map's level in Å as far as known, `doubt` the standard deviation of its logarithm.
+    """
     shape = working_shape(spectrum.lengths, level)
     z, y, x = (length / n for length, n in zip(spectrum.lengths, shape, strict=True))
+    resolution, noise = at_level(powers, physical, level)
 
     frequencies = np.geomspace(*BAND_SPAN, BANDS) / level
     live = (frequencies <= 1.05 / physical.limit) & (frequencies >= LADDER[0])
     log_power = at_bands(np.log(np.maximum(powers.values, 1e-30)), powers.frequencies, frequencies)
-    log_noise = at_bands(np.log(np.maximum(physical.noise, 1e-30)), powers.frequencies, frequencies)
+    log_noise = at_bands(np.log(np.maximum(noise, 1e-30)), powers.frequencies, frequencies)
     log_inside = at_bands(np.log(np.maximum(physical.inside, 1e-30)), powers.frequencies, frequencies)
-    dead = ~live[:, None, None, None]
     against_noise = np.clip(log_power - _column(log_noise), -3, 8) / 3
     against_inside = np.clip(log_power - _column(log_inside), -5, 5) / 2
-    against_noise[dead[:, 0, 0, 0]] = 0
-    against_inside[dead[:, 0, 0, 0]] = 0
+    against_noise[~live] = 0
+    against_inside[~live] = 0
     half = (shape[0] // 2, shape[1] // 2, shape[2] // 2)
     bands = np.empty((CHANNELS, *half), np.float32)
-    coarse = (*against_noise, *against_inside, np.log(physical.resolution / level))
+    coarse = (*against_noise, *against_inside, physical.there, np.log(resolution / level))
     for band, values in zip(bands, coarse, strict=True):  # one by one: together they need five times the memory
-        band[:] = read_off(values[None].astype(np.float32), _same_box(powers.shape, half))[0]
+        band[:] = on_same_box(values.astype(np.float32), half)
 
     low, middle, high = np.percentile(against_inside[:, physical.molecule], (10, 50, 90), axis=1)
     flags = [
@@ -86,6 +93,8 @@ def condition(spectrum: Spectrum, powers: Powers, physical: Physical, threads: i
         np.log(level / 4),
         np.clip(np.log(physical.limit / level), -2, 1),
         float(physical.seen.mean()),
+        np.clip(np.log(physical.level / level), -2, 2),
+        np.log(np.clip(doubt, 0.01, 0.5)) + 2,
     ]
     context = np.concatenate([live * np.clip(log_inside - log_noise, -3, 8) / 3, live, high - low, middle - low, flags])
     return Inputs(
@@ -104,7 +113,7 @@ def fields(spectrum: Spectrum, frequencies: Curve, physical: Physical, shape: Sh
     gain = np.interp(k, frequencies, 1 / np.sqrt(power))
     gain *= k <= 1.03 / physical.limit
     gain[0, 0, 0] = 0
-    inside = read_off(physical.molecule[None].astype(np.float32), _same_box(physical.molecule.shape, shape))[0] > 0.5
+    inside = on_same_box(physical.molecule.astype(np.float32), shape) > 0.5
     out = np.empty((2, *shape), np.float32)
     for field, scale in zip(out, (None, gain.astype(np.float32)), strict=True):
         field[:] = sample(spectrum, shape, scale, threads)
@@ -120,23 +129,6 @@ def at_bands(values: npt.NDArray[np.floating], known: Curve, wanted: Curve) -> n
     upper = np.minimum(lower + 1, len(known) - 1)
     mixed: npt.NDArray[np.floating] = values[lower] * (1 - share) + values[upper] * share
     return mixed
-
-
-def read_off(values: Volume, places: tuple[npt.NDArray[np.float64], ...]) -> Volume:
-    """Read fields (channel, z, y, x) off at a grid of places, in voxels along each axis: linear, ends held."""
-    for axis, place in enumerate(places, 1):
-        n = values.shape[axis]
-        place = np.clip(place, 0, n - 1)
-        lower = np.minimum(place.astype(int), max(n - 2, 0))
-        share = (place - lower).astype(np.float32).reshape([-1 if a == axis else 1 for a in range(4)])
-        first, second = (np.take(values, np.minimum(lower + s, n - 1), axis) for s in (0, 1))
-        values = first + (second - first) * share
-    return values
-
-
-def _same_box(source: tuple[int, ...], target: Shape) -> tuple[npt.NDArray[np.float64], ...]:
-    """Where the voxels of one grid over a box lie on another grid over it."""
-    return tuple(np.linspace(0, n, m, endpoint=False, dtype=np.float64) for n, m in zip(source, target, strict=True))
 
 
 def _column(values: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:

@@ -19,6 +19,7 @@ from cryores_lite.steps.spectrum import (
     Spectrum,
     ladder,
     local_power,
+    on_same_box,
     radius,
     sample,
     smooth,
@@ -29,11 +30,12 @@ from cryores_lite.types import Lengths, Mask, Shape, Volume
 Curve = npt.NDArray[np.float64]
 
 FSC_CUT = 0.143
-MASK_SIGMA = 3.0  # Å, the molecule is looked for in a map smoothed by this
+MASK_SIGMAS = (3.0, 5.0, 8.0, 12.0)  # Å, the molecule is looked for in a map smoothed by one of these
+CLEAR = 0.03  # of Otsu's separability: a finer smoothing is taken where it loses no more than this
 RING = (3.0, 19.0)  # Å from the molecule; farther out reconstructions fade
 RING_WINDOWS = (1.0, 4.0)  # the same in units of 1/f, for bands whose window is wider than the ring
-EVEN = 0.75  # ring voxels with less than this share of the power next to the molecule were masked away
-RING_SHARE = 0.6  # a ring of which less than this share is left does not count
+EVEN = 0.5  # ring voxels with less than this share of the power next to the molecule were masked away
+RING_SHARE = 0.5  # a ring of which less than this share is left does not count
 FEWEST = 40  # voxels of the coarse grid that make a median
 QUIET = 5.0  # percentile of the molecule's power that stands in for the solvent's where no ring is left
 CLIFF = (
@@ -41,6 +43,7 @@ CLIFF = (
     (1.3, 6, 0.01),
 )  # shell power falls to this share within this ratio (or these shells): a filter
 EDGE_FACTOR = 1.15  # the level in units of the low-pass edge, where the bands say nothing
+STEEP = 5.0  # power of frequency with which signal falls against noise near the resolution, where no ring tells
 LEAST_COVER = 0.25  # of a window: with less map in it, its power is not scaled up further
 UNFADED = 85.0  # percentile of the power close to the molecule that a mask has left whole
 FADED = 0.15  # share of power that a soft edge must have left for its voxels to tell the noise
@@ -78,6 +81,7 @@ class Physical:
     resolution : (z, y, x) float32, Å, everywhere in the box (it means something inside `molecule`)
     level : Å, its median over the molecule
     molecule, seen : (z, y, x) bool, the molecule found from the map alone; where the map is not blank
+    there, distance : (z, y, x) float32, share of map that is not blank or rim; Å from the molecule
     noise, inside : (bands,) power of the noise (ring or stand-in), median power over the molecule
     ring_valid : is the noise the solvent's?
     ring_share : share of the ring that is left
@@ -88,6 +92,8 @@ class Physical:
     level: float
     molecule: Mask
     seen: Mask
+    there: Volume
+    distance: Volume
     noise: Curve
     inside: Curve
     ring_valid: bool
@@ -98,8 +104,8 @@ class Physical:
 def measure(spectrum: Spectrum, blank: Volume, threads: int = 1) -> Powers:
     """Measure the local power of every band of the ladder that the map carries.
 
-    `blank` is the share of each coarse voxel that was set to a constant: a window that reaches over a mask's edge
-    is divided by the share of it that holds map.
+    `blank` is the share of each coarse voxel's power that a mask has taken: a window that reaches over a mask's
+    edge is divided by the share that is left.
     """
     frequencies = ladder(spectrum.nyquist)
     shape = (blank.shape[0], blank.shape[1], blank.shape[2])
@@ -142,10 +148,39 @@ def physical_estimate(spectrum: Spectrum, powers: Powers, seen: Volume) -> Physi
     level = float(np.median(resolution[molecule]))
     if level >= 1 / powers.frequencies[0]:
         level = EDGE_FACTOR * limit
-    calm = level * np.clip((resolution / level) ** CALM, 1 / WIDEST, WIDEST)
     return Physical(
-        np.maximum(calm, limit).astype(np.float32), level, molecule, present, noise, inside, valid, share, limit
+        calmed(resolution, level, limit), level, molecule, present, seen, distance, noise, inside, valid, share, limit
     )
+
+
+def calmed(resolution: Volume, level: float, limit: float) -> Volume:
+    """Pull an estimate towards its level: part of its deviations is estimation noise."""
+    calm = level * np.clip((resolution / level) ** CALM, 1 / WIDEST, WIDEST)
+    out: Volume = np.maximum(calm, limit).astype(np.float32)
+    return out
+
+
+def at_level(powers: Powers, physical: Physical, level: float) -> tuple[Volume, Curve]:
+    """The estimate of a map whose level is known otherwise, and the noise that agrees with it.
+
+    The solvent's noise is scaled so that the molecule's median comes out at `level` Å. Without a ring the noise is put
+    where the molecule's median power would be `STEEP` times the logarithm of frequency above it: local resolution
+    then follows local power, d = level · (power / median power)^(-1 / STEEP).
+
+    Returns
+    -------
+    (z, y, x) float32, Å; (bands,) power of the noise
+    """
+    above = (1 + FSC_CUT) / (1 - FSC_CUT)
+    if physical.ring_valid:
+        ratio = np.log(np.maximum(physical.inside, 1e-30)) - np.log(np.maximum(physical.noise, 1e-30))
+        found = np.interp(-np.log(level), np.log(powers.frequencies), ratio)
+        noise = physical.noise * np.exp(found) / above
+    else:
+        noise = physical.inside * (powers.frequencies * level) ** STEEP / above
+    live = powers.frequencies <= max(min(1.03 / physical.limit, WIDEST / level), powers.frequencies[3])
+    resolution = crossing(powers, noise, live, max(physical.limit, level / WIDEST))
+    return calmed(resolution, level, physical.limit), noise
 
 
 def stand_in(values: Volume, top: Volume, molecule: Mask, distance: Volume, seen: Mask) -> Curve:
@@ -182,22 +217,40 @@ def visible_limit(spectrum: Spectrum) -> float:
 
 
 def find_molecule(spectrum: Spectrum, shape: Shape, seen: Mask) -> tuple[Mask, Volume]:
-    """The molecule by Otsu's threshold on the smoothed map, and every voxel's distance from it in Å."""
+    """The molecule by Otsu's threshold on the smoothed map, and every voxel's distance from it in Å.
+
+    Of a map drowned in fine noise more smoothing is needed to see the molecule at all: the smoothing is the
+    narrowest that separates molecule and solvent about as well as the best one.
+    """
     from skimage.filters import threshold_otsu
 
     fine = (2 * shape[0], 2 * shape[1], 2 * shape[2])
-    blur = np.exp(-2 * np.pi**2 * np.float32(MASK_SIGMA) ** 2 * radius(fine, spectrum.lengths) ** 2)
-    smoothed = sample(spectrum, fine, blur)
-    there = np.repeat(np.repeat(np.repeat(seen, 2, 0), 2, 1), 2, 2)
+    k = radius(fine, spectrum.lengths)
+    there = on_same_box(seen.astype(np.float32), fine) > 0.5
     if not there.any():
         there = np.ones_like(there)
-    found = without_specks((smoothed > threshold_otsu(smoothed[there])) & there, 0.05)
+    tried = []
+    for sigma in MASK_SIGMAS:
+        smoothed = sample(spectrum, fine, np.exp(-2 * np.pi**2 * np.float32(sigma) ** 2 * k**2))
+        high = smoothed > threshold_otsu(smoothed[there])
+        tried.append((separability(smoothed[there], high[there]), high & there))
+    best = max(clear for clear, _ in tried)
+    found = without_specks(next(high for clear, high in tried if clear >= best - CLEAR), 0.05)
     step = tuple(length / n for length, n in zip(spectrum.lengths, fine, strict=True))
     distance = ndimage.distance_transform_edt(~found, sampling=step)
     coarse = found[::2, ::2, ::2]
     if not coarse.any():
         coarse = np.ones_like(coarse)
     return coarse, distance[::2, ::2, ::2].astype(np.float32)
+
+
+def separability(values: Volume, high: Mask) -> float:
+    """Share of the variance that lies between two classes (Otsu 1979, IEEE Trans. SMC 9, 62)."""
+    share = float(high.mean())
+    if share in (0.0, 1.0):
+        return 0.0
+    apart = float(values[high].mean() - values[~high].mean())
+    return share * (1 - share) * apart**2 / max(float(values.var()), 1e-30)
 
 
 def solvent_ring(power: Volume, distance: Volume, seen: Mask) -> tuple[Mask, float]:

@@ -55,11 +55,11 @@ def transform(values: Volume, voxel_size: Lengths, threads: int = 1) -> Spectrum
     """Make a box periodic with a mirrored, faded rim, and transform it.
 
     Without the rim a cropped map jumps where it wraps around, and the jump leaks into every shell.
-    The median of the first and last section is taken off first, so that solvent is at zero.
+    The median of the six faces is taken off first, so that solvent is at zero.
     """
     fast = [fft.next_fast_len(n + 2 * TAPER, real=True) for n in values.shape]
     pad = [((m - n) // 2, m - n - (m - n) // 2) for n, m in zip(values.shape, fast, strict=True)]
-    level = np.median(values[:: max(1, values.shape[0] - 1)])
+    level = np.median(np.concatenate([values.take([0, -1], axis).ravel() for axis in range(3)]))
     box = np.pad(values - np.float32(level), pad, mode="symmetric")
     for axis, (before, after) in enumerate(pad):
         fade = np.ones(box.shape[axis], np.float32)
@@ -160,3 +160,26 @@ def smooth(values: Volume, lengths: Lengths, sigma: float, shape: Shape, threads
     waves *= np.exp(-2 * np.pi**2 * np.float32(sigma) ** 2 * radius(shape, lengths) ** 2)
     out: Volume = fft.irfftn(waves, s=shape, workers=threads)
     return np.maximum(out, 0, out=out)
+
+
+def read_off(values: Volume, places: tuple[npt.NDArray[np.float64], ...]) -> Volume:
+    """Read fields (channel, z, y, x) off at a grid of places, in voxels along each axis: linear, ends held."""
+    for axis, place in enumerate(places, 1):
+        n = values.shape[axis]
+        place = np.clip(place, 0, n - 1)
+        lower = np.minimum(place.astype(int), max(n - 2, 0))
+        share = (place - lower).astype(np.float32).reshape([-1 if a == axis else 1 for a in range(4)])
+        first, second = (np.take(values, np.minimum(lower + s, n - 1), axis) for s in (0, 1))
+        values = first + (second - first) * share
+    return values
+
+
+def same_box(source: tuple[int, ...], target: Shape) -> tuple[npt.NDArray[np.float64], ...]:
+    """Where the voxels of one grid over a box lie on another grid over it."""
+    return tuple(np.linspace(0, n, m, endpoint=False, dtype=np.float64) for n, m in zip(source, target, strict=True))
+
+
+def on_same_box(values: Volume, shape: Shape) -> Volume:
+    """A field on another grid of `shape` points over the same box: linear."""
+    out: Volume = read_off(values[None], same_box(values.shape, shape))[0]
+    return out

@@ -98,7 +98,8 @@ def test_every_row_has_every_field_whatever_the_outcome(batch):
         assert set(row["model"]) == {"name", "version", "sha256"}
         assert len(row["model"]["sha256"]) == 64
     done = rows(finished)[0]
-    assert done["files"] == {"locres": str(out / "placed_locres.mrc"), "mask": str(out / "placed_mask.mrc")}
+    names = {"locres": "placed_locres.mrc", "mask": "placed_mask.mrc"}
+    assert done["files"] == {**{what: str(out / name) for what, name in names.items()}, "uncertainty": None}
     assert done["provider"].endswith("ExecutionProvider")
     assert (done["voxel_size"], done["error"]) == (1.5, None)
     assert done["seconds"] > 0

@@ -1,28 +1,38 @@
 """Each step and its inverse, on any shape."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy import fft
 
+from cryores_lite.mrc import read_map
+from cryores_lite.pipeline import prepare
 from cryores_lite.steps.aggregate import aggregate
-from cryores_lite.steps.condition import read_off
 from cryores_lite.steps.crop import Box, block_mean, cut, molecule_box, paste, without_specks
+from cryores_lite.steps.edge import WIDTH, soften
+from cryores_lite.steps.evidence import FEATURES, RUNGS
+from cryores_lite.steps.physical import at_level
 from cryores_lite.steps.spectrum import (
     TAPER,
     grid_for,
     ladder,
     local_power,
     radius,
+    read_off,
     regrid,
     sample,
     smooth,
     transform,
 )
 from cryores_lite.steps.tile import coarser, holds, join, split
+from cryores_lite.types import Density, Grid
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 edges = st.integers(3, 14)
 
@@ -181,4 +191,67 @@ def test_reading_off_is_linear_and_stays_within_the_values():
 def test_aggregate_is_global_plus_relative_inside_and_zero_outside():
     relative = np.array([[[-5.0, 0.5, 2.0]]], np.float32)
     mask = np.array([[[True, True, False]]])
-    assert_allclose(aggregate(3.0, relative, mask, 2.0), [[[2.0, 3.5, 0.0]]])
+    values, uncertainty = aggregate(3.0, relative, np.full_like(relative, 0.1), mask, 2.0)
+    assert_allclose(values, [[[2.0, 3.5, 0.0]]])
+    assert_allclose(uncertainty, [[[0.2, 0.35, 0.0]]])
+
+
+def test_a_map_without_a_mask_is_not_softened():
+    values = np.random.default_rng(10).standard_normal((20, 20, 20)).astype(np.float32)
+    out, kept = soften(values, (1.0, 1.0, 1.0))
+    assert_array_equal(out, values)
+    assert (kept == 1).all()
+
+
+@pytest.mark.parametrize("fill", [0.0, -3.0])
+def test_a_hard_mask_is_softened_inside_and_blank_outside(fill):
+    values = np.random.default_rng(11).standard_normal((40, 40, 40)).astype(np.float32)
+    away = np.abs(np.indices((40, 40, 40)) - 20).max(0)
+    out, kept = soften(np.where(away < 14, values, np.float32(fill)), (1.0, 1.0, 1.0))
+    assert (kept[away >= 15] == 0).all()
+    assert (out[away >= 15] == 0).all()
+    assert_allclose(kept[away < 14 - 2 * WIDTH], 1)
+    assert_allclose(out[away < 14 - 2 * WIDTH], values[away < 14 - 2 * WIDTH] - fill, atol=1e-6)
+    profile = kept[20, 20, 20:]
+    assert (np.diff(profile) <= 1e-6).all()
+
+
+def test_softening_empties_the_shells_that_a_hard_mask_has_filled():
+    """Low-pass noise, cut with a knife: what leaks beyond the low-pass."""
+    rng = np.random.default_rng(12)
+    spectrum = transform(rng.standard_normal((64, 64, 64)).astype(np.float32), (1.0, 1.0, 1.0))
+    k = radius(spectrum.shape, spectrum.lengths)
+    smooth_noise = sample(spectrum, spectrum.shape, (k < 0.15).astype(np.float32))
+    away = np.sqrt(((np.indices(spectrum.shape).T - np.array(spectrum.shape)[::-1] / 2) ** 2).sum(-1)).T
+    cut_out = np.where(away < 22, smooth_noise, 0).astype(np.float32)
+    leaks = []
+    for values in (cut_out, soften(cut_out, (1.0, 1.0, 1.0))[0]):
+        waves = np.abs(np.fft.rfftn(values)) ** 2
+        leaks.append(waves[(k > 0.3) & (k < 0.45)].mean() / waves[(k > 0.02) & (k < 0.15)].mean())
+    assert leaks[1] < 0.2 * leaks[0]
+
+
+def test_the_evidence_of_a_level_survives_gain_offset_and_a_radial_filter():
+    rng = np.random.default_rng(13)
+    n = 56
+    values = 6 * blob((n, n, n), (28, 27, 29), 8) * (1 + 0.5 * rng.standard_normal((n, n, n)))
+    values = (values + 0.1 * rng.standard_normal((n, n, n))).astype(np.float32)
+    here = prepare(Density(values, Grid(values.shape, (1.5, 1.5, 1.5)))).evidence
+    louder = prepare(Density(1000 * values + 7, Grid(values.shape, (1.5, 1.5, 1.5)))).evidence
+    assert here.shape == (FEATURES, RUNGS)
+    assert np.isfinite(here).all()
+    assert_allclose(louder, here, atol=0.02)
+    k = radius(values.shape, (n * 1.5,) * 3)
+    blurred = fft.irfftn(fft.rfftn(values) * np.exp(-60 * k**2 / 4), s=values.shape).astype(np.float32)
+    there = prepare(Density(blurred, Grid(values.shape, (1.5, 1.5, 1.5)))).evidence
+    assert np.abs(there - here).mean() < 0.1 * np.abs(here).mean()
+
+
+def test_the_noise_is_scaled_so_that_the_median_comes_out_at_the_level():
+    prepared = prepare(read_map(EXAMPLES / "example_map.mrc").density)
+    for level in (0.95 * prepared.physical.level, 1.15 * prepared.physical.level):
+        for ring in (True, False):
+            physical = replace(prepared.physical, ring_valid=ring)
+            resolution, noise = at_level(prepared.powers, physical, level)
+            assert_allclose(np.median(resolution[physical.molecule]), level, rtol=0.05)
+            assert (noise >= 0).all()

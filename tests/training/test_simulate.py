@@ -11,18 +11,41 @@ from scipy import fft
 from cryores_lite.steps.spectrum import grid_for, local_power, radius
 from training import structures as st
 from training import truth
-from training.simulate import Recipe, band_sums, draw_map, draw_signal, match_level, on_grid, periodic
+from training.simulate import (
+    Recipe,
+    band_sums,
+    draw_map,
+    draw_signal,
+    following_share,
+    locally_filtered,
+    match_level,
+    noise_envelope,
+    on_grid,
+    padded,
+    periodic,
+    quantised,
+    resampled,
+    truth_of,
+)
 
 PLAIN = replace(
     Recipe(),
     resolution=(4.0, 4.0),
+    usual=(0.0, (4.0, 4.0)),
+    details=(2.0, 2.0),
+    unevenness=(0.5, 0.5),
+    envelope=(0.0, 0.0),
     oversampling=(3.0, 3.0),
     box=(48, 48),
     processing={"average": 1.0},
     masking={"none": 1.0},
     uneven_noise=0.0,
+    falling_noise=0.0,
     following_noise=0.0,
     missing_views=0.0,
+    resampled=0.0,
+    padded=0.0,
+    quantised=0.0,
 )
 
 
@@ -81,7 +104,7 @@ def test_noise_has_the_power_that_the_truth_assumes(signal):
     shape, v = signal.density.shape, signal.voxel_size
     k = radius(shape, tuple(n * v for n in shape))
     amplitude = np.exp(-3 * k).astype(np.float32)
-    frequencies = truth.bands(v)[10::8]
+    frequencies = truth.bands(v)[18::7]
     noise = fft.irfftn(amplitude * fft.rfftn(np.random.default_rng(6).standard_normal(shape, np.float32)), s=shape)
     spectrum = periodic(noise, v)
     coarse = grid_for(spectrum.lengths, 4.0)
@@ -128,3 +151,50 @@ def test_truth_agrees_with_the_bench_program(signal, shared):
     ours = on_grid(ours, shape)[signal.mask]
     assert_allclose(np.median(ours), np.median(theirs[signal.mask]), rtol=0.02)
     assert np.corrcoef(ours, theirs[signal.mask])[0, 1] > 0.95
+
+
+@pytest.mark.parametrize("effect", [resampled, padded])
+def test_moving_a_map_to_another_grid_keeps_its_truth_in_place(signal, effect):
+    plain = draw_map(signal, PLAIN, np.random.default_rng(9))
+    moved = effect(plain, np.random.default_rng(10))
+    here, there = truth_of(plain), truth_of(moved)
+    volumes = [(t > 0).sum() * s.voxel_size**3 for t, s in ((here, plain), (there, moved))]
+    assert_allclose(volumes[1], volumes[0], rtol=0.03)
+    assert_allclose(np.median(there[there > 0]), np.median(here[here > 0]), rtol=0.01)
+    places = [(np.argwhere(t > 0).mean(0) * s.stride + s.start) for t, s in ((here, plain), (there, moved))]
+    assert_allclose(places[1], places[0], atol=0.2)
+    assert moved.density[there > 0].mean() > 2 * np.abs(np.median(moved.density[there == 0]))
+
+
+def test_eight_bits_are_256_values(signal):
+    moved = quantised(draw_map(signal, PLAIN, np.random.default_rng(11)), np.random.default_rng(12))
+    assert len(np.unique(moved.density)) <= 256
+
+
+def test_a_local_filter_takes_what_is_finer_than_the_local_resolution(signal):
+    lengths = tuple(n * signal.voxel_size for n in signal.density.shape)
+    k = radius(signal.density.shape, lengths)
+    noise = np.random.default_rng(13).standard_normal(signal.density.shape, np.float32)
+    halves = np.where(np.arange(noise.shape[2]) < noise.shape[2] // 2, 4.0, 8.0)
+    local = np.broadcast_to(halves, noise.shape).astype(np.float32)
+    found = locally_filtered(noise, k, local)
+    fine = local_power(periodic(found, signal.voxel_size), 1 / 5.2, (12, 12, 12))
+    assert fine[:, :, 8:10].mean() < 0.3 * fine[:, :, 2:4].mean()
+
+
+def test_noise_of_poses_grows_with_frequency_and_is_the_drawn_share_at_the_resolution():
+    frequencies = np.geomspace(1 / 40, 1 / 3, 30)
+    recipe = replace(PLAIN, following_noise=1.0)
+    for seed in range(5):
+        share = following_share(frequencies, 4.0, recipe, np.random.default_rng(seed))
+        assert (np.diff(share) >= 0).all()
+        assert 0.005 < np.interp(0.25, frequencies, share) < 1.6
+        assert share[0] < 0.1 * np.interp(0.25, frequencies, share)
+
+
+def test_noise_falls_off_from_the_centre_where_it_is_asked_to(signal):
+    recipe = replace(PLAIN, falling_noise=1.0)
+    envelope = noise_envelope(signal.mask, signal.voxel_size, recipe, np.random.default_rng(14))
+    n = envelope.shape[0] // 2
+    assert (np.diff(envelope[n, n, n:]) <= 1e-6).all()
+    assert envelope[n, n, -1] < 0.97 * envelope[n, n, n]

@@ -11,22 +11,30 @@ from numpy.testing import assert_allclose
 from safetensors.torch import load_file
 
 from cryores_lite.steps.condition import CHANNELS, CONTEXT
+from cryores_lite.steps.evidence import FEATURES, RUNGS
 from training import losses
-from training.data import Patches, make_file, turn, written
+from training.data import LEVELS, Patches, make_file, turn, written
 from training.metrics import score
-from training.network import HALO, LocalResolutionNet, depth_to_space, space_to_depth
+from training.network import HALO, Heads, Level, LocalResolutionNet, depth_to_space, space_to_depth
 from training.simulate import Recipe
 from training.structures import read_manifest
 from training.train import RECIPES, train
 
 SMALL = Recipe(
-    resolution=(3.5, 5.0), oversampling=(3.0, 4.0), box=(48, 56), conformers=3, masking={"none": 1.0, "soft": 1.0}
+    resolution=(3.5, 5.0),
+    usual=(0.0, (3.5, 5.0)),
+    oversampling=(3.0, 4.0),
+    box=(48, 56),
+    conformers=3,
+    unevenness=(0.5, 0.5),
+    masking={"none": 1.0, "soft": 1.0},
 )
 
 
 @pytest.fixture(scope="module")
 def patches(structures, tmp_path_factory):
     folder = tmp_path_factory.mktemp("patches")
+    (folder / LEVELS).mkdir()
     for number in range(2):
         assert make_file(read_manifest(structures, "train")[0], 1, number, SMALL, folder) > 0
     return folder
@@ -45,6 +53,7 @@ def inputs(edge, seed=2):
     g = torch.Generator().manual_seed(seed)
     half = (edge // 2,) * 3
     return (
+        torch.randn(1, FEATURES, RUNGS, generator=g),
         torch.randn(1, 2, edge, edge, edge, generator=g),
         torch.randn(1, CHANNELS, *half, generator=g) * 0.3,
         torch.randn(1, CONTEXT, generator=g) * 0.3,
@@ -59,34 +68,46 @@ def test_space_to_depth_is_undone():
 
 @torch.no_grad()
 def test_nothing_beyond_the_halo_changes_an_answer():
-    network, (fields, bands, context, level) = lively(), inputs(2 * HALO + 16)
-    inner, half = slice(HALO, HALO + 16), slice(HALO // 2, HALO // 2 + 8)
-    _, relative, mask = network(fields, bands, context, level)
+    network, (evidence, fields, bands, context, level) = lively(), inputs(2 * HALO + 16)
+    inner, half = (..., *(slice(HALO, HALO + 16),) * 3), (..., *(slice(HALO // 2, HALO // 2 + 8),) * 3)
+    here = network(evidence, fields, bands, context, level)
     noisy, coarse = torch.randn_like(fields), torch.randn_like(bands)
-    view, seen = slice(0, None), slice(0, None)
-    cut = (slice(4, -4),) * 3
-    noisy[(..., *cut)] = fields[(..., *cut)]
-    coarse[(..., *(slice(2, -2),) * 3)] = bands[(..., *(slice(2, -2),) * 3)]
-    _, other, others = network(noisy[:, view], coarse[:, seen], context, level)
-    assert_allclose(other[(..., half, half, half)], relative[(..., half, half, half)], atol=1e-5)
-    assert_allclose(others[(..., inner, inner, inner)], mask[(..., inner, inner, inner)], atol=1e-5)
+    for changed, kept, rim in ((noisy, fields, 4), (coarse, bands, 2)):
+        core = (..., *(slice(rim, -rim),) * 3)
+        changed[core] = kept[core]
+    there = network(evidence, noisy, coarse, context, level)
+    assert_allclose(there.relative[half], here.relative[half], atol=1e-5)
+    assert_allclose(there.error[half], here.error[half], atol=1e-5)
+    assert_allclose(there.mask[inner], here.mask[inner], atol=1e-5)
 
 
 @torch.no_grad()
 def test_the_density_does_not_reach_the_resolution():
-    network, (fields, bands, context, level) = lively(), inputs(16)
-    _, relative, mask = network(fields, bands, context, level)
+    network, (evidence, fields, bands, context, level) = lively(), inputs(16)
+    here = network(evidence, fields, bands, context, level)
     fields[:, 0] *= 3
-    _, other, others = network(fields, bands, context, level)
-    assert torch.equal(relative, other)
-    assert not torch.equal(mask, others)
+    there = network(evidence, fields, bands, context, level)
+    assert torch.equal(here.relative, there.relative)
+    assert torch.equal(here.error, there.error)
+    assert not torch.equal(here.mask, there.mask)
 
 
 @torch.no_grad()
-def test_an_untrained_network_answers_the_physical_estimate():
-    fields, bands, context, level = inputs(16)
-    overall, relative, _ = LocalResolutionNet()(fields, bands, context, level)
-    assert_allclose(overall + relative[:, 0], level * torch.exp(bands[:, -1]), rtol=1e-5)
+def test_the_level_depends_on_the_evidence_alone_and_lies_on_the_ladder():
+    network, (evidence, fields, bands, context, level) = lively(), inputs(16)
+    heads = network(evidence, fields, bands, context, level)
+    assert all(torch.equal(a, b) for a, b in zip(network.level(evidence), heads[:3], strict=True))
+    rungs = torch.exp(network.level.rungs)
+    for found in (heads.overall, heads.median):
+        assert rungs.min() <= found <= rungs.max()
+    assert 0 < heads.doubt < 1
+
+
+@torch.no_grad()
+def test_an_untrained_network_answers_the_physical_estimate_at_the_level():
+    evidence, fields, bands, context, level = inputs(16)
+    heads = LocalResolutionNet()(evidence, fields, bands, context, level)
+    assert_allclose(heads.overall + heads.relative[:, 0], level * torch.exp(bands[:, -1]), rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -95,13 +116,26 @@ def test_a_perfect_answer_has_the_lowest_loss(name):
     truth = 3 + torch.rand(2, 8, 8, 8, generator=g)
     mask = (torch.rand(2, 16, 16, 16, generator=g) > 0.5).float()
     batch = {"local": truth, "inside": torch.ones(2, 8, 8, 8), "overall": torch.full((2,), 3.0), "mask": mask}
-    perfect = (torch.full((2, 1), 3.0), (truth - 3)[:, None], 20 * (mask[:, None] * 2 - 1))
+    three, sure = torch.full((2, 1), 3.0), torch.full((2, 1, 8, 8, 8), 1e-4)
+    perfect = Heads(three, three, sure[:, :, 0, 0, 0], (truth - 3)[:, None], sure, 20 * (mask[:, None] * 2 - 1))
     best = RECIPES[name].loss(perfect, batch)
     assert best < 1e-3
-    for n, change in enumerate((0.3, 0.3, -20.0)):
-        worse = list(perfect)
-        worse[n] = worse[n] + change
-        assert RECIPES[name].loss(tuple(worse), batch) > best
+    for worse in ({"relative": perfect.relative + 0.3}, {"mask": perfect.mask - 20}):
+        assert RECIPES[name].loss(perfect._replace(**worse), batch) > best
+
+
+def test_the_interval_that_holds_its_share_of_errors_has_the_lowest_loss():
+    errors = torch.randn(200_000, generator=torch.Generator().manual_seed(7)) * 0.3
+    tried = {sigma: losses.interval(errors, torch.tensor(sigma)).mean() for sigma in (0.2, 0.27, 0.3, 0.33, 0.4)}
+    assert min(tried, key=tried.get) == 0.3
+
+
+def test_a_right_level_has_the_lowest_loss():
+    truth = {"median": torch.tensor([3.0, 8.0]), "overall": torch.tensor([2.9, 7.0])}
+    right = Level(truth["overall"][:, None], truth["median"][:, None], torch.full((2, 1), 1e-4))
+    assert losses.level_loss(right, truth) < 1e-3
+    for worse in ({"median": right.median * 1.1}, {"overall": right.overall * 0.9}, {"doubt": right.doubt + 0.1}):
+        assert losses.level_loss(right._replace(**worse), truth) > losses.level_loss(right, truth)
 
 
 def test_a_patch_without_molecule_adds_nothing():
@@ -111,17 +145,26 @@ def test_a_patch_without_molecule_adds_nothing():
     assert losses.in_mask_mean(values, inside * 0) == 0
 
 
-def test_turning_a_record_keeps_truth_and_density_together():
+def test_turning_a_record_keeps_its_grids_together():
     values = np.random.default_rng(4).random((8, 8, 8)).astype(np.float32)
-    record = {"fields": np.stack([values, values]), "local": values, "level": np.float32(3)}
-    for seed in range(4):
+    record = {"fields": np.stack([values, values]), "local": values[::2, ::2, ::2], "level": np.float32(3)}
+    record["inside"] = np.ones((4, 4, 4), bool)
+    for seed in range(8):
         turned = turn(record, np.random.default_rng(seed))
-        assert torch.equal(turned["fields"][0], turned["local"])
+        assert torch.equal(turned["fields"][0, ::2, ::2, ::2], turned["local"])
         assert turned["level"].ndim == 0
-        assert_allclose(turned["local"].sum(), values.sum(), rtol=1e-5)
+        assert_allclose(turned["fields"].sum(), 2 * values.sum(), rtol=1e-5)
+        assert turned["inside"][1:, 1:, 1:].all()
+
+
+def test_what_a_mirror_brings_round_from_the_other_side_does_not_count():
+    record = {"inside": np.ones((4, 4, 4), bool), "level": np.float32(3)}
+    counts = {int(turn(record, np.random.default_rng(seed))["inside"].sum()) for seed in range(60)}
+    assert counts == {64, 48, 36, 27}
 
 
 def test_a_file_of_patches_depends_on_seed_and_number_alone(patches, structures, tmp_path):
+    (tmp_path / LEVELS).mkdir()
     make_file(read_manifest(structures, "train")[0], 1, 1, SMALL, tmp_path)
     with np.load(tmp_path / "000001.npz") as here, np.load(patches / "000001.npz") as there:
         assert set(here.files) == set(there.files)

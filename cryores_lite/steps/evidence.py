@@ -1,0 +1,93 @@
+"""What a map says about its level, band by band on the fixed ladder: the level network's input.
+
+Without visible solvent nothing single tells noise from signal, but much hints at it: where the power inside has an
+edge (low-pass, FSC weighting); how unevenly it is spread (signal is patchy, noise is not); whether neighbouring
+bands are strong at the same places (signal is, noise is not); how it falls off outside the molecule. All are
+ratios within one band, or second differences between bands: a smooth radial filter changes none of them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from cryores_lite.steps.physical import Physical, Powers
+from cryores_lite.steps.spectrum import LADDER, window
+from cryores_lite.types import Mask, Volume
+
+RUNGS = 44  # bands of the ladder that are looked at, from 40 Å to 0.66 Å
+PERCENTILES = (10, 25, 75, 90)
+SHELLS = ((3.0, 8.0), (8.0, 14.0), (14.0, 22.0))  # Å from the molecule
+APART = 2  # rungs between bands that share no wave
+AROUND = 8.0  # Å: the surroundings that take part in the second correlation
+FEWEST = 20  # voxels that make a median
+FEATURES = 17
+
+
+def rung_frequencies() -> npt.NDArray[np.float64]:
+    """Centres of all rungs, in 1/Å."""
+    first, ratio = LADDER
+    centres: npt.NDArray[np.float64] = first * ratio ** np.arange(RUNGS, dtype=np.float64)
+    return centres
+
+
+def gather(powers: Powers, physical: Physical) -> Volume:
+    """Describe every rung of the ladder by numbers that a radial filter cannot change.
+
+    Returns
+    -------
+    (FEATURES, RUNGS) float32; rungs beyond the map's Nyquist frequency are 0
+    """
+    bands = min(len(powers.frequencies), RUNGS)
+    frequencies = powers.frequencies[:bands]
+    log_power = np.log(np.maximum(powers.values[:bands], 1e-30))
+    seen, distance, molecule = physical.seen, physical.distance, physical.molecule
+    inside = log_power[:, molecule]
+    middle = np.median(inside, axis=1)
+    spread = np.percentile(inside, PERCENTILES, axis=1) - middle
+    around = seen & (distance <= AROUND)
+    shells = [_shell(log_power, seen & (distance > a) & (distance <= b)) - middle for a, b in SHELLS]
+    size = np.cbrt(max(molecule.sum(), 1) * np.prod([a / n for a, n in zip(powers.lengths, powers.shape, strict=True)]))
+    log_noise = np.log(np.maximum(physical.noise[:bands], 1e-30))
+    rows = [
+        np.ones(bands),
+        frequencies <= 1.03 / physical.limit,
+        np.clip(middle - log_noise, -3, 8) / 3,
+        *np.clip(spread, -4, 4),
+        np.clip(_bend(middle), -3, 3),
+        _kinship(inside),
+        _kinship(log_power[:, around] if around.sum() >= FEWEST else inside),
+        *(np.clip(np.nan_to_num(shell), -4, 2) / 2 for shell in shells),
+        np.log([window(f) / size for f in frequencies]),
+        np.log(4 * frequencies),
+        np.full(bands, float(physical.ring_valid)),
+        np.full(bands, physical.ring_share),
+    ]
+    out = np.zeros((FEATURES, RUNGS), np.float32)
+    out[:, :bands] = rows
+    return out
+
+
+def _shell(log_power: Volume, chosen: Mask) -> npt.NDArray[np.floating]:
+    """Median per band over a shell of solvent; NaN where there is none."""
+    if chosen.sum() < FEWEST:
+        return np.full(len(log_power), np.nan)
+    median: npt.NDArray[np.floating] = np.median(log_power[:, chosen], axis=1)
+    return median
+
+
+def _bend(values: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    """Second differences, 0 at the ends."""
+    bend = np.zeros(len(values))
+    bend[1:-1] = np.diff(values, 2)
+    return bend
+
+
+def _kinship(values: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    """Correlation of each band's log power with that of a band `APART` rungs up, over the voxels; the last repeated."""
+    centred = values - values.mean(1, keepdims=True)
+    norm = np.maximum(np.sqrt((centred**2).sum(1)), 1e-12)
+    kin = np.zeros(len(values))
+    kin[:-APART] = (centred[:-APART] * centred[APART:]).sum(1) / (norm[:-APART] * norm[APART:])
+    kin[-APART:] = kin[-APART - 1]
+    return kin
