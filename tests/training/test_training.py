@@ -36,7 +36,7 @@ def patches(structures, tmp_path_factory):
     folder = tmp_path_factory.mktemp("patches")
     (folder / LEVELS).mkdir()
     for number in range(2):
-        assert make_file(read_manifest(structures, "train")[0], 1, number, SMALL, folder) > 0
+        assert make_file(read_manifest(structures, "train")[0], 2, number, SMALL, folder) > 0
     return folder
 
 
@@ -165,7 +165,7 @@ def test_what_a_mirror_brings_round_from_the_other_side_does_not_count():
 
 def test_a_file_of_patches_depends_on_seed_and_number_alone(patches, structures, tmp_path):
     (tmp_path / LEVELS).mkdir()
-    make_file(read_manifest(structures, "train")[0], 1, 1, SMALL, tmp_path)
+    make_file(read_manifest(structures, "train")[0], 2, 1, SMALL, tmp_path)
     with np.load(tmp_path / "000001.npz") as here, np.load(patches / "000001.npz") as there:
         assert set(here.files) == set(there.files)
         for key in here.files:
