@@ -1,226 +1,181 @@
 """Score a model on maps that the simulator never made, beside the references and the peers.
 
-    python -m training.evaluate --shared ../shared --card models/cryores_v2.md
+    python -m training.evaluate --shared ../shared --structures ../shared/data/structures --out docs/ACCURACY.md
 
-Prints the tables, and writes them into the model card between its markers. `--structures FOLDER` adds simulated maps
-of the validation structures: choices are made on those, never on the others.
+Prints the tables and writes them, with pictures of the bench cases, into the page between its markers; the first
+table also goes into the model card (`--card`). Simulated maps of the validation structures are scored last: choices
+are made on those, never on the others.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
-import json
+import itertools
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy import fft, ndimage
 
 from cryores_lite.errors import CryoresError
 from cryores_lite.model import Model, available_threads
 from cryores_lite.mrc import read_map
 from cryores_lite.pipeline import estimate_local_resolution, prepare, restore
-from cryores_lite.steps.spectrum import radius
-from cryores_lite.types import Density, Grid, Mask, Volume
+from cryores_lite.types import LocalResolution, Mask
+from training.cases import PROCESSINGS, SAME, Case, bench_cases, simulated_cases
 from training.metrics import Scores, score
-from training.simulate import Recipe, draw_map, draw_signal, truth_of
-from training.structures import read_manifest
 
 COLUMNS = ("relative_rmse", "rmse", "mae", "bias", "r", "level", "pattern", "coverage", "mask_iou", "held")
+PEER_COLUMNS = {
+    "relative_rmse": "relative_rmse",
+    "rmse": "rmse",
+    "mae": "mae",
+    "bias": "bias",
+    "r": "pearson_r",
+    "coverage": "coverage",
+}
+SIZES = ("level", "bias")  # of these a mean is taken of the size
 START, END = "<!-- scores: written by training.evaluate -->", "<!-- end of scores -->"
-SIMULATED_SEED = 2026
+IN_FULL = 3  # so many processings are shown case by case
+BANDS = (1.0, 2.5, 4.0, 7.0, 12.0, 30.0)  # Å
+
+Cells = dict[str, float]
+Row = tuple[str, str, Cells]
 
 
 @dataclass(frozen=True, eq=False)
-class Case:
-    """A map with its truth."""
+class Judged:
+    """What was found for a case, and the scores of the model and of the physical estimate alone."""
 
-    name: str
-    density: Density
-    truth: Volume
-    limit: float
-    group: str = ""
-
-
-def bench_cases(folder: Path) -> Iterator[Case]:
-    """The cases of a bench folder, as shipped."""
-    for case in sorted(p for p in folder.iterdir() if (p / "case.json").exists()):
-        told = json.loads((case / "case.json").read_text())
-        density = read_map(case / "map.mrc.gz").density
-        truth = read_map(case / "truth.mrc.gz").density.values
-        yield Case(case.name, density, truth, told.get("visible_limit_A") or 0.0)
+    case: Case
+    found: LocalResolution
+    ours: Scores
+    physical: Scores
 
 
-def masked(case: Case, extend: float, edge: float) -> Case:
-    """The same map multiplied by a mask of its molecule: `extend` Å out, then a cosine edge of `edge` Å to zero."""
-    distance = ndimage.distance_transform_edt(case.truth == 0, sampling=case.density.grid.voxel_size)
-    soft = 0.5 + 0.5 * np.cos(np.pi * np.clip((distance - extend) / edge, 0, 1))
-    return replace(case, density=replace(case.density, values=(case.density.values * soft).astype(np.float32)))
-
-
-def zone(case: Case) -> Case:
-    """The half of the molecule on one side of its centre along x, within 1 Å, cut out of everything with a knife."""
-    where = np.argwhere(case.truth > 0)
-    middle = int(np.median(where[:, 2]))
-    truth = np.where(np.arange(case.truth.shape[2]) <= middle, case.truth, 0).astype(np.float32)
-    kept = masked(replace(case, truth=truth), 1.0, 0.1)
-    low, high = np.maximum(where.min(0) - 4, 0), where.max(0) + 5
-    inner = (slice(low[0], high[0]), slice(low[1], high[1]), slice(low[2], middle + 6))
-    values = np.ascontiguousarray(kept.density.values[inner])
-    z, y, x = values.shape
-    grid = replace(case.density.grid, shape=(z, y, x))
-    return replace(case, density=Density(values, grid), truth=np.ascontiguousarray(truth[inner]))
-
-
-def low_passed(case: Case) -> Case:
-    """The map low-passed at its true median resolution: nothing finer is left to see."""
-    cut = max(float(np.median(case.truth[case.truth > 0])), case.limit)
-    return replace(case, density=replace(case.density, values=_low_pass(case, cut)), limit=cut)
-
-
-def locally_filtered(case: Case) -> Case:
-    """The map low-passed at its true local resolution, in steps of 10 %, each blended into the next."""
-    inside = case.truth > 0
-    nearest = ndimage.distance_transform_edt(~inside, return_distances=False, return_indices=True)
-    local = ndimage.gaussian_filter(np.log(case.truth[tuple(nearest)]), 2)
-    steps = np.arange(local.min(), local.max() + 0.1, 0.1)
-    values = np.zeros_like(case.truth)
-    for step in steps:
-        share = np.clip(1 - np.abs(local - step) / 0.1, 0, 1)
-        values += share.astype(np.float32) * _low_pass(case, float(np.exp(step)))
-    return replace(case, density=replace(case.density, values=values))
-
-
-def _low_pass(case: Case, cut: float) -> Volume:
-    values, voxel_size = case.density.values, case.density.grid.voxel_size
-    lengths = tuple(n * v for n, v in zip(values.shape, voxel_size, strict=True))
-    k = radius(values.shape, lengths)
-    edge = 2 / max(lengths)
-    gain = 0.5 - 0.5 * np.cos(np.pi * np.clip((1 / cut + edge - k) / (2 * edge), 0, 1))
-    out: Volume = fft.irfftn(fft.rfftn(values) * gain, s=values.shape).astype(np.float32)
-    return out
-
-
-PROCESSINGS: dict[str, Callable[[Case], Case]] = {
-    "as shipped": lambda case: case,
-    "soft-masked to zero (6 Å out, 8 Å edge)": lambda case: masked(case, 6.0, 8.0),
-    "tightly masked to zero (0 Å out, 3 Å edge)": lambda case: masked(case, 0.0, 3.0),
-    "zone crop (half of the molecule)": zone,
-    "low-passed at the true median": low_passed,
-    "locally filtered": locally_filtered,
-}
-IN_FULL = 3  # of these are shown case by case
-
-
-def simulated_cases(structures: Path, count: int) -> Iterator[Case]:
-    """Simulated maps of validation structures, one of each masking in turn; the same ones every time."""
-    rows = read_manifest(structures, "validation")
-    recipe = Recipe()
-    for n in range(count):
-        rng = np.random.default_rng([SIMULATED_SEED, n])
-        signal = draw_signal(rows[n % len(rows)], recipe, rng)
-        masking = list(recipe.masking)[n % len(recipe.masking)]
-        simulated = draw_map(signal, replace(recipe, masking={masking: 1.0}), rng)
-        truth = truth_of(simulated)
-        if (truth > 0).sum() > 500:
-            grid = Grid(simulated.density.shape, (simulated.voxel_size,) * 3)
-            yield Case(rows[n % len(rows)].id, Density(simulated.density, grid), truth, simulated.limit, masking)
-
-
-def judge(case: Case, model: Model) -> tuple[Scores, Scores]:
-    """Scores of the model and of the physical estimate alone."""
+def judge(case: Case, model: Model) -> Judged:
+    """Run a case and score it."""
     threads = available_threads()
     found = estimate_local_resolution(case.density, model, threads, iter)
     prepared = prepare(case.density, threads)
-    (local,), box = restore(prepared, (prepared.physical.resolution,)), prepared.box
-    physical = np.zeros(case.truth.shape, np.float32)
-    physical[box.slices] = local
-    (molecule,) = restore(prepared, (prepared.physical.molecule.astype(np.float32),))
-    mask: Mask = np.zeros(case.truth.shape, bool)
-    mask[box.slices] = molecule > 0.5
-    return (
+    local, molecule = restore(prepared, (prepared.physical.resolution, prepared.physical.molecule.astype(np.float32)))
+    physical, mask = np.zeros(case.truth.shape, np.float32), np.zeros(case.truth.shape, bool)
+    physical[prepared.box.slices] = local
+    mask[prepared.box.slices] = molecule > 0.5
+    return Judged(
+        case,
+        found,
         score(found.values, case.truth, found.mask, case.limit, found.uncertainty),
         score(physical, case.truth, mask, case.limit),
     )
 
 
-def table(rows: list[tuple[str, str, dict[str, float]]], columns: tuple[str, ...] = COLUMNS) -> str:
+def table(rows: list[Row], columns: tuple[str, ...] = COLUMNS) -> str:
     """A Markdown table of named rows."""
     lines = ["| case | estimate | " + " | ".join(columns) + " |", "|---|---|" + "---:|" * len(columns)]
     for case, who, values in rows:
-        cells = (f"{values[c]:.3f}" if c in values and np.isfinite(values[c]) else "" for c in columns)
+        cells = (f"{values[c]:.3f}" if np.isfinite(values.get(c, np.nan)) else "" for c in columns)
         lines.append(f"| {case} | {who} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def mean_row(scores: list[Scores]) -> dict[str, float]:
+def mean_row(scores: list[Scores]) -> Cells:
     """Means over cases; of level and bias, the mean size."""
-    rows = [s.row() for s in scores]
-    return {
-        key: float(np.nanmean([abs(r[key]) if key in ("level", "bias") else r[key] for r in rows])) for key in rows[0]
-    }
+    return mean_cells([s.row() for s in scores])
 
 
-def level_table(cases: list[Case], model: Model) -> str:
-    """Level error and relative RMSE of every case under every processing."""
-    names = [case.name for case in cases]
-    head = "| processing | " + " | ".join(f"{name} level" for name in names) + " | mean size | relative RMSE | held |"
-    lines = [head, "|---|" + "---:|" * (len(names) + 3)]
-    for processing, change in PROCESSINGS.items():
-        scores = [judge(change(case), model)[0] for case in cases]
-        mean = mean_row(scores)
-        cells = (*(f"{s.level:+.3f}" for s in scores), *(f"{mean[k]:.3f}" for k in ("level", "relative_rmse", "held")))
-        lines.append(f"| {processing} | " + " | ".join(cells) + " |")
-    return "### Level by processing, independent maps\n\n" + "\n".join(lines)
+def mean_cells(rows: list[Cells]) -> Cells:
+    """Means over rows, of what any of them has."""
+    means = {}
+    for key in rows[0]:
+        values = np.array([abs(r[key]) if key in SIZES else r[key] for r in rows])
+        means[key] = float(np.nanmean(values)) if np.isfinite(values).any() else np.nan
+    return means
 
 
-def bench_table(cases: list[Case], model: Model, title: str) -> str:
-    """Per case: the model, the physical estimate and the constant; then the means."""
-    rows: list[tuple[str, str, dict[str, float]]] = []
-    ours, theirs, constants = [], [], []
-    for case in cases:
-        found, physical = judge(case, model)
-        ours.append(found)
-        theirs.append(physical)
-        constants.append(found.constant)
-        rows += [(case.name, "cryores_lite", found.row()), (case.name, "physical estimate alone", physical.row())]
-        rows.append((case.name, "true median everywhere", {"relative_rmse": found.constant, "r": 0.0, "level": 0.0}))
-    rows += [("**mean**", "**cryores_lite**", mean_row(ours)), ("mean", "physical estimate alone", mean_row(theirs))]
-    rows.append(("mean", "true median everywhere", {"relative_rmse": float(np.mean(constants)), "r": 0.0}))
-    return f"### {title}\n\n{table(rows)}"
-
-
-def peer_table(path: Path) -> str:
-    """Means of every peer over the bench, from its CSV."""
-    with path.open(newline="") as file:
-        peers = list(csv.DictReader(file))
-    names = {"relative_rmse": "relative_rmse", "rmse": "rmse", "mae": "mae", "r": "pearson_r", "coverage": "coverage"}
-    rows = []
-    for tool in dict.fromkeys((p["tool"], p["input"]) for p in peers):
-        chosen = [p for p in peers if (p["tool"], p["input"]) == tool]
-        means = {ours: float(np.mean([float(p[theirs]) for p in chosen])) for ours, theirs in names.items()}
-        rows.append((tool[1], tool[0], means))
-    return "### Peers on the same maps (means over the cases)\n\n" + table(rows, tuple(names)).replace(
-        "case", "input", 1
+def headline(judged: dict[str, list[Judged]]) -> str:
+    """Means over the independent maps, by processing, beside the physical estimate and the constant."""
+    rows: list[Row] = []
+    for processing, cases in judged.items():
+        rows.append((processing, "**cryores_lite**", mean_row([j.ours for j in cases])))
+        rows.append((processing, "physical estimate alone", mean_row([j.physical for j in cases])))
+        constant = float(np.mean([j.ours.constant for j in cases]))
+        rows.append((processing, "true median everywhere", {"relative_rmse": constant, "r": 0.0}))
+    return "### Independent maps: means over the cases, by processing\n\n" + table(rows).replace(
+        "case", "processing", 1
     )
 
 
-def simulated_table(structures: Path, count: int, model: Model) -> str:
-    """Means over simulated maps of validation structures, by masking."""
-    groups: dict[str, list[tuple[Scores, Scores]]] = {}
-    for case in simulated_cases(structures, count):
-        groups.setdefault(case.group, []).append(judge(case, model))
-    rows: list[tuple[str, str, dict[str, float]]] = []
-    for group, scores in groups.items():
-        for who, which in (("cryores_lite", 0), ("physical estimate alone", 1)):
-            rows.append((f"{group} ({len(scores)})", who, mean_row([s[which] for s in scores])))
-        rows.append(
-            (group, "true median everywhere", {"relative_rmse": float(np.mean([s[0].constant for s in scores]))})
-        )
-    return f"### Simulated maps of validation structures, by masking\n\n{table(rows)}"
+def level_table(judged: dict[str, list[Judged]]) -> str:
+    """Level error (median estimate / median truth - 1) of every case under every processing."""
+    names = [j.case.name for j in next(iter(judged.values()))]
+    lines = ["| processing | " + " | ".join(names) + " | mean size |", "|---|" + "---:|" * (len(names) + 1)]
+    for processing, cases in judged.items():
+        levels = [j.ours.level for j in cases]
+        cells = " | ".join(f"{level:+.3f}" for level in levels)
+        lines.append(f"| {processing} | {cells} | {np.mean(np.abs(levels)):.3f} |")
+    return "### Independent maps: level error by processing\n\n" + "\n".join(lines)
+
+
+def full_table(cases: list[Judged], title: str, peers: dict[str, dict[str, Cells]]) -> str:
+    """Per case: the model, the physical estimate, the constant, and the peers; then the means."""
+    rows: list[Row] = []
+    for j in cases:
+        rows += [(j.case.name, "**cryores_lite**", j.ours.row()), (j.case.name, "physical estimate", j.physical.row())]
+        rows.append((j.case.name, "true median everywhere", {"relative_rmse": j.ours.constant, "r": 0.0}))
+        rows += [(j.case.name, tool, scores[j.case.name]) for tool, scores in peers.items() if j.case.name in scores]
+    rows.append(("**mean**", "**cryores_lite**", mean_row([j.ours for j in cases])))
+    rows.append(("mean", "physical estimate", mean_row([j.physical for j in cases])))
+    rows += [("mean", tool, mean_cells(list(scores.values()))) for tool, scores in peers.items()]
+    return f"### Independent maps, {title}\n\n{table(rows)}"
+
+
+def read_peers(path: Path) -> dict[str, dict[str, Cells]]:
+    """Every peer's scores, by tool and case."""
+    peers: dict[str, dict[str, Cells]] = {}
+    with path.open(newline="") as file:
+        for row in csv.DictReader(file):
+            cells = {ours: float(row[theirs]) for ours, theirs in PEER_COLUMNS.items() if row[theirs]}
+            peers.setdefault(f"{row['tool']}, {row['input']}", {})[row["case"]] = cells
+    return peers
+
+
+def same_table(cases: list[Case], shipped: list[Judged], model: Model) -> str:
+    """Medians of the same map processed in ways that change no information, in Å, over the same molecule."""
+    names = [case.name for case in cases]
+    lines = ["| processing | " + " | ".join(names) + " |", "|---|" + "---:|" * len(names)]
+    lines.append("| as shipped | " + " | ".join(f"{j.ours.median:.2f}" for j in shipped) + " |")
+    for processing, change in SAME.items():
+        cells = []
+        for case, before in zip(cases, shipped, strict=True):
+            median = judge(change(case), model).ours.median
+            cells.append(f"{median:.2f} ({median / before.ours.median - 1:+.1%})")
+        lines.append(f"| {processing} | " + " | ".join(cells) + " |")
+    return "### The same map, processed\n\nMedian in the true mask, Å.\n\n" + "\n".join(lines)
+
+
+def simulated_tables(cases: list[Judged]) -> str:
+    """Means over simulated maps of validation structures, by masking, by kind of molecule, by resolution."""
+    parts = []
+    groups = {
+        "masking": lambda j: j.case.masking,
+        "kind": lambda j: j.case.kind,
+        "resolution": lambda j: next(
+            f"{a:g}-{b:g} Å" for a, b in itertools.pairwise(BANDS) if j.case.median < b
+        ),
+    }
+    for title, group in groups.items():
+        rows: list[Row] = []
+        for name in dict.fromkeys(sorted(map(group, cases))):
+            chosen = [j for j in cases if group(j) == name]
+            label = f"{name} ({len(chosen)})"
+            rows.append((label, "**cryores_lite**", mean_row([j.ours for j in chosen])))
+            rows.append((label, "physical estimate", mean_row([j.physical for j in chosen])))
+            constant = float(np.mean([j.ours.constant for j in chosen]))
+            rows.append((label, "true median everywhere", {"relative_rmse": constant}))
+        parts.append(f"### Simulated maps of validation structures, by {title}\n\n{table(rows)}")
+    return "\n\n".join(parts)
 
 
 def real_table(folder: Path, model: Model) -> str:
@@ -249,37 +204,91 @@ def real_table(folder: Path, model: Model) -> str:
     return "### Real maps (no truth; the deposited value is one number for the whole map)\n\n" + "\n".join(lines)
 
 
+def draw(judged: Judged, path: Path) -> None:
+    """A picture of the slice with most molecule: map, truth, estimate, error, uncertainty."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    case, found = judged.case, judged.found
+    inside: Mask = case.truth > 0
+    z = int(np.argmax(inside.sum((1, 2))))
+    low, high = np.percentile(case.truth[inside], (1, 99))
+    reach = 0.3 * float(np.median(case.truth[inside]))
+    colour = {"cmap": "cividis_r", "vmin": low, "vmax": high}
+    panels = [
+        ("map", case.density.values[z], {"cmap": "gray"}),
+        ("true local resolution", np.where(inside[z], case.truth[z], np.nan), colour),
+        ("estimate", np.where(found.mask[z], found.values[z], np.nan), colour),
+        (
+            "estimate − truth",
+            np.where(found.mask[z] & inside[z], found.values[z] - case.truth[z], np.nan),
+            {"cmap": "RdBu_r", "vmin": -reach, "vmax": reach},
+        ),
+        (
+            "uncertainty (1 σ)",
+            np.where(found.mask[z], found.uncertainty[z], np.nan),
+            {"cmap": "viridis", "vmin": 0, "vmax": reach},
+        ),
+    ]
+    side = case.density.grid.voxel_size[0] * case.density.grid.shape[2]
+    figure, axes = plt.subplots(1, len(panels), figsize=(15, 3.2), layout="constrained")
+    for axis, (title, values, more) in zip(axes, panels, strict=True):
+        image = axis.imshow(values, origin="lower", extent=(0, side, 0, side), **more)
+        axis.set_title(title)
+        axis.set_xlabel("Å")
+        if title != "map":
+            figure.colorbar(image, ax=axis, label="Å", shrink=0.85)
+    figure.savefig(path, dpi=80)
+    plt.close(figure)
+
+
+def insert(path: Path, text: str) -> None:
+    """Put text between a page's markers."""
+    page = path.read_text()
+    if START not in page or END not in page:
+        raise SystemExit(f"{path} lacks the markers {START} and {END}")
+    path.write_text(re.sub(f"{START}.*{END}", lambda _: f"{START}\n\n{text}\n\n{END}", page, flags=re.DOTALL))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shared", type=Path, help="folder with bench/ and data/maps/")
     parser.add_argument("--structures", type=Path, help="folder of structures: also score simulated validation maps")
-    parser.add_argument("--simulated", type=int, default=36, help="how many of those")
+    parser.add_argument("--simulated", type=int, default=48, help="how many of those")
     parser.add_argument("--model", type=Path, help="ONNX file; the shipped one by default")
-    parser.add_argument("--card", type=Path, help="Markdown file to write the tables into, between its markers")
+    parser.add_argument("--out", type=Path, help="Markdown page for all tables, and pictures beside it")
+    parser.add_argument("--card", type=Path, help="Markdown page for the first table")
     args = parser.parse_args()
     model = Model.open(args.model, device="cpu")
     parts = [f"Model {model.spec.name} {model.spec.version}, sha256 {model.sha256[:16]}."]
+    pictures: list[Judged] = []
     if args.shared:
-        bench = args.shared / "bench"
-        cases = list(bench_cases(bench))
-        parts += [
-            level_table(cases, model),
-            peer_table(bench / "PEERS.csv"),
-            *(
-                bench_table([change(case) for case in cases], model, f"Independent maps, {title}")
-                for title, change in list(PROCESSINGS.items())[:IN_FULL]
-            ),
-            real_table(args.shared / "data" / "maps", model),
-        ]
+        cases = list(bench_cases(args.shared / "bench"))
+        judged = {name: [judge(change(case), model) for case in cases] for name, change in PROCESSINGS.items()}
+        pictures = next(iter(judged.values()))
+        peers = read_peers(args.shared / "bench" / "PEERS.csv")
+        parts += [headline(judged), level_table(judged)]
+        for n, (processing, found) in enumerate(list(judged.items())[:IN_FULL]):
+            parts.append(full_table(found, processing, {} if n else peers))
+        parts += [same_table(cases, pictures, model), real_table(args.shared / "data" / "maps", model)]
     if args.structures:
-        parts.append(simulated_table(args.structures, args.simulated, model))
-    text = "\n\n".join(parts)
-    print(text)
+        parts.append(
+            simulated_tables([judge(case, model) for case in simulated_cases(args.structures, args.simulated)])
+        )
+    print("\n\n".join(parts))
+    if args.out:
+        links = []
+        for j in pictures:
+            picture = args.out.with_name(f"accuracy_{j.case.name}.png")
+            draw(j, picture)
+            links.append(
+                f"### {j.case.name}\n\n![{j.case.name}: map, truth, estimate, error, uncertainty]({picture.name})"
+            )
+        insert(args.out, "\n\n".join([*parts, *links]))
     if args.card:
-        card = args.card.read_text()
-        if START not in card or END not in card:
-            raise SystemExit(f"{args.card} lacks the markers {START} and {END}")
-        args.card.write_text(re.sub(f"{START}.*{END}", lambda _: f"{START}\n\n{text}\n\n{END}", card, flags=re.DOTALL))
+        insert(args.card, "\n\n".join(parts[:2]))
 
 
 if __name__ == "__main__":
