@@ -1,9 +1,12 @@
 """Make training patches, once, on as many cores as there are; read them back, turned at random.
 
     python -m training.data --structures FOLDER --split train --signals 1000 --out runs/train
+    python -m training.data --labels maps.csv --out runs/real
 
 A signal (one molecule in one pose) is a file with the patches of all maps drawn from it. File n depends on the
-seed and n alone, so that a run can be stopped, resumed or shared between machines.
+seed and n alone, so that a run can be stopped, resumed or shared between machines. With `--labels`, a file is a real
+map whose local resolution is known otherwise: a CSV with the columns map, local_resolution, mask and
+global_resolution (files beside the CSV, and Å). Both kinds of files may share a folder.
 """
 
 from __future__ import annotations
@@ -20,11 +23,12 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from cryores_lite.mrc import read_map
 from cryores_lite.pipeline import Prepared, prepare
 from cryores_lite.steps.condition import condition
 from cryores_lite.steps.spectrum import read_off
 from cryores_lite.types import Density, Grid, Shape
-from training.simulate import Recipe, SimulatedMap, draw_map, draw_signal, truth_of
+from training.simulate import Recipe, SimulatedMap, draw_map, draw_signal, nearest_inside, truth_of
 from training.structures import Structure, read_manifest
 
 EDGE = 48  # working voxels
@@ -59,7 +63,7 @@ def truth_on(prepared: Prepared, simulated: SimulatedMap, shape: Shape) -> tuple
 
 
 def cut_patches(
-    prepared: Prepared, simulated: SimulatedMap, level: float, recipe: Recipe, rng: np.random.Generator
+    prepared: Prepared, simulated: SimulatedMap, level: float, count: int, recipe: Recipe, rng: np.random.Generator
 ) -> list[Record]:
     """Random cubes of a map that hold molecule, with their truth.
 
@@ -75,7 +79,7 @@ def cut_patches(
     where = np.argwhere(inside)
     half = EDGE // 2
     records = []
-    for _ in range(PATCHES):
+    for _ in range(count):
         low = where[rng.integers(len(where))] - rng.integers(half // 4, half - half // 4, 3)
         low = np.clip(low, 0, np.maximum(np.array(inside.shape) - half, 0))
         coarse = (..., *(slice(a, a + half) for a in low))
@@ -111,30 +115,63 @@ def make_file(structure: Structure, seed: int, number: int, recipe: Recipe, out:
     for n in range(MAPS):
         simulated = draw_map(signal, recipe, rng)
         simulated.kind["molecule"] = structure.kind
-        truth = truth_of(simulated)
-        if (truth > 0).sum() < FEWEST:
-            continue
-        level = float(np.median(truth[truth > 0]))
-        if level > ODD * max(signal.resolution, simulated.limit):  # its FSC dips below the threshold on the way
-            continue
-        prepared = prepare(Density(simulated.density, Grid(simulated.density.shape, (simulated.voxel_size,) * 3)))
-        levels.append(
-            {
-                "evidence": prepared.evidence,
-                "median": np.float32(level),
-                "overall": np.float32(max(simulated.global_resolution, simulated.limit)),
-                "physical": np.float32(prepared.physical.level),
-                "kind": np.array(list(simulated.kind.values())),
-            }
-        )
-        if n < PATCHED:
-            records += cut_patches(prepared, simulated, level, recipe, rng)
+        known, patches = learn_from(simulated, PATCHES if n < PATCHED else 0, recipe, rng)
+        if known and known["median"] < ODD * max(signal.resolution, simulated.limit):  # else its FSC dips on the way
+            levels.append(known)
+            records += patches
+    _write(f"{number:06d}", records, levels, out)
+    return len(records)
+
+
+def make_labelled_file(row: dict[str, str], folder: Path, seed: int, out: Path) -> int:
+    """Write evidence and patches of a real map with labels. Returns the number of patches."""
+    density = read_map(folder / row["map"]).density
+    local, mask = (read_map(folder / row[key]).density.values for key in ("local_resolution", "mask"))
+    if not density.values.shape == local.shape == mask.shape:
+        raise SystemExit(f"{row['map']}: map {density.values.shape}, local resolution {local.shape}, mask {mask.shape}")
+    name, inside = Path(row["map"]).name, (mask > 0.5) & (local > 0)
+    labelled = SimulatedMap(
+        density.values,
+        inside,
+        float(np.mean(density.grid.voxel_size)),
+        nearest_inside(local, inside),
+        (0.0, 0.0, 0.0),
+        density.grid.shape,
+        float(row["global_resolution"]),
+        0.0,
+        {"processing": "real", "masking": "real", "molecule": "real"},
+    )
+    rng = np.random.default_rng([seed, *name.encode()])
+    known, patches = learn_from(labelled, PATCHED * PATCHES, Recipe(), rng)
+    _write(f"real-{name.split('.')[0]}", patches, [known] if known else [], out)
+    return len(patches)
+
+
+def learn_from(
+    simulated: SimulatedMap, patches: int, recipe: Recipe, rng: np.random.Generator
+) -> tuple[Record, list[Record]]:
+    """A map's evidence with its level, and some of its patches; nothing of a map with next to no molecule."""
+    truth = truth_of(simulated)
+    if (truth > 0).sum() < FEWEST:
+        return {}, []
+    level = float(np.median(truth[truth > 0]))
+    prepared = prepare(Density(simulated.density, Grid(simulated.density.shape, (simulated.voxel_size,) * 3)))
+    known = {
+        "evidence": prepared.evidence,
+        "median": np.float32(level),
+        "overall": np.float32(max(simulated.global_resolution, simulated.limit)),
+        "physical": np.float32(prepared.physical.level),
+        "kind": np.array(list(simulated.kind.values())),
+    }
+    return known, cut_patches(prepared, simulated, level, patches, recipe, rng) if patches else []
+
+
+def _write(name: str, records: list[Record], levels: list[Record], out: Path) -> None:
     for folder, rows in ((out, records), (out / LEVELS, levels)):
-        part = folder / f"{number:06d}.part"
+        part = folder / f"{name}.part"
         with part.open("wb") as file:
             np.savez(file, **{key: np.stack([r[key] for r in rows]) for key in (rows[0] if rows else {})})
-        part.replace(folder / f"{number:06d}.npz")
-    return len(records)
+        part.replace(folder / f"{name}.npz")
 
 
 def written(folder: Path) -> list[Path]:
@@ -201,7 +238,9 @@ def turn(record: Record, rng: np.random.Generator) -> dict[str, torch.Tensor]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--structures", type=Path, required=True)
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--structures", type=Path, help="folder of structures to simulate")
+    source.add_argument("--labels", type=Path, help="CSV of real maps with known local resolution")
     parser.add_argument("--split", choices=("train", "validation"), default="train")
     parser.add_argument("--signals", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
@@ -210,6 +249,11 @@ def main() -> None:
     args = parser.parse_args()
 
     (args.out / LEVELS).mkdir(parents=True, exist_ok=True)
+    if args.labels:
+        with args.labels.open(newline="") as file:
+            for row in tqdm(list(csv.DictReader(file)), unit="map"):
+                make_labelled_file(row, args.labels.parent, args.seed, args.out)
+        return
     structures = read_manifest(args.structures, args.split)
     order = [structures[i] for i in np.random.default_rng(args.seed).permutation(len(structures))]
     jobs = [
@@ -223,7 +267,8 @@ def main() -> None:
     with (args.out / "structures.csv").open("w", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(("signal", "structure"))
-        rows.writerows((path.stem, order[int(path.stem) % len(order)].id) for path in written(args.out))
+        numbers = [path.stem for path in written(args.out) if path.stem.isdigit()]
+        rows.writerows((number, order[int(number) % len(order)].id) for number in numbers)
 
 
 if __name__ == "__main__":

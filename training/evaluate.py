@@ -161,9 +161,7 @@ def simulated_tables(cases: list[Judged]) -> str:
     groups = {
         "masking": lambda j: j.case.masking,
         "kind": lambda j: j.case.kind,
-        "resolution": lambda j: next(
-            f"{a:g}-{b:g} Å" for a, b in itertools.pairwise(BANDS) if j.case.median < b
-        ),
+        "resolution": lambda j: next(f"{a:g}-{b:g} Å" for a, b in itertools.pairwise(BANDS) if j.case.median < b),
     }
     for title, group in groups.items():
         rows: list[Row] = []

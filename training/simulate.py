@@ -44,11 +44,11 @@ class Recipe:
     processing: dict[str, float] = field(
         default_factory=lambda: {
             "postprocess": 0.42,
-            "average": 0.18,
-            "sharpened": 0.12,
+            "average": 0.16,
+            "sharpened": 0.11,
             "lowpass": 0.14,
-            "local filter": 0.08,
-            "local sharpening": 0.06,
+            "local filter": 0.12,
+            "local sharpening": 0.05,
         }
     )
     masking: dict[str, float] = field(
@@ -171,7 +171,8 @@ def draw_map(signal: Signal, recipe: Recipe, rng: np.random.Generator) -> Simula
     processing = choose(recipe.processing, rng)
     values, limit = process(average, k, frequencies, curve, overall, processing, rng)
     if processing == "local filter":
-        values = locally_filtered(values, k, local * np.float32(rng.uniform(0.9, 1.1)))
+        known = nearest_inside(local, inside) if rng.random() < 0.5 else local
+        values = locally_filtered(values, k, known * np.float32(rng.uniform(0.9, 1.1)))
     if processing == "local sharpening":
         values = locally_sharpened(values, lengths, overall, rng)
     masking = choose(recipe.masking, rng)
@@ -233,6 +234,13 @@ def quantised(simulated: SimulatedMap, rng: np.random.Generator) -> SimulatedMap
     low, high = np.percentile(values, (0, 100) if rng.random() < 0.5 else (0.02, 99.98))
     step = max(high - low, 1e-20) / 255
     return replace(simulated, density=(np.round(np.clip(values, low, high) / step) * step).astype(np.float32))
+
+
+def nearest_inside(values: Volume, inside: Mask) -> Volume:
+    """Values of the molecule, held outwards: what programs do that know a local resolution in the mask alone."""
+    place = ndimage.distance_transform_edt(~inside, return_distances=False, return_indices=True)
+    out: Volume = values[tuple(place)]
+    return out
 
 
 def locally_filtered(values: Volume, k: Volume, local: Volume) -> Volume:
@@ -367,7 +375,9 @@ def process(
         weight = np.sqrt(2 * np.clip(curve, 0, 1) / (1 + np.clip(curve, 0, 1)))
         gain *= np.interp(k, frequencies, weight, left=1.0).astype(np.float32)
     if kind not in ("average", "lowpass") or rng.random() < 0.4:
-        strength = guinier(waves, k, overall) * rng.uniform(0.3, 1.3)
+        strength = guinier(waves, k, overall) * (
+            rng.uniform(0.3, 1.3) if rng.random() < 0.75 else rng.uniform(1.3, 2.5)
+        )
         last = 10.0 if kind == "postprocess" else 1.25 / overall  # without a low-pass nobody lifts noise for long
         gain *= np.exp(np.clip(strength * np.minimum(k, last) ** 2 / 4, -20, 20))
     if kind in ("postprocess", "lowpass"):
@@ -383,9 +393,14 @@ def process(
 
 
 def guinier(waves: npt.NDArray[np.complex64], k: Volume, resolution: float) -> float:
-    """B in Å² by which the amplitudes fall between 10 Å (or 2.5 × the resolution) and the resolution."""
+    """B in Å² by which the amplitudes fall between 10 Å (or 2.5 × the resolution) and the resolution.
+
+    Where too few waves tell, 0.
+    """
     start = min(0.1, 0.4 / resolution)
     chosen = (k > start) & (k < 1 / resolution)
+    if chosen.sum() < 50:
+        return 0.0
     slope = np.polyfit(k[chosen] ** 2, np.log(np.abs(waves[chosen]) + 1e-20), 1)[0]
     return float(np.clip(-4 * slope, 0, 4000))
 
@@ -402,9 +417,9 @@ def apply_mask(
     chosen = mask
     if kind == "zone":
         where = np.argwhere(mask)
-        centre = where[rng.integers(len(where))]
-        apart = np.sqrt(((np.indices(mask.shape).T - centre) ** 2).sum(-1)).T
-        chosen = mask & (apart < rng.uniform(0.25, 0.5) * mask.shape[0])
+        along = np.linalg.qr(rng.normal(size=(3, 3)))[0] * rng.uniform(0.6, 1.4, 3)
+        apart = (np.indices(mask.shape).reshape(3, -1).T - where[rng.integers(len(where))]) @ along
+        chosen = mask & (np.linalg.norm(apart, axis=1).reshape(mask.shape) < rng.uniform(0.15, 0.5) * mask.shape[0])
     if kind == "sphere":
         where = np.argwhere(mask) - np.array(mask.shape) / 2
         reach = np.sqrt((where**2).sum(1).max())

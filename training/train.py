@@ -161,7 +161,7 @@ def train(args: argparse.Namespace) -> None:
 
     patches = Patches(args.data, args.seed, start=step * args.batch)
     loader = iter(DataLoader(patches, batch_size=args.batch, num_workers=min(args.loaders, 1)))
-    maps = {key: values.to(args.device) for key, values in read_levels(args.data)[0].items()}
+    maps = whole_maps(args.data, args.device)
     bar = tqdm(range(step, args.steps), initial=step, total=args.steps, unit="step", mininterval=5)
     losses_seen: list[float] = []
     began = time.monotonic()
@@ -194,11 +194,17 @@ def train(args: argparse.Namespace) -> None:
                 **scores,
             }
             losses_seen.clear()
+            maps = whole_maps(args.data, args.device)  # more may have been made meanwhile
             append(args.out / "log.csv", row)
             if scores["error"] + scores["median"] < best:
                 best = scores["error"] + scores["median"]
                 save_weights(args.out / "weights.safetensors", averaged.module, args, row)
             save(step=step + 1, best=best)
+
+
+def whole_maps(folder: Path, device: str) -> losses.Batch:
+    """Evidence and truth of every map of a folder."""
+    return {key: values.to(device) for key, values in read_levels(folder)[0].items()}
 
 
 def blurred(evidence: torch.Tensor) -> torch.Tensor:

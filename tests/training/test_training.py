@@ -3,6 +3,7 @@
 import argparse
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,10 +11,11 @@ import torch
 from numpy.testing import assert_allclose
 from safetensors.torch import load_file
 
+from cryores_lite.mrc import read_map, write_map
 from cryores_lite.steps.condition import CHANNELS, CONTEXT
 from cryores_lite.steps.evidence import FEATURES, RUNGS
 from training import losses
-from training.data import LEVELS, Patches, make_file, turn, written
+from training.data import LEVELS, Patches, make_file, make_labelled_file, turn, written
 from training.metrics import score
 from training.network import HALO, Heads, Level, LocalResolutionNet, depth_to_space, space_to_depth
 from training.simulate import Recipe
@@ -182,6 +184,24 @@ def test_patches_are_the_same_for_the_same_seed_and_go_on_where_they_stopped(pat
     whole = first(5)
     assert all(torch.equal(a, b) for a, b in zip(whole, first(5), strict=True))
     assert all(torch.equal(a, b) for a, b in zip(whole[3:], first(2, start=3), strict=True))
+
+
+def test_labelled_real_maps_are_learned_from_like_simulated_ones(tmp_path):
+    examples = Path(__file__).resolve().parents[2] / "examples"
+    truth = read_map(examples / "example_truth.mrc.gz")
+    write_map(tmp_path / "mask.mrc", truth.density.values > 0, truth.header, label="mask")
+    names = {"map": examples / "example_map.mrc", "local_resolution": examples / "example_truth.mrc.gz"}
+    row = {**{k: str(v) for k, v in names.items()}, "mask": "mask.mrc", "global_resolution": "3.1"}
+    (tmp_path / LEVELS).mkdir()
+    assert make_labelled_file(row, tmp_path, 1, tmp_path) > 0
+    (path,) = written(tmp_path)
+    inside = truth.density.values[truth.density.values > 0]
+    with np.load(path) as file, np.load(tmp_path / LEVELS / path.name) as level:
+        assert_allclose(level["median"], [np.median(inside)], rtol=1e-5)
+        assert level["overall"] == [np.float32(3.1)]
+        known = file["local"][file["inside"]]
+        assert_allclose(np.median(known), np.median(inside), rtol=0.1)
+        assert inside.min() * 0.99 <= known.min() <= known.max() <= inside.max() * 1.01
 
 
 def test_a_file_without_patches_is_passed_over(patches, tmp_path):
