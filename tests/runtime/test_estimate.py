@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
-from scipy import fft
+from scipy import fft, ndimage, signal
 
 from cryores_lite import CryoresError, Model, estimate
 from cryores_lite.mrc import read_map
 from cryores_lite.pipeline import predict, prepare
+from cryores_lite.steps.condition import condition
 from cryores_lite.types import Density, Grid
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -45,6 +46,13 @@ def filtered(values, voxel_size, b):
         )
     )
     return fft.irfftn(fft.rfftn(values) * np.exp(-b * k2 / 4), s=values.shape).astype(np.float32)
+
+
+def resampled(values, points):
+    """The same waves on `points` voxels along each axis."""
+    for axis in range(3):
+        values = signal.resample(values, points, axis=axis)
+    return values.astype(np.float32)
 
 
 def moved(here, there):
@@ -107,15 +115,49 @@ def test_another_voxel_size_scales_lengths_by_what_the_map_says(example, model, 
     assert_allclose(other.median / answer.median, 1.05, rtol=0.04)
 
 
+def test_the_mirror_image_has_the_mirrored_answer(answer, example, model):
+    other = estimate(example.values[:, :, ::-1], example.grid.voxel_size, model=model)
+    assert max(moved(answer.values[:, :, ::-1], other.values)) < 0.1
+
+
+def test_a_shift_by_part_of_a_voxel_hardly_moves_the_answer(answer, example, model):
+    waves = ndimage.fourier_shift(fft.fftn(example.values), (0.4, -0.3, 0.5))
+    other = estimate(fft.ifftn(waves).real, example.grid.voxel_size, model=model)
+    assert max(moved(answer.values, other.values)) < 0.1
+
+
+def test_a_turn_by_any_angle_hardly_moves_the_median(answer, example, model):
+    turned = ndimage.rotate(example.values, 31.0, (0, 1), reshape=False, order=5, mode="reflect")
+    other = estimate(turned, example.grid.voxel_size, model=model)
+    assert_allclose(other.median, answer.median, rtol=0.04)
+
+
+@pytest.mark.parametrize("points", [58, 64, 96])
+def test_resampling_leaves_the_answer_in_angstrom(answer, example, model, points):
+    voxel_size = example.grid.voxel_size[0] * example.grid.shape[0] / points
+    other = estimate(resampled(example.values, points), voxel_size, model=model)
+    assert_allclose(other.median, answer.median, rtol=0.05)
+
+
 def test_the_answer_does_not_depend_on_where_tiles_fall(example, model):
     prepared = prepare(example, 2)
-    whole = predict(prepared, model)
-    small = predict(prepared, replace(model, spec=replace(model.spec, tile=80)))
-    assert whole[0] == pytest.approx(small[0], abs=1e-5)
-    inside = whole[2] > 0.5
-    assert_allclose(small[2][inside], whole[2][inside], atol=1e-4)
+    level = model.level(prepared.evidence)
+    inputs = condition(prepared.spectrum, prepared.powers, prepared.physical, level.median, level.doubt)
+    relative, error, mask = predict(prepared, inputs, model)
+    tiled = predict(prepared, inputs, replace(model, spec=replace(model.spec, tile=80)))
+    inside = mask > 0.5
+    assert_allclose(tiled[2][inside], mask[inside], atol=1e-4)
     half = inside[::2, ::2, ::2]
-    assert_allclose(small[1][half], whole[1][half], atol=1e-3)
+    assert_allclose(tiled[0][half], relative[half], atol=1e-3)
+    assert_allclose(tiled[1][half], error[half], atol=1e-4)
+
+
+def test_the_uncertainty_is_positive_inside_and_covers_the_truth_of_the_example(answer, truth):
+    assert (answer.uncertainty[~answer.mask] == 0).all()
+    assert (answer.uncertainty[answer.mask] > 0).all()
+    inside = (truth > 0) & answer.mask
+    error = np.abs(answer.values[inside] - truth[inside])
+    assert 0.6 < (error <= 1.2816 * answer.uncertainty[inside]).mean() < 0.97
 
 
 @pytest.mark.parametrize(
