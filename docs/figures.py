@@ -1,8 +1,9 @@
-"""Draw the README's picture: map, truth, estimate and error of the example.
+"""Draw the pictures of the documents: the example with its truth, and the curves of the released training.
 
 pip install ".[docs]" && python docs/figures.py
 """
 
+import csv
 from pathlib import Path
 
 import matplotlib as mpl
@@ -14,9 +15,11 @@ from matplotlib import pyplot as plt
 from cryores_lite import estimate, read_map
 
 ROOT = Path(__file__).resolve().parents[1]
+RELEASED = "v2"
 
 
-def main() -> None:
+def draw_example() -> None:
+    """Map, truth, estimate and error of the example."""
     density = read_map(ROOT / "examples" / "example_map.mrc").density
     truth = read_map(ROOT / "examples" / "example_truth.mrc.gz").density.values
     found = estimate(density.values, density.grid.voxel_size)
@@ -51,6 +54,33 @@ def main() -> None:
         if title != "map":
             figure.colorbar(image, ax=axis, label="Å", shrink=0.85)
     figure.savefig(ROOT / "docs" / "example.png", dpi=100)
+
+
+def draw_curves() -> None:
+    """Validation scores against steps, of every log beside the released weights."""
+    panels = {
+        "error of local resolution (rms of log)": ("error", "told"),
+        "error of the median (rms of log)": ("median", "median_physical"),
+        "mask IoU": ("iou",),
+        "share that the 80 % interval holds": ("held", "median_held"),
+    }
+    figure, axes = plt.subplots(1, len(panels), figsize=(15, 3.5), layout="constrained")
+    for path in sorted((ROOT / "training" / "weights").glob(f"{RELEASED}.seed*.csv")):
+        with path.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        steps = [int(row["step"]) for row in rows]
+        for axis, (title, names) in zip(axes, panels.items(), strict=True):
+            for name in names:
+                axis.plot(steps, [float(row[name]) for row in rows], label=f"{path.stem.split('.')[1]} {name}")
+            axis.set_title(title)
+            axis.set_xlabel("steps")
+            axis.legend(fontsize="small")
+    figure.savefig(ROOT / "docs" / "training.png", dpi=80)
+
+
+def main() -> None:
+    draw_example()
+    draw_curves()
 
 
 if __name__ == "__main__":

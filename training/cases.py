@@ -62,6 +62,30 @@ def simulated_cases(structures: Path, count: int) -> Iterator[Case]:
             yield Case(structure.id, density, truth, simulated.limit, masking, structure.kind)
 
 
+def ends_of_the_range(structures: Path, count: int = 3) -> Iterator[Case]:
+    """Plain simulated averages of validation structures: 1.8 Å on 0.5 Å voxels, and 14 Å on 3.5 Å voxels."""
+    rows = read_manifest(structures, "validation")
+    for resolution, voxel_size in ((1.8, 0.5), (14.0, 3.5)):
+        recipe = Recipe(
+            resolution=(resolution, resolution),
+            usual=(0.0, (resolution, resolution)),
+            details=(1.0, 1.0),
+            oversampling=(resolution / voxel_size,) * 2,
+            processing={"average": 1.0},
+            masking={"none": 1.0},
+            resampled=0.0,
+            padded=0.0,
+            quantised=0.0,
+        )
+        for n in range(count):
+            rng = np.random.default_rng([SIMULATED_SEED, n])
+            structure = rows[n * len(rows) // count]
+            simulated = draw_map(draw_signal(structure, recipe, rng), recipe, rng)
+            density = Density(simulated.density, Grid(simulated.density.shape, (simulated.voxel_size,) * 3))
+            name = f"{structure.id}, {resolution:g} Å on {voxel_size:g} Å voxels"
+            yield Case(name, density, truth_of(simulated), 0.0)
+
+
 def masked(case: Case, extend: float, edge: float) -> Case:
     """The same map multiplied by a mask of its molecule: `extend` Å out, then a cosine edge of `edge` Å to zero."""
     distance = ndimage.distance_transform_edt(case.truth == 0, sampling=case.density.grid.voxel_size)

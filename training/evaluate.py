@@ -23,7 +23,7 @@ from cryores_lite.model import Model, available_threads
 from cryores_lite.mrc import read_map
 from cryores_lite.pipeline import estimate_local_resolution, prepare, restore
 from cryores_lite.types import LocalResolution, Mask
-from training.cases import PROCESSINGS, SAME, Case, bench_cases, simulated_cases
+from training.cases import PROCESSINGS, SAME, Case, bench_cases, ends_of_the_range, simulated_cases
 from training.metrics import Scores, score
 
 COLUMNS = ("relative_rmse", "rmse", "mae", "bias", "r", "level", "pattern", "coverage", "mask_iou", "held")
@@ -176,6 +176,18 @@ def simulated_tables(cases: list[Judged]) -> str:
     return "\n\n".join(parts)
 
 
+def range_table(cases: list[Judged]) -> str:
+    """Both ends of the range, and what they cost."""
+    lines = [
+        "| map | true median Å | median Å | relative RMSE | r | working voxel Å |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for j in cases:
+        cells = (j.case.median, j.ours.median, j.ours.relative_rmse, j.ours.r, j.found.working_voxel_size)
+        lines.append(f"| {j.case.name} | " + " | ".join(f"{c:.2f}" for c in cells) + " |")
+    return "### Both ends of the range (simulated, validation structures)\n\n" + "\n".join(lines)
+
+
 def real_table(folder: Path, model: Model) -> str:
     """Median in the mask beside the deposited resolution, for real maps."""
     lines = [
@@ -272,6 +284,7 @@ def main() -> None:
             parts.append(full_table(found, processing, {} if n else peers))
         parts += [same_table(cases, pictures, model), real_table(args.shared / "data" / "maps", model)]
     if args.structures:
+        parts.append(range_table([judge(case, model) for case in ends_of_the_range(args.structures)]))
         parts.append(
             simulated_tables([judge(case, model) for case in simulated_cases(args.structures, args.simulated)])
         )

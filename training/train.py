@@ -35,14 +35,15 @@ class Descent:
     loss: losses.Loss
     optimizer: str  # "adamw" or "sgd"
     rate: float
+    epochs: int  # how often every file is seen, where no number of steps is given
     momentum: float = 0.0
     cosine: bool = True
     maps: int = 0  # whole maps' evidence per step, for the level network
 
 
 RECIPES = {
-    "logarithmic": Descent(losses.logarithmic, "adamw", 2e-3, maps=64),
-    "cryores": Descent(losses.cryores, "sgd", 1e-7, momentum=0.8, cosine=False),
+    "logarithmic": Descent(losses.logarithmic, "adamw", 2e-3, 24, maps=64),
+    "cryores": Descent(losses.cryores, "sgd", 1e-7, 500, momentum=0.8, cosine=False),
 }
 AVERAGE = 0.995  # of the weights, per step
 JITTER = 0.05  # noise on the evidence
@@ -133,6 +134,7 @@ def _root(values: torch.Tensor) -> float:
 def train(args: argparse.Namespace) -> None:
     """Train until `args.steps`, from the last checkpoint if there is one."""
     recipe = RECIPES[args.recipe]
+    args.steps = args.steps or recipe.epochs * len(written(args.data)) // args.batch
     torch.manual_seed(args.seed)
     network = LocalResolutionNet().to(args.device)
     network = network.to(memory_format=torch.channels_last_3d)  # a quarter faster on CPUs
@@ -243,7 +245,7 @@ def main() -> None:
     parser.add_argument("--validation", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--recipe", choices=RECIPES, default="logarithmic")
-    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--steps", type=int, help="default: the recipe's epochs over the files of --data")
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--every", type=int, default=200, help="steps between validations and checkpoints")

@@ -1,0 +1,73 @@
+"""Processing a case keeps its truth where its molecule is; a classifier tells apart what is apart."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from scipy import fft
+
+from cryores_lite.mrc import read_map
+from cryores_lite.steps.spectrum import radius
+from training import cases, realism
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+
+
+@pytest.fixture(scope="module")
+def case():
+    density = read_map(EXAMPLES / "example_map.mrc").density
+    truth = read_map(EXAMPLES / "example_truth.mrc.gz").density.values
+    return cases.Case("example", density, truth, 0.0)
+
+
+@pytest.mark.parametrize("name", [*cases.PROCESSINGS, *cases.SAME])
+def test_a_processed_case_has_truth_on_its_own_grid_where_its_density_is(case, name):
+    changed = {**cases.PROCESSINGS, **cases.SAME}[name](case)
+    inside = changed.truth > 0
+    values = changed.density.values
+    assert changed.truth.shape == values.shape == changed.density.grid.shape
+    assert values.dtype == np.float32
+    noise = values[~inside].std() / np.sqrt(inside.sum())
+    assert values[inside].mean() > values[~inside].mean() + 20 * noise
+
+
+def test_a_low_pass_empties_the_shells_beyond_it(case):
+    changed = cases.low_passed(case)
+    lengths = tuple(n * v for n, v in zip(case.truth.shape, case.density.grid.voxel_size, strict=True))
+    k = radius(case.truth.shape, lengths)
+    power = np.abs(fft.rfftn(changed.density.values)) ** 2
+    assert changed.limit == pytest.approx(np.median(case.truth[case.truth > 0]))
+    assert power[k > 1.1 / changed.limit].max() < 1e-6 * power.max()
+
+
+def test_sharpening_is_undone_by_blurring(case):
+    back = cases.sharpened(cases.sharpened(case, -60.0), 60.0)
+    assert_allclose(back.density.values, case.density.values, atol=1e-3 * case.density.values.std())
+
+
+def test_resampling_keeps_lengths_and_the_molecule(case):
+    changed = cases.resampled(case, 1.37)
+    for points, size, before, voxel_size in zip(
+        changed.truth.shape,
+        changed.density.grid.voxel_size,
+        case.truth.shape,
+        case.density.grid.voxel_size,
+        strict=True,
+    ):
+        assert points * size == pytest.approx(before * voxel_size)
+    volumes = [(c.truth > 0).sum() * c.density.grid.voxel_volume for c in (case, changed)]
+    assert_allclose(volumes[1], volumes[0], rtol=0.02)
+    assert changed.median == pytest.approx(case.median, rel=0.01)
+
+
+def test_a_classifier_tells_apart_what_is_apart_and_nothing_else():
+    rng = np.random.default_rng(1)
+    same, other = ([rng.normal(0, 1, (10, 6)) for _ in range(20)] for _ in range(2))
+    apart, _ = realism.tell_apart(same, other)
+    assert 0.35 < apart < 0.65
+    moved = [m + np.array([2.5, 0, 0, 0, 0, 0]) for m in other]
+    apart, weights = realism.tell_apart(same, moved)
+    assert apart > 0.85
+    assert np.abs(weights).argmax() == 0
+    assert weights[0] > 0
