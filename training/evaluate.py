@@ -36,7 +36,7 @@ PEER_COLUMNS = {
     "coverage": "coverage",
 }
 SIZES = ("level", "bias")  # of these a mean is taken of the size
-START, END = "<!-- scores: written by training.evaluate -->", "<!-- end of scores -->"
+START, END = "<!-- written by the command above -->", "<!-- end -->"
 IN_FULL = 3  # so many processings are shown case by case
 BANDS = (1.0, 2.5, 4.0, 7.0, 12.0, 30.0)  # Å
 

@@ -22,7 +22,8 @@ COMMAND = [str(SCRIPT)] if SCRIPT.exists() else [sys.executable, "-c", "from cry
 SHAPE = (44, 48, 52)
 PLACEMENT = (slice(16, 76), slice(196, 208))  # header bytes: NSTART to MAPS, and ORIGIN
 FIELDS = {
-    *("input", "outcome", "error", "files", "global_resolution", "median", "percentiles", "mask_volume"),
+    *("input", "outcome", "error", "files", "global_resolution", "median", "percentiles"),
+    *("median_uncertainty", "mask_volume"),
     *("voxel_size", "working_voxel_size", "provider", "seconds", "model", "warnings"),
 }
 
@@ -94,7 +95,7 @@ def test_every_row_has_every_field_whatever_the_outcome(batch):
     for row in rows(finished):
         assert set(row) == FIELDS
         assert set(row["percentiles"]) == {"2.5", "25", "50", "75", "97.5"}
-        assert set(row["files"]) == {"locres", "mask"}
+        assert set(row["files"]) == {"locres", "mask", "uncertainty"}
         assert set(row["model"]) == {"name", "version", "sha256"}
         assert len(row["model"]["sha256"]) == 64
     done = rows(finished)[0]
@@ -141,13 +142,22 @@ def test_compression_and_company_change_nothing(batch):
         assert (out / f"placed_{kind}.mrc").read_bytes() == (out / f"packed_{kind}.mrc").read_bytes()
 
 
-def test_a_person_gets_three_to_six_lines_and_the_files_beside_the_map(tmp_path):
+def test_a_person_gets_a_few_lines_and_the_files_beside_the_map(tmp_path):
     finished = run(save(tmp_path / "a.mrc"), "--threads", 1)
     assert finished.returncode == 0
-    assert 3 <= len(finished.stdout.splitlines()) <= 6
+    assert 3 <= len(finished.stdout.splitlines()) <= 8
     for path in (tmp_path / "a_locres.mrc", tmp_path / "a_mask.mrc"):
         assert path.exists()
         assert str(path) in finished.stdout
+
+
+def test_the_uncertainty_is_written_when_asked_and_lies_inside_the_mask(tmp_path):
+    finished = run(save(tmp_path / "a.mrc"), "--uncertainty", "--json", "-j", 1)
+    (row,) = rows(finished)
+    locres, found = (mrcfile.read(row["files"][kind]) for kind in ("locres", "uncertainty"))
+    assert row["files"]["uncertainty"] == str(tmp_path / "a_locres_uncertainty.mrc")
+    np.testing.assert_array_equal(found > 0, locres > 0)
+    np.testing.assert_allclose(row["median_uncertainty"], np.median(found[locres > 0]), rtol=1e-5)
 
 
 def test_quiet_says_nothing_when_all_is_well(tmp_path):
