@@ -20,11 +20,12 @@ from cryores_lite.steps.evidence import gather
 from cryores_lite.steps.physical import Physical, Powers, measure, physical_estimate
 from cryores_lite.steps.spectrum import POWER_STEP, Spectrum, grid_for, read_off, smooth, transform
 from cryores_lite.steps.tile import coarser, holds, join, split
-from cryores_lite.types import Density, Grid, LocalResolution, Mask, Progress, Volume
+from cryores_lite.types import Density, Grid, Level, LocalResolution, Mask, Progress, Volume
 
 MARGIN = 30.0  # Å around the molecule: the solvent ring, and the network's view
 NEAR = 12.0  # Å from what the physical estimate takes for molecule: farther out no tile is evaluated
 SURE = 0.15  # mask probability that is molecule: highest tried that keeps 95 % on validation
+DOUBTFUL = 0.15  # standard deviation of the level's logarithm that the user is told about
 SPECK = 0.1  # pieces of the mask smaller than this share of its largest are noise
 
 
@@ -95,7 +96,7 @@ def estimate_local_resolution(density: Density, model: Model, threads: int, prog
         max(level.overall, finest),
         float(np.mean(inputs.voxel_size)),
         model.provider,
-        remarks(prepared, mask),
+        remarks(prepared, level, mask),
     )
 
 
@@ -168,7 +169,7 @@ def coverage(kept: Volume, spectrum: Spectrum) -> tuple[Volume, Volume]:
     return shares[0], shares[1]
 
 
-def remarks(prepared: Prepared, mask: Mask) -> tuple[str, ...]:
+def remarks(prepared: Prepared, level: Level, mask: Mask) -> tuple[str, ...]:
     """What the user should know about this answer."""
     said = []
     if not mask.any():
@@ -176,6 +177,10 @@ def remarks(prepared: Prepared, mask: Mask) -> tuple[str, ...]:
     if not prepared.physical.ring_valid:
         said.append(
             "no even solvent is visible around the molecule (masked, cropped or low-passed?): the error is larger"
+        )
+    if level.doubt > DOUBTFUL:
+        said.append(
+            f"it is hard to tell where this map ends: all of the answer may be off by {level.doubt:.0%} or more"
         )
     return tuple(said)
 

@@ -31,6 +31,7 @@ class Widths:
     context: int = 48
     deep: int = 2  # residual blocks at quarter resolution
     level: int = 48
+    readers: int = 4
 
 
 class Level(NamedTuple):
@@ -70,13 +71,14 @@ class Rungs(nn.Module):
         return x + self.second(functional.relu(self.first(functional.relu(x))))
 
 
-class LevelNet(nn.Module):
+class Reader(nn.Module):
     """(b, FEATURES, RUNGS) → where on the ladder the map ends, as a mean over rungs, and how sure that is."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.stem = nn.Conv1d(FEATURES, width, 1)
         self.blocks = nn.ModuleList(Rungs(width, dilation) for dilation in (1, 2, 4, 1))
+        self.drop = nn.Dropout(0.1)
         self.head = nn.Conv1d(width, 3, 1)
         self.register_buffer("rungs", -torch.from_numpy(rung_frequencies()).log().float(), persistent=False)
 
@@ -84,13 +86,28 @@ class LevelNet(nn.Module):
         x = self.stem(evidence)
         for block in self.blocks:
             x = block(x)
-        overall, median, doubt = self.head(functional.relu(x)).unbind(1)
+        overall, median, doubt = self.head(self.drop(functional.relu(x))).unbind(1)
         share = median.softmax(1)
         return Level(
             torch.exp((overall.softmax(1) * self.rungs).sum(1, keepdim=True)),
             torch.exp((share * self.rungs).sum(1, keepdim=True)),
             deviation((share * doubt).sum(1, keepdim=True)),
         )
+
+
+class LevelNet(nn.Module):
+    """A few readers that were trained apart. Where they disagree, the doubt is larger."""
+
+    def __init__(self, width: int, readers: int) -> None:
+        super().__init__()
+        self.readers = nn.ModuleList(Reader(width) for _ in range(readers))
+
+    def forward(self, evidence: Tensor) -> Level:
+        told = [reader(evidence) for reader in self.readers]
+        overall, median = (torch.log(torch.stack(values)) for values in list(zip(*told, strict=True))[:2])
+        centre = median.mean(0)
+        variance = torch.stack([level.doubt for level in told]).square().mean(0) + (median - centre).square().mean(0)
+        return Level(torch.exp(overall.mean(0)), torch.exp(centre), torch.sqrt(variance))
 
 
 class Residual(nn.Module):
@@ -145,7 +162,7 @@ class LocalResolutionNet(nn.Module):
     def __init__(self, widths: Widths = Widths()) -> None:
         super().__init__()
         width = widths.context
-        self.level = LevelNet(widths.level)
+        self.level = LevelNet(widths.level, widths.readers)
         self.context = nn.Sequential(nn.Linear(CONTEXT, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU())
         self.resolution = Branch(8 + CHANNELS, *widths.resolution, 2, widths)
         self.mask = Branch(8 + CHANNELS, *widths.mask, 8, widths)

@@ -3,7 +3,8 @@
     python -m training.train --data runs/train --validation runs/validation --out runs/first --steps 4000
 
 Run it again to go on from the last checkpoint, exactly as if it had not stopped. `log.csv` holds the losses and
-validation scores; `weights.safetensors` the averaged weights with the lowest validation error so far.
+validation scores; `weights.safetensors` the averaged weights with the lowest validation error so far. The level
+network is not trained here (but for the recipe `cryores`, whose global resolution it gives): see `training.level`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from training import losses
-from training.data import Patches, read_levels, written
+from training.data import Patches, written
 from training.metrics import INTERVAL
 from training.network import Heads, LocalResolutionNet
 
@@ -38,15 +39,13 @@ class Descent:
     epochs: int  # how often every file is seen, where no number of steps is given
     momentum: float = 0.0
     cosine: bool = True
-    maps: int = 0  # whole maps' evidence per step, for the level network
 
 
 RECIPES = {
-    "logarithmic": Descent(losses.logarithmic, "adamw", 2e-3, 24, maps=64),
+    "logarithmic": Descent(losses.logarithmic, "adamw", 2e-3, 24),
     "cryores": Descent(losses.cryores, "sgd", 1e-7, 500, momentum=0.8, cosine=False),
 }
 AVERAGE = 0.995  # of the weights, per step
-JITTER = 0.05  # noise on the evidence
 WARM_UP = 100  # steps
 
 
@@ -57,12 +56,10 @@ def optimizer_for(network: torch.nn.Module, recipe: Descent) -> torch.optim.Opti
     return torch.optim.AdamW(network.parameters(), lr=recipe.rate, weight_decay=0.02)
 
 
-def rate_at(step: int, steps: int, recipe: Descent) -> float:
-    """Learning rate: a short rise, then half a cosine down to a hundredth."""
-    if not recipe.cosine:
-        return recipe.rate
+def rate_at(step: int, steps: int) -> float:
+    """Learning rate, as a share of the recipe's: a short rise, then half a cosine down to a hundredth."""
     rise = min(1.0, (step + 1) / WARM_UP)
-    return recipe.rate * rise * (0.01 + 0.99 * (0.5 + 0.5 * math.cos(math.pi * min(1.0, step / steps))))
+    return rise * (0.01 + 0.99 * (0.5 + 0.5 * math.cos(math.pi * min(1.0, step / steps))))
 
 
 def run(network: LocalResolutionNet, batch: losses.Batch) -> Heads:
@@ -75,32 +72,12 @@ def run(network: LocalResolutionNet, batch: losses.Batch) -> Heads:
 
 @torch.no_grad()
 def validate(network: LocalResolutionNet, folder: Path, device: str) -> dict[str, float]:
-    """Errors over every map and patch of a folder, in log units, with what the physical estimate scores.
+    """Errors over every patch of a folder, in log units.
 
-    Of maps: rms error of the median, by masking, and the share that the 80 % interval holds. Of patches, which are
-    told a wrong level: rms error of local resolution, its level and pattern, the share held, and the mask's IoU.
+    Patches are told a wrong level. rms error of local resolution, its level and pattern, what it was before the
+    network, the share that the 80 % interval holds, and the mask's IoU.
     """
     network.eval()
-    levels, kinds = read_levels(folder)
-    found = network.level(levels["evidence"].to(device))
-    off = torch.log(found.median[:, 0].cpu()) - torch.log(levels["median"])
-    whole = torch.log(found.overall[:, 0].cpu()) - torch.log(levels["overall"])
-    physical = (torch.log(levels["physical"]) - torch.log(levels["median"])).clamp(-1, 1)
-    held = off.abs() <= INTERVAL * found.doubt[:, 0].cpu()
-    scores = {
-        "median": _root(off),
-        "overall": _root(whole),
-        "median_held": float(held.float().mean()),
-        "median_physical": _root(physical),
-    }
-    for kind in np.unique(kinds[:, 1]):
-        scores[f"median_{kind}"] = _root(off[torch.from_numpy(kinds[:, 1] == kind)])
-    scores |= _validate_patches(network, folder, device)
-    network.train()
-    return scores
-
-
-def _validate_patches(network: LocalResolutionNet, folder: Path, device: str) -> dict[str, float]:
     rows = []
     for path in written(folder):
         with np.load(path) as file:
@@ -124,11 +101,8 @@ def _validate_patches(network: LocalResolutionNet, folder: Path, device: str) ->
             rows.append([*(float(p.square().mean()) for p in parts), float(held.float().mean()), float(iou)])
     means = np.array(rows).mean(0)
     scores = dict(zip(("error", "level", "pattern", "told"), np.sqrt(means[:4]).tolist(), strict=True))
+    network.train()
     return {**scores, "held": float(means[4]), "iou": float(means[5])}
-
-
-def _root(values: torch.Tensor) -> float:
-    return float(values.square().mean().sqrt())
 
 
 def train(args: argparse.Namespace) -> None:
@@ -163,21 +137,17 @@ def train(args: argparse.Namespace) -> None:
 
     patches = Patches(args.data, args.seed, start=step * args.batch)
     loader = iter(DataLoader(patches, batch_size=args.batch, num_workers=min(args.loaders, 1)))
-    maps = whole_maps(args.data, args.device)
     bar = tqdm(range(step, args.steps), initial=step, total=args.steps, unit="step", mininterval=5)
     losses_seen: list[float] = []
     began = time.monotonic()
     for step in bar:
+        torch.manual_seed(args.seed * 1_000_003 + step)  # a resumed run draws what an unbroken one does
         batch = {key: value.to(args.device) for key, value in next(loader).items()}
         for key in ("fields", "bands"):
             batch[key] = batch[key].contiguous(memory_format=torch.channels_last_3d)
         for group in optimizer.param_groups:
-            group["lr"] = rate_at(step, args.steps, recipe)
+            group["lr"] = recipe.rate * (rate_at(step, args.steps) if recipe.cosine else 1)
         loss = recipe.loss(run(network, batch), batch)
-        if recipe.maps:
-            drawn = torch.randint(len(maps["median"]), (recipe.maps,))
-            some = {key: values[drawn] for key, values in maps.items()}
-            loss = loss + losses.level_loss(network.level(blurred(some["evidence"])), some)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -190,28 +160,16 @@ def train(args: argparse.Namespace) -> None:
             row = {
                 "step": step + 1,
                 "patches": (step + 1) * args.batch,
-                "maps": len(maps["median"]),
                 "seconds": round(time.monotonic() - began),
                 "loss": float(np.mean(losses_seen)),
                 **scores,
             }
             losses_seen.clear()
-            maps = whole_maps(args.data, args.device)  # more may have been made meanwhile
             append(args.out / "log.csv", row)
-            if scores["error"] + scores["median"] < best:
-                best = scores["error"] + scores["median"]
-                save_weights(args.out / "weights.safetensors", averaged.module, args, row)
+            if scores["error"] < best:
+                best = scores["error"]
+                save_weights(args.out / "weights.safetensors", averaged.module, describe(args, row))
             save(step=step + 1, best=best)
-
-
-def whole_maps(folder: Path, device: str) -> losses.Batch:
-    """Evidence and truth of every map of a folder."""
-    return {key: values.to(device) for key, values in read_levels(folder)[0].items()}
-
-
-def blurred(evidence: torch.Tensor) -> torch.Tensor:
-    """Evidence with a little noise, where there is any: no single number of a simulated map is to be trusted."""
-    return evidence + JITTER * torch.randn_like(evidence) * (evidence != 0)
 
 
 def append(path: Path, row: dict[str, object]) -> None:
@@ -224,14 +182,14 @@ def append(path: Path, row: dict[str, object]) -> None:
         writer.writerow({k: f"{v:.5f}" if isinstance(v, float) else v for k, v in row.items()})
 
 
-def save_weights(path: Path, network: LocalResolutionNet, args: argparse.Namespace, row: dict[str, object]) -> None:
-    """Write weights with how they were made."""
+def describe(args: argparse.Namespace, row: dict[str, object]) -> dict[str, str]:
+    """How weights were made, for their file."""
     made = {key: str(value) for key, value in vars(args).items() if key != "device"}
-    metadata = {
-        "trained": json.dumps(made),
-        "scores": json.dumps(row),
-        "recipe": json.dumps(_plain(RECIPES[args.recipe])),
-    }
+    return {"trained": json.dumps(made), "scores": json.dumps(row), "recipe": json.dumps(_plain(RECIPES[args.recipe]))}
+
+
+def save_weights(path: Path, network: LocalResolutionNet, metadata: dict[str, str]) -> None:
+    """Write weights with how they were made."""
     save_file({k: v.contiguous().cpu() for k, v in network.state_dict().items()}, path, metadata)
 
 

@@ -3,6 +3,8 @@
 import argparse
 import csv
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +22,9 @@ from training.metrics import score
 from training.network import HALO, Heads, Level, LocalResolutionNet, depth_to_space, space_to_depth
 from training.simulate import Recipe
 from training.structures import read_manifest
-from training.train import RECIPES, train
+from training.train import RECIPES, save_weights, train
+
+ROOT = Path(__file__).resolve().parents[2]
 
 SMALL = Recipe(
     resolution=(3.5, 5.0),
@@ -99,7 +103,7 @@ def test_the_level_depends_on_the_evidence_alone_and_lies_on_the_ladder():
     network, (evidence, fields, bands, context, level) = lively(), inputs(16)
     heads = network(evidence, fields, bands, context, level)
     assert all(torch.equal(a, b) for a, b in zip(network.level(evidence), heads[:3], strict=True))
-    rungs = torch.exp(network.level.rungs)
+    rungs = torch.exp(network.level.readers[0].rungs)
     for found in (heads.overall, heads.median):
         assert rungs.min() <= found <= rungs.max()
     assert 0 < heads.doubt < 1
@@ -130,6 +134,28 @@ def test_the_interval_that_holds_its_share_of_errors_has_the_lowest_loss():
     errors = torch.randn(200_000, generator=torch.Generator().manual_seed(7)) * 0.3
     tried = {sigma: losses.interval(errors, torch.tensor(sigma)).mean() for sigma in (0.2, 0.27, 0.3, 0.33, 0.4)}
     assert min(tried, key=tried.get) == 0.3
+
+
+@torch.no_grad()
+def test_readers_that_disagree_are_less_sure_together():
+    network, (evidence, *_) = lively().level, inputs(16)
+    apart = [reader(evidence) for reader in network.readers]
+    together = network(evidence)
+    medians = torch.log(torch.cat([level.median for level in apart]))
+    assert_allclose(torch.log(together.median), medians.mean(0, keepdim=True), atol=1e-5)
+    assert together.doubt >= torch.cat([level.doubt for level in apart]).square().mean().sqrt()
+
+
+def test_the_level_network_is_trained_into_weights_and_the_rest_stays(patches, tmp_path):
+    save_weights(tmp_path / "first.safetensors", lively(), {"trained": "first"})
+    words = ["--data", patches, "--validation", patches, "--weights", tmp_path / "first.safetensors"]
+    words += ["--out", tmp_path / "second.safetensors", "--steps", "3", "--every", "3"]
+    subprocess.run([sys.executable, "-m", "training.level", *map(str, words)], check=True, cwd=ROOT)
+    before, after = (load_file(tmp_path / f"{name}.safetensors") for name in ("first", "second"))
+    assert set(before) == set(after)
+    for key in before:
+        assert torch.equal(before[key], after[key]) == (not key.startswith("level.") or not before[key].any())
+    assert (tmp_path / "second.level.csv").read_text().startswith("step,maps,loss,median")
 
 
 def test_a_right_level_has_the_lowest_loss():
@@ -187,7 +213,7 @@ def test_patches_are_the_same_for_the_same_seed_and_go_on_where_they_stopped(pat
 
 
 def test_labelled_real_maps_are_learned_from_like_simulated_ones(tmp_path):
-    examples = Path(__file__).resolve().parents[2] / "examples"
+    examples = ROOT / "examples"
     truth = read_map(examples / "example_truth.mrc.gz")
     write_map(tmp_path / "mask.mrc", truth.density.values > 0, truth.header, label="mask")
     names = {"map": examples / "example_map.mrc", "local_resolution": examples / "example_truth.mrc.gz"}
