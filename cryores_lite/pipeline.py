@@ -24,7 +24,6 @@ from cryores_lite.types import Density, Grid, Level, LocalResolution, Mask, Prog
 
 MARGIN = 30.0  # Å around the molecule: the solvent ring, and the network's view
 NEAR = 12.0  # Å from what the physical estimate takes for molecule: farther out no tile is evaluated
-SURE = 0.15  # mask probability that is molecule: highest tried that keeps 95 % on validation
 DOUBTFUL = 0.15  # standard deviation of the level's logarithm that the user is told about
 SPECK = 0.1  # pieces of the mask smaller than this share of its largest are noise
 
@@ -84,7 +83,7 @@ def estimate_local_resolution(density: Density, model: Model, threads: int, prog
     inputs = condition(prepared.spectrum, prepared.powers, prepared.physical, level.median, level.doubt, threads)
     relative, error, probability = predict(prepared, inputs, model, progress)
     local, doubt, sure = restore(prepared, (relative, error, probability))
-    mask = without_specks(sure > SURE, SPECK)
+    mask = without_specks(sure > model.spec.mask_threshold, SPECK)
     finest = 2 * max(density.grid.voxel_size)
     values, uncertainty = aggregate(level.overall, local, doubt, mask, finest)
     shape = density.grid.shape

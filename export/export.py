@@ -1,6 +1,7 @@
 """Turn trained weights into the ONNX file that the runtime opens, and prove that both give the same answer.
 
-    python -m export --weights training/weights/v2.safetensors --out models/cryores_v2.onnx
+    python -m export --weights training/weights/v2.safetensors --calibration training/weights/v2.calibration.json \\
+        --out models/cryores_v2.onnx
 
 The file carries its contract in its metadata. The export fails, and writes nothing, when onnx.checker objects or
 when torch and onnxruntime differ by more than 1e-3 Å or 1e-4 of mask probability on the tiles of a real map.
@@ -33,8 +34,19 @@ TOLERANCE_ANGSTROM, TOLERANCE_PROBABILITY = 1e-3, 1e-4
 CHECKED_TILE = 96  # small enough that the example map needs several
 
 
-def export(weights: Path, out: Path, name: str, version: str, density: Density) -> tuple[float, float]:
-    """Write `out` and return the largest differences (Å, probability) between torch and onnxruntime."""
+UNCALIBRATED = {"mask_threshold": 0.5, "doubt_scale": 1.0, "error_scale": 1.0}
+EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "example_map.mrc"
+
+
+def export(
+    weights: Path,
+    out: Path,
+    name: str,
+    version: str,
+    calibration: dict[str, float] = UNCALIBRATED,
+    example: Path = EXAMPLE,
+) -> tuple[float, float]:
+    """Write `out` and return the largest differences (Å, probability) between torch and onnxruntime on a map."""
     network = LocalResolutionNet()
     network.load_state_dict(load_file(weights))
     network.eval()
@@ -47,12 +59,13 @@ def export(weights: Path, out: Path, name: str, version: str, density: Density) 
         "context": condition.CONTEXT,
         "halo": HALO,
         "tile": TILE,
+        **calibration,
         "training": hashlib.sha256(weights.read_bytes()).hexdigest(),
     }
     with tempfile.TemporaryDirectory(dir=out.parent) as folder:
         part = Path(folder) / out.name
         write(network, part, contract)
-        differences: tuple[float, float] = compare(network, Model.open(part, device="cpu"), density)
+        differences: tuple[float, float] = compare(network, Model.open(part, device="cpu"), read_map(example).density)
         if differences[0] > TOLERANCE_ANGSTROM or differences[1] > TOLERANCE_PROBABILITY:
             raise SystemExit(
                 f"torch and onnxruntime differ by {differences[0]:.2e} Å, {differences[1]:.2e} in the mask"
@@ -113,7 +126,8 @@ def compare(network: LocalResolutionNet, model: Model, density: Density) -> tupl
         given = (prepared.evidence, fields, bands, inputs.context)
         relative, error, mask = model.predict(*given, inputs.level)
         heads = network(*(torch.from_numpy(v)[None] for v in given), torch.tensor([[inputs.level]]))
-        ours = (heads.relative[0, 0].numpy(), level.median * heads.error[0, 0].numpy())
+        stated = model.spec.error_scale * heads.error[0, 0].numpy()
+        ours = (heads.relative[0, 0].numpy(), level.median * stated)
         apart = (np.abs(a - b).max() for a, b in zip((relative, level.median * error), ours, strict=True))
         angstrom = max(angstrom, *map(float, apart))
         probability = max(probability, float(np.abs(mask - heads.mask.sigmoid()[0, 0].numpy()).max()))
@@ -126,9 +140,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--name", default="cryores")
     parser.add_argument("--version", default="2")
-    parser.add_argument("--map", type=Path, default=Path("examples/example_map.mrc"), help="map for the comparison")
+    parser.add_argument("--calibration", type=Path, help="JSON of training.calibrate")
+    parser.add_argument("--map", type=Path, default=EXAMPLE, help="map for the comparison")
     args = parser.parse_args()
-    angstrom, probability = export(args.weights, args.out, args.name, args.version, read_map(args.map).density)
+    calibration = json.loads(args.calibration.read_text()) if args.calibration else UNCALIBRATED
+    angstrom, probability = export(args.weights, args.out, args.name, args.version, calibration, args.map)
     print(f"{args.out}: torch and onnxruntime agree within {angstrom:.1e} Å and {probability:.1e} of mask probability")
 
 

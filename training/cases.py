@@ -46,12 +46,12 @@ def bench_cases(folder: Path) -> Iterator[Case]:
         yield Case(case.name, density, truth, told.get("visible_limit_A") or 0.0)
 
 
-def simulated_cases(structures: Path, count: int) -> Iterator[Case]:
-    """Simulated maps of validation structures, one of each masking in turn; the same ones every time."""
+def simulated_cases(structures: Path, count: int, seed: int = SIMULATED_SEED) -> Iterator[Case]:
+    """Simulated maps of validation structures, one of each masking in turn; the same ones for the same seed."""
     rows = read_manifest(structures, "validation")
     recipe = Recipe()
     for n in range(count):
-        rng = np.random.default_rng([SIMULATED_SEED, n])
+        rng = np.random.default_rng([seed, n])
         structure = rows[n % len(rows)]
         signal = draw_signal(structure, recipe, rng)
         masking = list(recipe.masking)[n % len(recipe.masking)]

@@ -10,7 +10,6 @@ from safetensors.torch import save_file
 
 from cryores_lite import Model
 from cryores_lite.errors import ModelError
-from cryores_lite.mrc import read_map
 from export import export as exporting
 from training.network import HALO, LocalResolutionNet
 
@@ -32,14 +31,9 @@ def weights(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def example():
-    return read_map(ROOT / "examples" / "example_map.mrc").density
-
-
-@pytest.fixture(scope="module")
-def exported(weights, example, tmp_path_factory):
+def exported(weights, tmp_path_factory):
     out = tmp_path_factory.mktemp("models") / "model.onnx"
-    return out, exporting.export(weights, out, "test", "7", example)
+    return out, exporting.export(weights, out, "test", "7")
 
 
 def test_torch_and_onnxruntime_agree(exported):
@@ -67,10 +61,10 @@ def test_a_broken_contract_is_refused(exported, tmp_path):
         Model.open(tmp_path / "bare.onnx", device="cpu", threads=1)
 
 
-def test_nothing_is_written_when_the_answers_differ(weights, example, tmp_path, monkeypatch):
+def test_nothing_is_written_when_the_answers_differ(weights, tmp_path, monkeypatch):
     monkeypatch.setattr(exporting, "TOLERANCE_ANGSTROM", -1.0)
     with pytest.raises(SystemExit, match="differ"):
-        exporting.export(weights, tmp_path / "model.onnx", "test", "7", example)
+        exporting.export(weights, tmp_path / "model.onnx", "test", "7")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,0 +1,101 @@
+"""Fit what is read off validation maps, not trained: where the mask begins, and how large stated errors must be.
+
+    python -m training.calibrate --weights training/weights/v2.safetensors --validation runs/validation \\
+        --structures ../shared/data/structures --out training/weights/v2.calibration.json
+
+`export` writes the three numbers into the model's contract. The mask begins at the highest probability that keeps
+95 % of the molecules' voxels on average; doubts and errors are scaled so that 80 % intervals hold 80 %. All on
+simulated maps of validation structures, none of which `training.evaluate` scores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from cryores_lite.model import Model, available_threads
+from cryores_lite.pipeline import SPECK, predict, prepare, restore
+from cryores_lite.steps.aggregate import aggregate
+from cryores_lite.steps.condition import condition
+from cryores_lite.steps.crop import without_specks
+from export.export import export
+from training.cases import Case, simulated_cases
+from training.data import read_levels
+from training.losses import HELD
+from training.metrics import INTERVAL, Scores, score
+
+SEED = 4052
+COVERED = 0.95  # share of a molecule that its mask keeps, on average
+THRESHOLDS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5)
+
+
+def fit_doubt(model: Model, folder: Path) -> float:
+    """The factor on the level's doubt with which its interval holds what it should."""
+    levels, _ = read_levels(folder)
+    found = [model.level(evidence.numpy()) for evidence in levels["evidence"]]
+    off = np.abs(np.log([level.median for level in found]) - np.log(levels["median"].numpy()))
+    return float(np.quantile(off / (INTERVAL * np.array([level.doubt for level in found])), HELD))
+
+
+def answers(case: Case, model: Model) -> tuple[list[Scores], np.ndarray]:
+    """Scores at every threshold; errors in the molecule in units of the stated interval."""
+    threads = available_threads()
+    prepared = prepare(case.density, threads)
+    level = model.level(prepared.evidence)
+    inputs = condition(prepared.spectrum, prepared.powers, prepared.physical, level.median, level.doubt, threads)
+    local, error, sure = restore(prepared, predict(prepared, inputs, model))
+    truth = case.truth[prepared.box.slices]
+    everywhere = np.ones(truth.shape, bool)
+    values, uncertainty = aggregate(level.overall, local, error, everywhere, 2 * max(case.density.grid.voxel_size))
+    scores = []
+    for threshold in THRESHOLDS:
+        mask = without_specks(sure > threshold, SPECK)
+        scores.append(score(np.where(mask, values, 0), truth, mask, case.limit))
+    inside = truth > 0
+    apart = np.abs(np.maximum(values[inside], case.limit) - np.maximum(truth[inside], case.limit))
+    return scores, apart / (INTERVAL * uncertainty[inside])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--validation", type=Path, required=True, help="folder of training.data")
+    parser.add_argument("--structures", type=Path, required=True)
+    parser.add_argument("--maps", type=int, default=36)
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        export(args.weights, path, "uncalibrated", "0")
+        model = Model.open(path, device="cpu")
+    doubt = fit_doubt(model, args.validation)
+    model = replace(model, spec=replace(model.spec, doubt_scale=doubt))
+    scores, ratios = [], []
+    for case in tqdm(simulated_cases(args.structures, args.maps, SEED), total=args.maps, unit="map"):
+        found, apart = answers(case, model)
+        scores.append(found)
+        ratios.append(apart)
+    coverage = np.mean([[s.coverage for s in row] for row in scores], 0)
+    iou = np.mean([[s.mask_iou for s in row] for row in scores], 0)
+    for threshold, kept, overlap in zip(THRESHOLDS, coverage, iou, strict=True):
+        print(f"mask from {threshold:.2f}: coverage {kept:.3f}, IoU {overlap:.3f}")
+    scales = np.geomspace(0.3, 5, 200)
+    held = np.array([np.mean([(ratio <= scale).mean() for ratio in ratios]) for scale in scales])
+    enough = np.flatnonzero(coverage >= COVERED)
+    fitted = {
+        "mask_threshold": THRESHOLDS[enough[-1]] if len(enough) else THRESHOLDS[0],
+        "doubt_scale": round(doubt, 3),
+        "error_scale": round(float(scales[np.abs(held - HELD).argmin()]), 3),
+    }
+    print(json.dumps(fitted))
+    args.out.write_text(json.dumps(fitted, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
