@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
@@ -112,6 +112,8 @@ def train(args: argparse.Namespace) -> None:
     torch.manual_seed(args.seed)
     network = LocalResolutionNet().to(args.device)
     network = network.to(memory_format=torch.channels_last_3d)  # a quarter faster on CPUs
+    if args.start:
+        network.load_state_dict(load_file(args.start))
     averaged = torch.optim.swa_utils.AveragedModel(
         network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(AVERAGE)
     )
@@ -206,6 +208,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="default: the recipe's epochs over the files of --data")
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--start", type=Path, help="weights to start from, instead of untrained ones")
     parser.add_argument("--every", type=int, default=200, help="steps between validations and checkpoints")
     parser.add_argument("--loaders", type=int, default=1, help="0 reads patches in the training process")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")

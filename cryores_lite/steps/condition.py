@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from cryores_lite.steps.physical import Physical, Powers, at_level
+from cryores_lite.steps.physical import STEEP, WIDEST, Physical, Powers, noise_at_level
 from cryores_lite.steps.spectrum import LADDER, Spectrum, grid_for, on_same_box, radius, sample
 from cryores_lite.types import Lengths, Shape, Volume
 
@@ -27,6 +27,7 @@ WORKING_VOXEL_SIZES = (0.5, 6.0)  # Å
 LARGEST_EDGE = 448  # working voxels: a larger box gets coarser ones
 BANDS = 16
 BAND_SPAN = (0.4, 2.2)  # lowest and highest band, in units of 1/level
+NEAR = (0.7, 1.1)  # bands whose local power the first estimate follows, in units of 1/level
 FLAGS = 7
 CONTEXT = 4 * BANDS + FLAGS  # numbers per map
 CHANNELS = 2 * BANDS + 2  # coarse fields per map
@@ -40,7 +41,7 @@ class Inputs:
     ----------
     fields : (2, z, y, x) float32 on the working grid: density, and the spectrally flat density ("texture")
     bands : (CHANNELS, z/2, y/2, x/2) float32: log P/N and log P/median per band; share of map that is there;
-        log of the physical estimate at the level
+        log of a first estimate over the level
     context : (CONTEXT,) float32, numbers of the whole map
     level : Å, in units of which the network answers
     voxel_size : Å, achieved working voxel size
@@ -69,7 +70,7 @@ def condition(
     """
     shape = working_shape(spectrum.lengths, level)
     z, y, x = (length / n for length, n in zip(spectrum.lengths, shape, strict=True))
-    resolution, noise = at_level(powers, physical, level)
+    noise = noise_at_level(powers, physical, level)
 
     frequencies = np.geomspace(*BAND_SPAN, BANDS) / level
     live = (frequencies <= 1.05 / physical.limit) & (frequencies >= LADDER[0])
@@ -82,7 +83,9 @@ def condition(
     against_inside[~live] = 0
     half = (shape[0] // 2, shape[1] // 2, shape[2] // 2)
     bands = np.empty((CHANNELS, *half), np.float32)
-    coarse = (*against_noise, *against_inside, physical.there, np.log(resolution / level))
+    pattern = follow_power(2 * against_inside, frequencies * level, live)
+    pattern = np.maximum(pattern, np.clip(np.log(physical.limit / level), -2, 1))
+    coarse = (*against_noise, *against_inside, physical.there, pattern)
     for band, values in zip(bands, coarse, strict=True):  # one by one: together they need five times the memory
         band[:] = on_same_box(values.astype(np.float32), half)
 
@@ -104,6 +107,29 @@ def condition(
         level,
         (z, y, x),
     )
+
+
+def follow_power(
+    log_power: npt.NDArray[np.floating], relative: Curve, live: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.floating]:
+    """Log of local resolution over the level, from the log of local power over the molecule's median.
+
+    Where signal falls against noise as the power `STEEP` of frequency, power above the median by a factor carries the
+    crossing up in frequency by that factor to the 1 / `STEEP`. Averaged over the live bands just below the level.
+
+    Parameters
+    ----------
+    log_power : (bands, z, y, x)
+    relative : (bands,) frequencies in units of 1/level
+    live : (bands,) bool
+    """
+    near = live & (relative >= NEAR[0]) & (relative <= NEAR[1])
+    chosen = near if near.any() else live
+    if not chosen.any():
+        return np.zeros_like(log_power[0])
+    widest = float(np.log(WIDEST))
+    found: npt.NDArray[np.floating] = np.clip(-log_power[chosen].mean(0) / STEEP, -widest, widest)
+    return found
 
 
 def fields(spectrum: Spectrum, frequencies: Curve, physical: Physical, shape: Shape, threads: int = 1) -> Volume:

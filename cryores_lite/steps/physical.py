@@ -43,7 +43,7 @@ CLIFF = (
     (1.3, 6, 0.01),
 )  # shell power falls to this share within this ratio (or these shells): a filter
 EDGE_FACTOR = 1.15  # the level in units of the low-pass edge, where the bands say nothing
-STEEP = 5.0  # power of frequency with which signal falls against noise near the resolution, where no ring tells
+STEEP = 5.0  # power of frequency with which signal falls against noise near the resolution
 LEAST_COVER = 0.25  # of a window: with less map in it, its power is not scaled up further
 UNFADED = 85.0  # percentile of the power close to the molecule that a mask has left whole
 FADED = 0.15  # share of power that a soft edge must have left for its voxels to tell the noise
@@ -160,27 +160,23 @@ def calmed(resolution: Volume, level: float, limit: float) -> Volume:
     return out
 
 
-def at_level(powers: Powers, physical: Physical, level: float) -> tuple[Volume, Curve]:
-    """The estimate of a map whose level is known otherwise, and the noise that agrees with it.
+def noise_at_level(powers: Powers, physical: Physical, level: float) -> Curve:
+    """The noise of a map whose level is known otherwise.
 
-    The solvent's noise is scaled so that the molecule's median comes out at `level` Å. Without a ring the noise is put
-    where the molecule's median power would be `STEEP` times the logarithm of frequency above it: local resolution
-    then follows local power, d = level · (power / median power)^(-1 / STEEP).
+    The solvent's noise is scaled so that the molecule's median crosses at `level` Å. Without a ring the noise is put
+    where signal falls against it as the power `STEEP` of frequency.
 
     Returns
     -------
-    (z, y, x) float32, Å; (bands,) power of the noise
+    (bands,) power of the noise
     """
     above = (1 + FSC_CUT) / (1 - FSC_CUT)
-    if physical.ring_valid:
-        ratio = np.log(np.maximum(physical.inside, 1e-30)) - np.log(np.maximum(physical.noise, 1e-30))
-        found = np.interp(-np.log(level), np.log(powers.frequencies), ratio)
-        noise = physical.noise * np.exp(found) / above
-    else:
-        noise = physical.inside * (powers.frequencies * level) ** STEEP / above
-    live = powers.frequencies <= max(min(1.03 / physical.limit, WIDEST / level), powers.frequencies[3])
-    resolution = crossing(powers, noise, live, max(physical.limit, level / WIDEST))
-    return calmed(resolution, level, physical.limit), noise
+    if not physical.ring_valid:
+        noise: Curve = physical.inside * (powers.frequencies * level) ** STEEP / above
+        return noise
+    ratio = np.log(np.maximum(physical.inside, 1e-30)) - np.log(np.maximum(physical.noise, 1e-30))
+    found = np.interp(-np.log(level), np.log(powers.frequencies), ratio)
+    return physical.noise * float(np.exp(found)) / above
 
 
 def stand_in(values: Volume, top: Volume, molecule: Mask, distance: Volume, seen: Mask) -> Curve:

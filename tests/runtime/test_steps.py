@@ -13,10 +13,11 @@ from scipy import fft
 from cryores_lite.mrc import read_map
 from cryores_lite.pipeline import prepare
 from cryores_lite.steps.aggregate import aggregate
+from cryores_lite.steps.condition import follow_power
 from cryores_lite.steps.crop import Box, block_mean, cut, molecule_box, paste, without_specks
 from cryores_lite.steps.edge import WIDTH, soften
 from cryores_lite.steps.evidence import FEATURES, RUNGS
-from cryores_lite.steps.physical import at_level
+from cryores_lite.steps.physical import FSC_CUT, STEEP, noise_at_level
 from cryores_lite.steps.spectrum import (
     TAPER,
     grid_for,
@@ -247,11 +248,21 @@ def test_the_evidence_of_a_level_survives_gain_offset_and_a_radial_filter():
     assert np.abs(there - here).mean() < 0.1 * np.abs(here).mean()
 
 
-def test_the_noise_is_scaled_so_that_the_median_comes_out_at_the_level():
+def test_the_noise_is_scaled_so_that_the_median_crosses_at_the_level():
     prepared = prepare(read_map(EXAMPLES / "example_map.mrc").density)
     for level in (0.95 * prepared.physical.level, 1.15 * prepared.physical.level):
         for ring in (True, False):
-            physical = replace(prepared.physical, ring_valid=ring)
-            resolution, noise = at_level(prepared.powers, physical, level)
-            assert_allclose(np.median(resolution[physical.molecule]), level, rtol=0.05)
-            assert (noise >= 0).all()
+            noise = noise_at_level(prepared.powers, replace(prepared.physical, ring_valid=ring), level)
+            ratio = np.interp(1 / level, prepared.powers.frequencies, prepared.physical.inside / noise)
+            assert (ratio - 1) / (ratio + 1) == pytest.approx(FSC_CUT, abs=0.05)
+
+
+def test_local_resolution_follows_local_power_and_the_median_stays_at_the_level():
+    relative = np.geomspace(0.4, 2.2, 16)
+    log_power = np.zeros((16, 2, 2, 2))
+    log_power[:, 0] = 1.0
+    for live in (np.ones(16, bool), relative < 0.6):
+        found = follow_power(log_power, relative, live)
+        assert_allclose(found[0], -1 / STEEP)
+        assert_allclose(found[1], 0)
+    assert_allclose(follow_power(log_power, relative, np.zeros(16, bool)), 0)

@@ -247,6 +247,7 @@ def test_a_stopped_run_goes_on_exactly(patches, tmp_path):
                     validation=patches,
                     out=out,
                     recipe="cryores",
+                    start=None,
                     steps=steps,
                     batch=1,
                     seed=1,
