@@ -39,11 +39,12 @@ class Descent:
     epochs: int  # how often every file is seen, where no number of steps is given
     momentum: float = 0.0
     cosine: bool = True
+    level: bool = False  # does the loss train the level network, or does `training.level`?
 
 
 RECIPES = {
     "logarithmic": Descent(losses.logarithmic, "adamw", 2e-3, 24),
-    "cryores": Descent(losses.cryores, "sgd", 1e-7, 500, momentum=0.8, cosine=False),
+    "cryores": Descent(losses.cryores, "sgd", 1e-7, 500, momentum=0.8, cosine=False, level=True),
 }
 AVERAGE = 0.995  # of the weights, per step
 WARM_UP = 100  # steps
@@ -114,6 +115,7 @@ def train(args: argparse.Namespace) -> None:
     network = network.to(memory_format=torch.channels_last_3d)  # a quarter faster on CPUs
     if args.start:
         network.load_state_dict(load_file(args.start))
+    network.level.requires_grad_(recipe.level)
     averaged = torch.optim.swa_utils.AveragedModel(
         network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(AVERAGE)
     )
