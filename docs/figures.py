@@ -60,17 +60,19 @@ def draw_curves() -> None:
     """Validation scores against steps, of every log beside the released weights."""
     panels = {
         "error of local resolution (rms of log)": ("error", "told"),
-        "error of the median (rms of log)": ("median", "median_physical"),
+        "its pattern (rms of log)": ("pattern",),
         "mask IoU": ("iou",),
-        "share that the 80 % interval holds": ("held", "median_held"),
+        "error of the median (rms of log)": ("median", "median_physical"),
     }
     figure, axes = plt.subplots(1, len(panels), figsize=(15, 3.5), layout="constrained")
-    for path in sorted((ROOT / "training" / "weights").glob(f"{RELEASED}.seed*.csv")):
+    for path in sorted((ROOT / "training" / "weights").glob(f"{RELEASED}.*.csv")):
         with path.open(newline="") as file:
             rows = list(csv.DictReader(file))
+        if "step" not in rows[0]:
+            continue
         steps = [int(row["step"]) for row in rows]
         for axis, (title, names) in zip(axes, panels.items(), strict=True):
-            for name in names:
+            for name in set(names) & set(rows[0]):
                 axis.plot(steps, [float(row[name]) for row in rows], label=f"{path.stem.split('.')[1]} {name}")
             axis.set_title(title)
             axis.set_xlabel("steps")
