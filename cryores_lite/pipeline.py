@@ -18,12 +18,12 @@ from cryores_lite.steps.crop import Box, cut, molecule_box, paste, without_speck
 from cryores_lite.steps.edge import soften
 from cryores_lite.steps.evidence import gather
 from cryores_lite.steps.physical import Physical, Powers, measure, physical_estimate
-from cryores_lite.steps.spectrum import POWER_STEP, Spectrum, grid_for, read_off, smooth, transform
+from cryores_lite.steps.spectrum import POWER_STEP, Spectrum, grid_for, on_same_box, read_off, smooth, transform
 from cryores_lite.steps.tile import coarser, holds, join, split
 from cryores_lite.types import Density, Grid, Level, LocalResolution, Mask, Progress, Volume
 
 MARGIN = 30.0  # Å around the molecule: the solvent ring, and the network's view
-NEAR = 12.0  # Å from what the physical estimate takes for molecule: farther out no tile is evaluated
+NEAR = 20.0  # Å from what the physical estimate takes for molecule: farther out there is none
 DOUBTFUL = 0.15  # standard deviation of the level's logarithm that the user is told about
 SPECK = 0.1  # pieces of the mask smaller than this share of its largest are noise
 
@@ -137,7 +137,8 @@ def predict(
         relative.append((core, told[0][inner]))
         error.append((core, told[1][inner]))
         mask.append((tile.core, told[2][tile.inner()]))
-    return join(relative, half, 0.0), join(error, half, 0.0), join(mask, shape, 0.0)
+    near = on_same_box(wanted.astype(np.float32), shape) > 0.5
+    return join(relative, half, 0.0), join(error, half, 0.0), join(mask, shape, 0.0) * near
 
 
 def restore(prepared: Prepared, values: Sequence[Volume]) -> tuple[Volume, ...]:
