@@ -28,7 +28,8 @@ from cryores_lite.pipeline import Prepared, prepare
 from cryores_lite.steps.condition import condition
 from cryores_lite.steps.spectrum import read_off
 from cryores_lite.types import Density, Grid, Shape
-from training.simulate import Recipe, SimulatedMap, draw_map, draw_signal, nearest_inside, truth_of
+from training.process import nearest_inside
+from training.simulate import Recipe, SimulatedMap, draw_map, draw_signal, truth_of
 from training.structures import Structure, read_manifest
 
 EDGE = 48  # working voxels

@@ -101,11 +101,14 @@ def test_more_solvent_around_the_molecule_changes_nothing(answer, example, model
     assert max(moved(answer.values, inner)) < 0.1
 
 
-@pytest.mark.parametrize("b", [-60.0, 60.0])
+BLURRED = pytest.mark.xfail(strict=True, reason="cryores_v2 moves the example by 6 % under this blur: see its card")
+
+
+@pytest.mark.parametrize("b", [-60.0, pytest.param(60.0, marks=BLURRED)])
 def test_a_global_filter_hardly_moves_the_answer(answer, example, model, b):
     sharper = filtered(example.values, example.grid.voxel_size[0], b)
     other = estimate(sharper, example.grid.voxel_size, model=model)
-    assert moved(answer.values, other.values)[0] < 0.07 * answer.median
+    assert moved(answer.values, other.values)[0] < 0.04 * answer.median
 
 
 def test_another_voxel_size_scales_lengths_by_what_the_map_says(example, model, answer):

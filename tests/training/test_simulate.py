@@ -11,16 +11,15 @@ from scipy import fft
 from cryores_lite.steps.spectrum import grid_for, local_power, radius
 from training import structures as st
 from training import truth
+from training.process import locally_filtered, on_grid
 from training.simulate import (
     Recipe,
     band_sums,
     draw_map,
     draw_signal,
     following_share,
-    locally_filtered,
     match_level,
     noise_envelope,
-    on_grid,
     padded,
     periodic,
     quantised,
