@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
+from scipy import fft, ndimage
 
 from cryores_lite.steps.crop import without_specks
 from cryores_lite.steps.spectrum import (
@@ -42,6 +42,8 @@ CLIFF = (
     (1.15, 4, 0.05),
     (1.3, 6, 0.01),
 )  # shell power falls to this share within this ratio (or these shells): a filter
+PLATEAU = 1.1  # and stays there over this ratio: sharpened rounding noise may rise again beyond
+BODY_EDGE = 5.0  # Å, σ of the soft edge with which the molecule is cut out to look for a filter
 EDGE_FACTOR = 1.15  # the level in units of the low-pass edge, where the bands say nothing
 STEEP = 5.0  # power of frequency with which signal falls against noise near the resolution
 LEAST_COVER = 0.25  # of a window: with less map in it, its power is not scaled up further
@@ -130,9 +132,9 @@ def physical_estimate(spectrum: Spectrum, powers: Powers, seen: Volume) -> Physi
     ----------
     Rosenthal & Henderson (2003), J. Mol. Biol. 333, 721 (0.143, and the FSC of an average).
     """
-    limit = visible_limit(spectrum)
     present = seen > 0.5
     molecule, distance = find_molecule(spectrum, powers.shape, present)
+    limit = visible_limit(spectrum, molecule, seen)
     live = powers.frequencies <= max(1.03 / limit, powers.frequencies[3])
     top = powers.values[live][-3:].mean(0)
     ring, share = solvent_ring(top, distance, present)
@@ -194,22 +196,40 @@ def stand_in(values: Volume, top: Volume, molecule: Mask, distance: Volume, seen
     return quiet
 
 
-def visible_limit(spectrum: Spectrum) -> float:
-    """Resolution in Å beyond which a low-pass filter has left nothing, or that of the Nyquist frequency."""
-    k = radius(spectrum.shape, spectrum.lengths)
-    width = 1 / min(spectrum.lengths)
-    index = (k / width).astype(int).ravel()
-    total = np.bincount(index, (spectrum.waves.real**2 + spectrum.waves.imag**2).ravel().astype(np.float64))
-    shell = total / np.maximum(np.bincount(index), 1)
+def visible_limit(spectrum: Spectrum, molecule: Mask, there: Volume) -> float:
+    """Resolution in Å beyond which a low-pass filter has left nothing, or that of the Nyquist frequency.
+
+    It is looked for in the molecule, cut out softly: what a box's faces leak into empty shells stays outside.
+    """
+    values, voxel_size = body(spectrum, molecule, there)
+    z, y, x = (fft.next_fast_len(n, real=True) for n in values.shape)
+    waves = fft.rfftn(values, s=(z, y, x))
+    lengths = (z * voxel_size[0], y * voxel_size[1], x * voxel_size[2])
+    width = 1 / min(lengths)
+    index = (radius((z, y, x), lengths) / width).astype(int).ravel()
+    total = np.bincount(index, (waves.real**2 + waves.imag**2).ravel().astype(np.float64))
     last = int(spectrum.nyquist / width)
-    shell = np.maximum(shell[: last + 1], 1e-30)
-    beyond = np.maximum.accumulate(shell[::-1])[::-1]
+    shell = np.maximum((total / np.maximum(np.bincount(index), 1))[: last + 1], 1e-30)
+    depth = np.zeros(last)
     for n in range(max(4, int(width**-1 / 40)), last):
-        falls = [(max(int(np.ceil(n * ratio)), n + shells), share) for ratio, shells, share in CLIFF]
-        if all(beyond[min(after, last)] < share * shell[n] for after, share in falls):
-            edge = n + int(np.argmax(shell[n:] < np.sqrt(CLIFF[0][2]) * shell[n]))
-            return float(1 / (edge * width))
-    return 1 / spectrum.nyquist
+        falls = [min(max(int(np.ceil(n * ratio)), n + shells), last) for ratio, shells, _ in CLIFF]
+        left = [shell[after : int(after * PLATEAU) + 1].max() / shell[n] for after in falls]
+        if all(part < share for part, (_, _, share) in zip(left, CLIFF, strict=True)):
+            depth[n] = -np.log(left[-1])
+    if not depth.any():
+        return 1 / spectrum.nyquist
+    top = int(depth.argmax())
+    edge = top + int(np.argmax(shell[top:] < np.sqrt(CLIFF[0][2]) * shell[top]))
+    return float(1 / (edge * width))
+
+
+def body(spectrum: Spectrum, molecule: Mask, there: Volume) -> tuple[Volume, Lengths]:
+    """The molecule with a soft edge, cut out of the box; and the voxel size in Å."""
+    weight = smooth(molecule.astype(np.float32), spectrum.lengths, BODY_EDGE, molecule.shape) * there
+    weight = on_same_box(weight, spectrum.shape)
+    inner = ndimage.find_objects((weight > 0.01 * weight.max()).astype(int))[0]
+    values, weight = sample(spectrum, spectrum.shape)[inner], weight[inner]
+    return (values - np.average(values, weights=weight)) * weight, spectrum.voxel_size
 
 
 def find_molecule(spectrum: Spectrum, shape: Shape, seen: Mask) -> tuple[Mask, Volume]:

@@ -16,8 +16,8 @@ from cryores_lite.steps.aggregate import aggregate
 from cryores_lite.steps.condition import follow_power
 from cryores_lite.steps.crop import Box, block_mean, cut, molecule_box, paste, without_specks
 from cryores_lite.steps.edge import WIDTH, soften
-from cryores_lite.steps.evidence import FEATURES, RUNGS
-from cryores_lite.steps.physical import FSC_CUT, STEEP, noise_at_level
+from cryores_lite.steps.evidence import FEATURES, RUNGS, waves
+from cryores_lite.steps.physical import FSC_CUT, STEEP, measure, noise_at_level
 from cryores_lite.steps.spectrum import (
     TAPER,
     grid_for,
@@ -246,6 +246,36 @@ def test_the_evidence_of_a_level_survives_gain_offset_and_a_radial_filter():
     blurred = fft.irfftn(fft.rfftn(values) * np.exp(-60 * k**2 / 4), s=values.shape).astype(np.float32)
     there = prepare(Density(blurred, Grid(values.shape, (1.5, 1.5, 1.5)))).evidence
     assert np.abs(there - here).mean() < 0.1 * np.abs(here).mean()
+
+
+@pytest.mark.parametrize("cut", [5.0, 8.0])
+def test_the_edge_of_a_low_pass_is_found_in_the_molecule(cut):
+    """Also where the filtered map was cropped through its noise, and the box's faces jump."""
+    rng = np.random.default_rng(17)
+    n = 72
+    values = 4 * blob((n, n, n), (36, 36, 36), 11) + rng.standard_normal((n, n, n)).astype(np.float32)
+    k = radius(values.shape, (n * 1.5,) * 3)
+    filtered_ = fft.irfftn(fft.rfftn(values) * (k < 1 / cut), s=values.shape).astype(np.float32)
+    for part in (filtered_, filtered_[5:-4, 3:-6, 7:]):
+        found = prepare(Density(part, Grid(part.shape, (1.5, 1.5, 1.5)))).physical.limit
+        assert found == pytest.approx(cut, rel=0.08)
+    assert prepare(Density(values, Grid(values.shape, (1.5, 1.5, 1.5)))).physical.limit == pytest.approx(3, rel=0.05)
+
+
+def test_waves_of_a_molecule_stand_together_and_those_of_noise_do_not():
+    """The same spectrum with random phases loses what atoms do to the phases."""
+    density = read_map(EXAMPLES / "example_map.mrc").density
+    prepared = prepare(density)
+    spectrum = prepared.spectrum
+    noise = fft.rfftn(np.random.default_rng(19).standard_normal(spectrum.shape).astype(np.float32))
+    other = replace(spectrum, waves=np.abs(spectrum.waves) * np.exp(1j * np.angle(noise)).astype(np.complex64))
+    powers = measure(other, np.zeros(prepared.powers.shape, np.float32))
+    below = prepared.powers.frequencies < 1 / prepared.physical.level
+    bands = len(prepared.powers.frequencies)
+    told, _ = waves(spectrum, prepared.powers, prepared.physical, bands)
+    untold, _ = waves(other, powers, prepared.physical, bands)
+    assert told[below].mean() > 0.2
+    assert abs(untold[below].mean()) < 0.1
 
 
 def test_the_noise_is_scaled_so_that_the_median_crosses_at_the_level():
