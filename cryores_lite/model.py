@@ -37,7 +37,8 @@ class ModelSpec:
     channels, context : number of coarse fields and of numbers per map
     halo, tile : working voxels: the network's reach, and the largest view of one evaluation
     mask_threshold : probability from which on a voxel is molecule
-    doubt_scale, error_scale : factors on the stated errors of level and local resolution, fitted on validation maps
+    doubt_scale, doubt_power : the level's error is doubt_scale · doubt ** doubt_power, fitted on validation maps
+    error_scale, error_power : the same for the error of local resolution
     training : sha256 of the weights it was exported from
     """
 
@@ -51,7 +52,9 @@ class ModelSpec:
     tile: int
     mask_threshold: float
     doubt_scale: float
+    doubt_power: float
     error_scale: float
+    error_power: float
     training: str
 
 
@@ -102,14 +105,16 @@ class Model:
             np.zeros(self.spec.context, np.float32),
             1.0,
         )
-        return Level(float(overall[0, 0]), float(median[0, 0]), self.spec.doubt_scale * float(doubt[0, 0]))
+        stated = self.spec.doubt_scale * float(doubt[0, 0]) ** self.spec.doubt_power
+        return Level(float(overall[0, 0]), float(median[0, 0]), stated)
 
     def predict(
         self, evidence: Volume, fields: Volume, bands: Volume, context: Volume, level: float
     ) -> tuple[Volume, Volume, Volume]:
         """Evaluate one tile: relative resolution (Å, half grid), its relative error (half grid), mask probability."""
         relative, error, logit = self._run(OUTPUTS[3:], evidence, fields, bands, context, level)
-        return relative[0, 0], self.spec.error_scale * error[0, 0], expit(logit[0, 0])
+        stated = self.spec.error_scale * error[0, 0] ** self.spec.error_power
+        return relative[0, 0], stated, expit(logit[0, 0])
 
     def _run(self, outputs: tuple[str, ...], *inputs: Volume | float) -> Any:
         *arrays, level = inputs

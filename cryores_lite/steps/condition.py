@@ -21,7 +21,7 @@ from cryores_lite.types import Lengths, Shape, Volume
 
 Curve = npt.NDArray[np.float64]
 
-VERSION = 2  # of this conditioning: a model trained with another one is refused
+VERSION = 3  # of this conditioning: a model trained with another one is refused
 VOXELS_PER_LEVEL = 3.0  # working voxels per resolution element of the level
 WORKING_VOXEL_SIZES = (0.5, 6.0)  # Å
 LARGEST_EDGE = 448  # working voxels: a larger box gets coarser ones
