@@ -17,8 +17,9 @@ from cryores_lite.mrc import read_map, write_map
 from cryores_lite.steps.condition import CHANNELS, CONTEXT
 from cryores_lite.steps.evidence import FEATURES, RUNGS
 from training import losses
+from training.calibrate import fit_law
 from training.data import LEVELS, Patches, make_file, make_labelled_file, turn, written
-from training.metrics import score
+from training.metrics import INTERVAL, score
 from training.network import HALO, Heads, Level, LocalResolutionNet, depth_to_space, space_to_depth
 from training.simulate import Recipe
 from training.structures import read_manifest
@@ -290,3 +291,14 @@ def test_scores_agree_with_the_bench_program(shared, tmp_path):
     }
     for mine, its in names.items():
         assert_allclose(getattr(ours, mine), theirs[its], rtol=1e-4, atol=1e-6)
+
+
+def test_the_law_of_stated_errors_is_found():
+    rng = np.random.default_rng(8)
+    stated = np.exp(rng.uniform(-4, -1, 4000))
+    errors = 3 * stated**1.5 * np.abs(rng.standard_normal(4000))
+    scale, power = fit_law(stated, errors)
+    assert power == pytest.approx(1.5, abs=0.1)
+    held = np.abs(errors) <= INTERVAL * scale * stated**power
+    for part in np.array_split(np.argsort(stated), 4):
+        assert held[part].mean() == pytest.approx(losses.HELD, abs=0.05)
