@@ -76,6 +76,7 @@ def ends_of_the_range(structures: Path, count: int = 3) -> Iterator[Case]:
             resampled=0.0,
             padded=0.0,
             quantised=0.0,
+            resharpened=0.0,
         )
         for n in range(count):
             rng = np.random.default_rng([SIMULATED_SEED, n])

@@ -34,7 +34,7 @@ from training.structures import Structure, read_manifest
 
 EDGE = 48  # working voxels
 EMPTY = 22  # bytes of a file of no patches
-MAPS, PATCHED, PATCHES = 5, 3, 3  # maps drawn from a signal, how many of them give patches, patches cut from a map
+MAPS, PATCHED, PATCHES = 6, 3, 3  # maps drawn from a signal, how many of them give patches, patches cut from a map
 FEWEST = 200  # voxels of molecule that are worth learning from
 ODD = 1.5  # maps that come out this much coarser than wanted are left out
 LEVELS = "levels"  # folder of the maps' evidence, beside their patches

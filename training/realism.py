@@ -46,6 +46,7 @@ WITHOUT: dict[str, dict[str, object]] = {
     "even mobility": {"unevenness": (0.0, 0.0)},
     "no envelope": {"envelope": (0.0, 0.0)},
     "no resampling, padding, 8 bits": {"resampled": 0.0, "padded": 0.0, "quantised": 0.0},
+    "not sharpened or blurred afterwards": {"resharpened": 0.0},
 }
 
 

@@ -62,6 +62,7 @@ class Recipe:
     resampled: float = 0.25  # to another voxel size by interpolation
     padded: float = 0.08  # with zeros
     quantised: float = 0.06  # to 8 bits
+    resharpened: float = 0.2  # or blurred, when all else is done
     doubt: tuple[float, float] = (0.02, 0.3)  # error of the level that the network is told, log-uniform
 
 
@@ -190,7 +191,13 @@ def draw_map(signal: Signal, recipe: Recipe, rng: np.random.Generator) -> Simula
         limit,
         {"processing": processing, "masking": masking},
     )
-    for share, effect in ((recipe.resampled, resampled), (recipe.padded, padded), (recipe.quantised, quantised)):
+    effects = (
+        (recipe.resampled, resampled),
+        (recipe.padded, padded),
+        (recipe.quantised, quantised),
+        (recipe.resharpened, resharpened),
+    )
+    for share, effect in effects:
         if rng.random() < share:
             simulated = effect(simulated, rng)
     return simulated
@@ -235,6 +242,13 @@ def quantised(simulated: SimulatedMap, rng: np.random.Generator) -> SimulatedMap
     low, high = np.percentile(values, (0, 100) if rng.random() < 0.5 else (0.02, 99.98))
     step = max(high - low, 1e-20) / 255
     return replace(simulated, density=(np.round(np.clip(values, low, high) / step) * step).astype(np.float32))
+
+
+def resharpened(simulated: SimulatedMap, rng: np.random.Generator) -> SimulatedMap:
+    """The finished map sharpened or blurred once more, as it stands: what was rounded or cut off is lifted with it."""
+    b = rng.uniform(-11, 11) * simulated.global_resolution**2
+    values = damped(simulated.density, simulated.voxel_size, max(b, -60 * simulated.voxel_size**2))
+    return replace(simulated, density=values.astype(np.float32))
 
 
 def choose(shares: dict[str, float], rng: np.random.Generator) -> str:

@@ -11,7 +11,7 @@ from scipy import fft
 from cryores_lite.steps.spectrum import grid_for, local_power, radius
 from training import structures as st
 from training import truth
-from training.process import locally_filtered, on_grid
+from training.process import locally_filtered, low_pass, on_grid
 from training.simulate import (
     Recipe,
     band_sums,
@@ -24,6 +24,7 @@ from training.simulate import (
     periodic,
     quantised,
     resampled,
+    resharpened,
     truth_of,
 )
 
@@ -45,6 +46,7 @@ PLAIN = replace(
     resampled=0.0,
     padded=0.0,
     quantised=0.0,
+    resharpened=0.0,
 )
 
 
@@ -197,3 +199,25 @@ def test_noise_falls_off_from_the_centre_where_it_is_asked_to(signal):
     n = envelope.shape[0] // 2
     assert (np.diff(envelope[n, n, n:]) <= 1e-6).all()
     assert envelope[n, n, -1] < 0.97 * envelope[n, n, n]
+
+
+@pytest.mark.parametrize("edge", [0.5, 2.0, 12.0])
+def test_a_low_pass_leaves_all_below_its_edge_and_nothing_beyond(edge):
+    k = radius((64, 64, 64), (96.0,) * 3)
+    gain = low_pass(k, 6.0, edge / 96)
+    beyond = 1 / 6 + (edge / 96 if edge <= 2 else 0)
+    assert (gain[k > beyond + 1e-4] == 0).all()
+    assert_allclose(gain[k < beyond - 2 * edge / 96], 1, atol=1e-6)
+    order = np.argsort(k, axis=None)
+    assert (np.diff(gain.ravel()[order]) <= 1e-6).all()
+
+
+def test_sharpening_a_finished_map_keeps_its_truth_and_changes_its_amplitudes(signal):
+    simulated = draw_map(signal, PLAIN, np.random.default_rng(3))
+    other = resharpened(simulated, np.random.default_rng(4))
+    assert (truth_of(other) == truth_of(simulated)).all()
+    waves, changed = (np.abs(fft.rfftn(m.density)) for m in (simulated, other))
+    k = radius(simulated.density.shape, tuple(n * simulated.voxel_size for n in simulated.density.shape))
+    inner = (k > 0) & (k < 0.5 / simulated.voxel_size)
+    slope = np.log(changed[inner] / waves[inner]) / k[inner] ** 2
+    assert np.ptp(slope[k[inner] > 0.02]) < 0.02 * abs(slope.mean())
