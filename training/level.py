@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -61,16 +62,17 @@ def _root(values: torch.Tensor) -> float:
     return float(values.square().mean().sqrt())
 
 
-def train(network: LevelNet, args: argparse.Namespace) -> LevelNet:
-    """Train every reader; returns the averaged weights."""
-    maps, _ = read_levels(args.data)
+def train(
+    network: LevelNet, maps: dict[str, torch.Tensor], steps: int, report: Callable[[LevelNet, int, float], None]
+) -> LevelNet:
+    """Train every reader on maps' evidence; returns the averaged weights. `report` sees them after every step."""
     averaged = torch.optim.swa_utils.AveragedModel(
         network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(AVERAGE)
     )
     optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=DECAY)
-    for step in tqdm(range(args.steps), unit="step", mininterval=5):
+    for step in tqdm(range(steps), unit="step", mininterval=5):
         for group in optimizer.param_groups:
-            group["lr"] = RATE * rate_at(step, args.steps)
+            group["lr"] = RATE * rate_at(step, steps)
         loss = torch.zeros(())
         for reader in network.readers:
             drawn = torch.randint(len(maps["median"]), (MAPS,))
@@ -80,9 +82,7 @@ def train(network: LevelNet, args: argparse.Namespace) -> LevelNet:
         loss.backward()
         optimizer.step()
         averaged.update_parameters(network)
-        if (step + 1) % args.every == 0 or step + 1 == args.steps:
-            scores = validate(averaged.module, args.validation)
-            append(args.log, {"step": step + 1, "maps": len(maps["median"]), "loss": loss.item(), **scores})
+        report(averaged.module, step + 1, loss.item())
     return averaged.module
 
 
@@ -103,7 +103,14 @@ def main() -> None:
     network = LocalResolutionNet()
     kept = {key: value for key, value in load_file(args.weights).items() if not key.startswith("level.")}
     network.load_state_dict(kept, strict=False)
-    network.level = train(network.level, args)
+    maps, _ = read_levels(args.data)
+
+    def report(level: LevelNet, step: int, loss: float) -> None:
+        if step % args.every == 0 or step == args.steps:
+            scores = validate(level, args.validation)
+            append(args.log, {"step": step, "maps": len(maps["median"]), "loss": loss, **scores})
+
+    network.level = train(network.level, maps, args.steps, report)
     with safe_open(args.weights, "pt") as file:
         metadata = dict(file.metadata() or {})
     made = {key: str(value) for key, value in vars(args).items()}
