@@ -214,6 +214,23 @@ def real_table(folder: Path, model: Model) -> str:
     return "### Real maps (no truth; the deposited value is one number for the whole map)\n\n" + "\n".join(lines)
 
 
+def agreement_table(folder: Path, model: Model) -> str:
+    """Beside local-resolution maps that other programs made of real maps: medians over their molecule, correlation."""
+    with (folder / "maps.csv").open(newline="") as file:
+        maps = list(csv.DictReader(file))
+    lines = ["| map | voxels | its median Å | our median Å | r |", "|---|---:|---:|---:|---:|"]
+    for row in (m for m in maps if "LOCAL RESOLUTION" in m["kind"]):
+        of = next(m for m in maps if m is not row and m["name"].split("_")[0] == row["name"].split("_")[0])
+        theirs = read_map(folder / row["file"]).density.values
+        filling, counts = np.unique(theirs, return_counts=True)
+        found = estimate_local_resolution(read_map(folder / of["file"]).density, model, available_threads(), iter)
+        both = (theirs != filling[counts.argmax()]) & found.mask
+        ours, theirs = found.values[both], theirs[both]
+        r = np.corrcoef(ours, theirs)[0, 1]
+        lines.append(f"| {of['name']} | {both.sum()} | {np.median(theirs):.2f} | {np.median(ours):.2f} | {r:.2f} |")
+    return "### Real maps beside a local-resolution map of another program\n\n" + "\n".join(lines)
+
+
 def draw(judged: Judged, path: Path) -> None:
     """A picture of the slice with most molecule: map, truth, estimate, error, uncertainty."""
     import matplotlib as mpl
@@ -282,7 +299,8 @@ def main() -> None:
         parts += [headline(judged), level_table(judged)]
         for n, (processing, found) in enumerate(list(judged.items())[:IN_FULL]):
             parts.append(full_table(found, processing, {} if n else peers))
-        parts += [same_table(cases, pictures, model), real_table(args.shared / "data" / "maps", model)]
+        parts.append(same_table(cases, pictures, model))
+        parts += [table_of(args.shared / "data" / "maps", model) for table_of in (real_table, agreement_table)]
     if args.structures:
         parts.append(range_table([judge(case, model) for case in ends_of_the_range(args.structures)]))
         parts.append(
