@@ -16,14 +16,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file
 from tqdm import tqdm
 
 from training import losses
 from training.data import read_levels
 from training.metrics import INTERVAL
 from training.network import LevelNet, LocalResolutionNet
-from training.train import append, rate_at, save_weights
+from training.train import append, load_local, rate_at, save_weights
 
 RATE, DECAY, AVERAGE = 2e-3, 0.05, 0.995
 MAPS = 64  # of each step and reader
@@ -101,8 +100,7 @@ def main() -> None:
     args.log.unlink(missing_ok=True)
     torch.manual_seed(args.seed)
     network = LocalResolutionNet()
-    kept = {key: value for key, value in load_file(args.weights).items() if not key.startswith("level.")}
-    network.load_state_dict(kept, strict=False)
+    load_local(network, args.weights)
     maps, _ = read_levels(args.data)
 
     def report(level: LevelNet, step: int, loss: float) -> None:

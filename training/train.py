@@ -114,7 +114,7 @@ def train(args: argparse.Namespace) -> None:
     network = LocalResolutionNet().to(args.device)
     network = network.to(memory_format=torch.channels_last_3d)  # a quarter faster on CPUs
     if args.start:
-        network.load_state_dict(load_file(args.start))
+        load_local(network, args.start)
     network.level.requires_grad_(recipe.level)
     averaged = torch.optim.swa_utils.AveragedModel(
         network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(AVERAGE)
@@ -176,6 +176,14 @@ def train(args: argparse.Namespace) -> None:
             save(step=step + 1, best=best)
 
 
+def load_local(network: LocalResolutionNet, path: Path) -> None:
+    """Take over all weights but the level network's."""
+    kept = {key: value for key, value in load_file(path).items() if not key.startswith("level.")}
+    unknown = network.load_state_dict(kept, strict=False)
+    if unknown.unexpected_keys or any(not key.startswith("level.") for key in unknown.missing_keys):
+        raise SystemExit(f"{path} holds the weights of another network: {unknown}")
+
+
 def append(path: Path, row: dict[str, object]) -> None:
     """Add a row to a CSV file, with its header first."""
     new = not path.exists()
@@ -210,7 +218,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="default: the recipe's epochs over the files of --data")
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--start", type=Path, help="weights to start from, instead of untrained ones")
+    parser.add_argument("--start", type=Path, help="weights to start from (but the level network's)")
     parser.add_argument("--every", type=int, default=200, help="steps between validations and checkpoints")
     parser.add_argument("--loaders", type=int, default=1, help="0 reads patches in the training process")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
