@@ -107,7 +107,7 @@ def prepare(density: Density, threads: int = 1) -> Prepared:
     seen, blank = coverage(kept, spectrum)
     powers = measure(spectrum, blank, threads)
     physical = physical_estimate(spectrum, powers, seen)
-    return Prepared(box, spectrum, powers, physical, gather(spectrum, powers, physical, threads))
+    return Prepared(box, spectrum, powers, physical, gather(powers, physical))
 
 
 def predict(

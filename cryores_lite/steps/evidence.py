@@ -2,9 +2,8 @@
 
 Without visible solvent nothing single tells noise from signal, but much hints at it: where the power inside has an
 edge (low-pass, FSC weighting); how unevenly it is spread (signal is patchy, noise is not); whether neighbouring
-bands are strong at the same places (signal is, noise is not), over a window and from wave to wave (atoms are points,
-and set the phases of all bands); how it falls off outside the molecule. All are ratios within one band, or second
-differences between bands: a smooth radial filter changes none of them.
+bands are strong at the same places (signal is, noise is not); how it falls off outside the molecule. All are
+ratios within one band, or second differences between bands: a smooth radial filter changes none of them.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cryores_lite.steps.physical import Physical, Powers
-from cryores_lite.steps.spectrum import LADDER, Spectrum, band_wave, grid_for, on_same_box, window
+from cryores_lite.steps.spectrum import LADDER, window
 from cryores_lite.types import Mask, Volume
 
 RUNGS = 44  # bands of the ladder that are looked at, from 40 Å to 0.66 Å
@@ -22,9 +21,7 @@ SHELLS = ((3.0, 8.0), (8.0, 14.0), (14.0, 22.0))  # Å from the molecule
 APART = 2  # rungs between bands that share no wave
 AROUND = 8.0  # Å: the surroundings that take part in the second correlation
 FEWEST = 20  # voxels that make a median
-WHOLE = 0.9  # share of map that is left where single waves are looked at
-LARGEST = 8.0  # times the local power: a single wave that is stronger counts as that strong
-FEATURES = 19
+FEATURES = 17
 
 
 def rung_frequencies() -> npt.NDArray[np.float64]:
@@ -34,7 +31,7 @@ def rung_frequencies() -> npt.NDArray[np.float64]:
     return centres
 
 
-def gather(spectrum: Spectrum, powers: Powers, physical: Physical, threads: int = 1) -> Volume:
+def gather(powers: Powers, physical: Physical) -> Volume:
     """Describe every rung of the ladder by numbers that a radial filter cannot change.
 
     Returns
@@ -65,45 +62,10 @@ def gather(spectrum: Spectrum, powers: Powers, physical: Physical, threads: int 
         np.log(4 * frequencies),
         np.full(bands, float(physical.ring_valid)),
         np.full(bands, physical.ring_share),
-        *waves(spectrum, powers, physical, bands, threads),
     ]
     out = np.zeros((FEATURES, RUNGS), np.float32)
     out[:, :bands] = rows
     return out
-
-
-def waves(
-    spectrum: Spectrum, powers: Powers, physical: Physical, bands: int, threads: int = 1
-) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.floating]]:
-    """How far the single waves of each band are from noise, inside the molecule.
-
-    Returns
-    -------
-    Per band, the correlation of its squared wave with that of the band `APART` rungs up, both over their local power;
-    the logarithm of its kurtosis over a normal distribution's. The last ones are repeated.
-    """
-    together, peaked = np.zeros(bands), np.zeros(bands)
-    for band in range(max(bands - APART, 1)):
-        pair = (band, min(band + APART, bands - 1))
-        finest = 1 / (3.2 * powers.frequencies[pair[1]])
-        z, y, x = (min(n, m) for n, m in zip(spectrum.shape, grid_for(spectrum.lengths, finest), strict=True))
-        chosen = on_same_box((physical.molecule & (physical.there > WHOLE)).astype(np.float32), (z, y, x)) > 0.5
-        if chosen.sum() < FEWEST:
-            chosen = on_same_box(physical.molecule.astype(np.float32), (z, y, x)) > 0.5
-        first, second = (
-            np.minimum(
-                band_wave(spectrum, powers.frequencies[n], (z, y, x), threads)[chosen] ** 2
-                / np.maximum(on_same_box(powers.values[n], (z, y, x))[chosen], 1e-30),
-                LARGEST,
-            )
-            for n in pair
-        )
-        spreads = first.std() * second.std()
-        together[band] = np.mean((first - first.mean()) * (second - second.mean())) / max(spreads, 1e-12)
-        peaked[band] = np.log(max(np.mean(first**2), 1e-12) / max(3 * np.mean(first) ** 2, 1e-12))
-    for row in (together, peaked):
-        row[max(bands - APART, 1) :] = row[max(bands - APART, 1) - 1]
-    return 3 * np.clip(together, -0.2, 1), 2 * np.clip(peaked, -1, 1)
 
 
 def _shell(log_power: Volume, chosen: Mask) -> npt.NDArray[np.floating]:

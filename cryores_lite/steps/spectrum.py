@@ -140,16 +140,12 @@ def local_power(spectrum: Spectrum, frequency: float, shape: Shape, threads: int
     fine = tuple(
         min(n, m) for n, m in zip(spectrum.shape, grid_for(spectrum.lengths, 1 / (3.2 * frequency)), strict=True)
     )
-    wave = band_wave(spectrum, frequency, (fine[0], fine[1], fine[2]), threads)
+    fine_shape = (fine[0], fine[1], fine[2])
+    k = radius(fine_shape, spectrum.lengths)
+    band = np.exp(-0.5 * ((k - np.float32(frequency)) / np.float32(BAND_WIDTH * frequency)) ** 2)
+    wave = sample(spectrum, fine_shape, band, threads)
     np.square(wave, out=wave)
     return smooth(wave, spectrum.lengths, window(frequency), shape, threads)
-
-
-def band_wave(spectrum: Spectrum, frequency: float, shape: Shape, threads: int = 1) -> Volume:
-    """The band of a map at a frequency, on a grid of `shape` points over the periodic box."""
-    k = radius(shape, spectrum.lengths)
-    band = np.exp(-0.5 * ((k - np.float32(frequency)) / np.float32(BAND_WIDTH * frequency)) ** 2)
-    return sample(spectrum, shape, band, threads)
 
 
 def window(frequency: float) -> float:

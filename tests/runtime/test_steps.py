@@ -16,8 +16,8 @@ from cryores_lite.steps.aggregate import aggregate
 from cryores_lite.steps.condition import follow_power
 from cryores_lite.steps.crop import Box, block_mean, cut, molecule_box, paste, without_specks
 from cryores_lite.steps.edge import WIDTH, soften
-from cryores_lite.steps.evidence import FEATURES, RUNGS, waves
-from cryores_lite.steps.physical import FSC_CUT, STEEP, measure, noise_at_level
+from cryores_lite.steps.evidence import FEATURES, RUNGS
+from cryores_lite.steps.physical import FSC_CUT, STEEP, noise_at_level
 from cryores_lite.steps.spectrum import (
     TAPER,
     grid_for,
@@ -260,22 +260,6 @@ def test_the_edge_of_a_low_pass_is_found_in_the_molecule(cut):
         found = prepare(Density(part, Grid(part.shape, (1.5, 1.5, 1.5)))).physical.limit
         assert found == pytest.approx(cut, rel=0.08)
     assert prepare(Density(values, Grid(values.shape, (1.5, 1.5, 1.5)))).physical.limit == pytest.approx(3, rel=0.05)
-
-
-def test_waves_of_a_molecule_stand_together_and_those_of_noise_do_not():
-    """The same spectrum with random phases loses what atoms do to the phases."""
-    density = read_map(EXAMPLES / "example_map.mrc").density
-    prepared = prepare(density)
-    spectrum = prepared.spectrum
-    noise = fft.rfftn(np.random.default_rng(19).standard_normal(spectrum.shape).astype(np.float32))
-    other = replace(spectrum, waves=np.abs(spectrum.waves) * np.exp(1j * np.angle(noise)).astype(np.complex64))
-    powers = measure(other, np.zeros(prepared.powers.shape, np.float32))
-    below = prepared.powers.frequencies < 1 / prepared.physical.level
-    bands = len(prepared.powers.frequencies)
-    told, _ = waves(spectrum, prepared.powers, prepared.physical, bands)
-    untold, _ = waves(other, powers, prepared.physical, bands)
-    assert told[below].mean() > 0.2
-    assert abs(untold[below].mean()) < 0.1
 
 
 def test_the_noise_is_scaled_so_that_the_median_crosses_at_the_level():
