@@ -29,9 +29,9 @@ from cryores_lite.types import Density
 from training.network import HALO, LocalResolutionNet
 
 OPSET = 18
-TILE = 160
+TILE = 208
 TOLERANCE_ANGSTROM, TOLERANCE_PROBABILITY = 1e-3, 1e-4
-CHECKED_TILE = 96  # small enough that the example map needs several
+CHECKED_TILE = 112  # small enough that the example map needs several
 
 
 UNCALIBRATED = {"mask_threshold": 0.5, "doubt_scale": 1.0, "doubt_power": 1.0, "error_scale": 1.0, "error_power": 1.0}
@@ -84,11 +84,11 @@ def write(network: LocalResolutionNet, path: Path, contract: dict[str, object]) 
         torch.full((2, 1), 3.0),
     )
     batch = torch.export.Dim("batch", min=1)
-    z, y, x = (torch.export.Dim(f"quarter_{axis}", min=2) for axis in "zyx")
+    z, y, x = (torch.export.Dim(f"eighth_{axis}", min=2) for axis in "zyx")
     shapes = (
         {0: batch},
+        {0: batch, 2: 8 * z, 3: 8 * y, 4: 8 * x},
         {0: batch, 2: 4 * z, 3: 4 * y, 4: 4 * x},
-        {0: batch, 2: 2 * z, 3: 2 * y, 4: 2 * x},
         {0: batch},
         {0: batch},
     )

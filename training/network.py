@@ -1,10 +1,11 @@
-"""The network: a level from the whole map's evidence, then two small U-Nets on a half-resolution stem.
+"""The network: a level from the whole map's evidence, then two small U-Nets on a quarter of the working grid.
 
 The level network reads the ladder of bands, a one-dimensional picture on which a map at 3 Å and one at 6 Å differ
 by a shift, and answers where on the ladder the map ends. The resolution branch sees the texture and the coarse
 fields, the mask branch the density and the coarse fields; both are told the map's context, one vector per map, so
-that every tile of a map gets the same level. Nothing is normalised over space: a tile's answer does not depend on
-what else is in the tile.
+that every tile of a map gets the same level. A quarter voxel is 1.3 resolution elements of the level: local
+resolution, an average over windows of 1.5 elements, hardly varies within one. Nothing is normalised over space: a
+tile's answer does not depend on what else is in the tile.
 """
 
 from __future__ import annotations
@@ -19,17 +20,18 @@ from torch.nn import functional
 from cryores_lite.steps.condition import CHANNELS, CONTEXT
 from cryores_lite.steps.evidence import FEATURES, rung_frequencies
 
-HALO = 32  # working voxels beyond which nothing changes an answer: the branches' reach is 28
+HALO = 40  # working voxels beyond which nothing changes an answer
 
 
 @dataclass(frozen=True)
 class Widths:
     """Widths of the network."""
 
-    resolution: tuple[int, int] = (24, 48)
-    mask: tuple[int, int] = (16, 32)
+    stem: int = 12  # on the half grid
+    resolution: tuple[int, int] = (48, 96)  # on the quarter grid, and on the eighth
+    mask: tuple[int, int] = (32, 64)
     context: int = 48
-    deep: int = 2  # residual blocks at quarter resolution
+    deep: int = 2  # residual blocks on the eighth grid
     level: int = 48
     readers: int = 4
 
@@ -111,12 +113,12 @@ class LevelNet(nn.Module):
 
 
 class Residual(nn.Module):
-    """Two 3³ convolutions beside the identity, steered by the map's context."""
+    """A 3³ and a 1³ convolution beside the identity, steered by the map's context."""
 
     def __init__(self, width: int, context: int) -> None:
         super().__init__()
         self.first = nn.Conv3d(width, width, 3, padding=1)
-        self.second = nn.Conv3d(width, width, 3, padding=1)
+        self.second = nn.Conv3d(width, width, 1)
         self.steer = nn.Linear(context, 2 * width)
         for layer in (self.second, self.steer):
             nn.init.zeros_(layer.weight)
@@ -129,11 +131,12 @@ class Residual(nn.Module):
 
 
 class Branch(nn.Module):
-    """A U-Net of two levels."""
+    """A U-Net of two levels below a stem: half grid in, quarter grid out."""
 
-    def __init__(self, channels: int, narrow: int, wide: int, out: int, widths: Widths) -> None:
+    def __init__(self, narrow: int, wide: int, out: int, widths: Widths) -> None:
         super().__init__()
-        self.stem = nn.Conv3d(channels, narrow, 1)
+        self.stem = nn.Conv3d(8, widths.stem, 3, padding=1)
+        self.enter = nn.Conv3d(widths.stem + CHANNELS, narrow, 2, stride=2)
         self.before = Residual(narrow, widths.context)
         self.down = nn.Conv3d(narrow, wide, 2, stride=2)
         self.deep = nn.ModuleList(Residual(wide, widths.context) for _ in range(widths.deep))
@@ -143,8 +146,9 @@ class Branch(nn.Module):
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
-    def forward(self, x: Tensor, context: Tensor) -> Tensor:
-        x = self.before(self.stem(x), context)
+    def forward(self, field: Tensor, bands: Tensor, context: Tensor) -> Tensor:
+        stem = functional.relu(self.stem(space_to_depth(field)))
+        x = self.before(self.enter(torch.cat([stem, bands], 1)), context)
         deep = self.down(x)
         for block in self.deep:
             deep = block(deep, context)
@@ -156,7 +160,7 @@ class LocalResolutionNet(nn.Module):
     """Evidence, density and texture, coarse fields and context in; the level and the fields of `Heads` out.
 
     Inputs: evidence (b, FEATURES, RUNGS); fields (b, 2, t, t, t); bands (b, CHANNELS, t/2, …); context (b, CONTEXT);
-    level (b, 1), Å, that the other inputs were made with.
+    level (b, 1), Å, that the other inputs were made with. Every t is a multiple of eight.
     """
 
     def __init__(self, widths: Widths = Widths()) -> None:
@@ -164,17 +168,17 @@ class LocalResolutionNet(nn.Module):
         width = widths.context
         self.level = LevelNet(widths.level, widths.readers)
         self.context = nn.Sequential(nn.Linear(CONTEXT, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU())
-        self.resolution = Branch(8 + CHANNELS, *widths.resolution, 2, widths)
-        self.mask = Branch(8 + CHANNELS, *widths.mask, 8, widths)
+        self.resolution = Branch(*widths.resolution, 2, widths)
+        self.mask = Branch(*widths.mask, 64, widths)
 
     def forward(self, evidence: Tensor, fields: Tensor, bands: Tensor, context: Tensor, level: Tensor) -> Heads:
         found = self.level(evidence)
         told = self.context(context)
-        density, texture = (space_to_depth(fields[:, i : i + 1]) for i in (0, 1))
-        correction, error = self.resolution(torch.cat([texture, bands], 1), told).split(1, 1)
+        answer = functional.interpolate(self.resolution(fields[:, 1:], bands, told), scale_factor=2, mode="trilinear")
+        correction, error = answer.split(1, 1)
         log_local = bands[:, -1:] + 1.5 * torch.tanh(correction)
         local = level[:, :, None, None, None] * torch.exp(log_local)
-        mask = depth_to_space(self.mask(torch.cat([density, bands], 1), told))
+        mask = depth_to_space(depth_to_space(self.mask(fields[:, :1], bands, told)))
         return Heads(*found, local - found.overall[:, :, None, None, None], deviation(error), mask)
 
 
@@ -184,14 +188,14 @@ def deviation(x: Tensor) -> Tensor:
 
 
 def space_to_depth(x: Tensor) -> Tensor:
-    """(b, 1, 2z, 2y, 2x) → (b, 8, z, y, x). Undone by `depth_to_space`."""
-    b, _, z, y, w = x.shape
-    blocks = x.reshape(b, z // 2, 2, y // 2, 2, w // 2, 2).permute(0, 2, 4, 6, 1, 3, 5)
-    return blocks.reshape(b, 8, z // 2, y // 2, w // 2)
+    """(b, c, 2z, 2y, 2x) → (b, 8c, z, y, x). Undone by `depth_to_space`."""
+    b, c, z, y, w = x.shape
+    blocks = x.reshape(b, c, z // 2, 2, y // 2, 2, w // 2, 2).permute(0, 1, 3, 5, 7, 2, 4, 6)
+    return blocks.reshape(b, 8 * c, z // 2, y // 2, w // 2)
 
 
 def depth_to_space(x: Tensor) -> Tensor:
-    """(b, 8, z, y, x) → (b, 1, 2z, 2y, 2x)."""
-    b, _, z, y, w = x.shape
-    blocks = x.reshape(b, 2, 2, 2, z, y, w).permute(0, 4, 1, 5, 2, 6, 3)
-    return blocks.reshape(b, 1, 2 * z, 2 * y, 2 * w)
+    """(b, 8c, z, y, x) → (b, c, 2z, 2y, 2x)."""
+    b, c, z, y, w = x.shape
+    blocks = x.reshape(b, c // 8, 2, 2, 2, z, y, w).permute(0, 1, 5, 2, 6, 3, 7, 4)
+    return blocks.reshape(b, c // 8, 2 * z, 2 * y, 2 * w)

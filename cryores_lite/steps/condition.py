@@ -55,9 +55,9 @@ class Inputs:
 
 
 def working_shape(lengths: Lengths, level: float) -> Shape:
-    """The working grid over a periodic box: about a third of the level per voxel, in multiples of four."""
+    """The working grid over a periodic box: about a third of the level per voxel, in multiples of eight."""
     step = max(float(np.clip(level / VOXELS_PER_LEVEL, *WORKING_VOXEL_SIZES)), max(lengths) / LARGEST_EDGE)
-    z, y, x = (2 * n for n in grid_for(lengths, 2 * step))
+    z, y, x = (4 * n for n in grid_for(lengths, 4 * step))
     return z, y, x
 
 

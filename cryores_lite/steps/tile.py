@@ -14,7 +14,7 @@ import numpy as np
 from cryores_lite.types import Mask, Shape, Volume
 
 Slices = tuple[slice, slice, slice]
-ALIGN = 4  # voxels: the network halves the grid twice
+ALIGN = 8  # voxels: the network halves the grid three times
 
 
 @dataclass(frozen=True)

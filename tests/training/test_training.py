@@ -69,8 +69,11 @@ def inputs(edge, seed=2):
 
 
 def test_space_to_depth_is_undone():
-    x = torch.arange(4 * 6 * 8.0).reshape(1, 1, 4, 6, 8)
+    x = torch.arange(8 * 16 * 24.0).reshape(1, 1, 8, 16, 24)
     assert torch.equal(depth_to_space(space_to_depth(x)), x)
+    quarter = space_to_depth(space_to_depth(x))
+    assert torch.equal(depth_to_space(depth_to_space(quarter)), x)
+    assert set(quarter[0, :, 0, 1, 2].tolist()) == set(x[0, 0, :4, 4:8, 8:12].ravel().tolist())
 
 
 @torch.no_grad()
