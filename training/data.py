@@ -37,6 +37,7 @@ EMPTY = 22  # bytes of a file of no patches
 MAPS, PATCHED, PATCHES = 6, 3, 3  # maps drawn from a signal, how many of them give patches, patches cut from a map
 FEWEST = 200  # voxels of molecule that are worth learning from
 ODD = 1.5  # maps that come out this much coarser than wanted are left out
+TAKEN, MIXED = 3, 8  # patches taken from a file when it is read, and files whose patches are shuffled together
 LEVELS = "levels"  # folder of the maps' evidence, beside their patches
 
 Record = dict[str, np.ndarray]
@@ -198,26 +199,41 @@ def read_levels(folder: Path) -> tuple[dict[str, torch.Tensor], np.ndarray]:
 
 @dataclass(frozen=True)
 class Patches(torch.utils.data.IterableDataset[dict[str, torch.Tensor]]):
-    """Patches of a folder, shuffled, each turned and mirrored at random; endless, the same for the same seed."""
+    """Patches of a folder, shuffled, each turned and mirrored at random; endless, the same for the same seed.
+
+    A file is read for `TAKEN` of its patches at a time: reading costs more than learning.
+    """
 
     folder: Path
     seed: int
-    start: int = 0  # files already seen, for an exact resume
+    start: int = 0  # patches already seen, for an exact resume
 
     def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
         done = 0
         for epoch in range(1_000_000):
-            rng = np.random.default_rng([self.seed, epoch])
             files = written(self.folder)
-            for index in rng.permutation(len(files)):
-                done += 1
-                choice = np.random.default_rng([self.seed, epoch, int(index)])
-                if done <= self.start:
+            order = np.random.default_rng([self.seed, epoch]).permutation(len(files))
+            for first in range(0, len(order), MIXED):
+                some = order[first : first + MIXED]
+                if done + TAKEN * len(some) <= self.start:
+                    done += TAKEN * len(some)
                     continue
-                with np.load(files[index]) as file:
-                    n = int(choice.integers(len(file["level"])))
-                    record = {key: file[key][n] for key in file.files if key != "kind"}
-                yield turn(record, choice)
+                choice = np.random.default_rng([self.seed, epoch, first])
+                records = [record for index in some for record in drawn(files[index], choice)]
+                for n in choice.permutation(len(records)):
+                    turned = turn(records[n], choice)
+                    done += 1
+                    if done > self.start:
+                        yield turned
+
+
+def drawn(path: Path, choice: np.random.Generator) -> list[Record]:
+    """`TAKEN` patches of a file."""
+    with np.load(path) as file:
+        count = len(file["level"])
+        chosen = choice.choice(count, TAKEN, replace=count < TAKEN)
+        arrays = {key: file[key][chosen] for key in file.files if key != "kind"}
+    return [{key: values[n] for key, values in arrays.items()} for n in range(TAKEN)]
 
 
 def turn(record: Record, rng: np.random.Generator) -> dict[str, torch.Tensor]:

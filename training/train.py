@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from training import losses
-from training.data import Patches, written
+from training.data import TAKEN, Patches, written
 from training.metrics import INTERVAL
 from training.network import Heads, LocalResolutionNet
 
@@ -36,7 +36,7 @@ class Descent:
     loss: losses.Loss
     optimizer: str  # "adamw" or "sgd"
     rate: float
-    epochs: int  # how often every file is seen, where no number of steps is given
+    epochs: int  # how often every file is read, where no number of steps is given
     momentum: float = 0.0
     cosine: bool = True
     level: bool = False  # does the loss train the level network, or does `training.level`?
@@ -109,7 +109,7 @@ def validate(network: LocalResolutionNet, folder: Path, device: str) -> dict[str
 def train(args: argparse.Namespace) -> None:
     """Train until `args.steps`, from the last checkpoint if there is one."""
     recipe = RECIPES[args.recipe]
-    args.steps = args.steps or recipe.epochs * len(written(args.data)) // args.batch
+    args.steps = args.steps or recipe.epochs * TAKEN * len(written(args.data)) // args.batch
     torch.manual_seed(args.seed)
     network = LocalResolutionNet().to(args.device)
     network = network.to(memory_format=torch.channels_last_3d)  # a quarter faster on CPUs
