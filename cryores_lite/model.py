@@ -96,12 +96,12 @@ class Model:
 
     def level(self, evidence: Volume) -> Level:
         """Ask for the level of a map alone."""
-        half = SMALLEST // 2
+        quarter = SMALLEST // 4
         overall, median, doubt = self._run(
             OUTPUTS[:3],
             evidence,
             np.zeros((2, SMALLEST, SMALLEST, SMALLEST), np.float32),
-            np.zeros((self.spec.channels, half, half, half), np.float32),
+            np.zeros((self.spec.channels, quarter, quarter, quarter), np.float32),
             np.zeros(self.spec.context, np.float32),
             1.0,
         )
@@ -111,7 +111,7 @@ class Model:
     def predict(
         self, evidence: Volume, fields: Volume, bands: Volume, context: Volume, level: float
     ) -> tuple[Volume, Volume, Volume]:
-        """Evaluate one tile: relative resolution (Å, half grid), its relative error (half grid), mask probability."""
+        """Evaluate one tile: relative resolution (Å, quarter grid), its relative error, mask probability."""
         relative, error, logit = self._run(OUTPUTS[3:], evidence, fields, bands, context, level)
         stated = self.spec.error_scale * error[0, 0] ** self.spec.error_power
         return relative[0, 0], stated, expit(logit[0, 0])

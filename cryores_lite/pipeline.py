@@ -117,10 +117,10 @@ def predict(
 
     Returns
     -------
-    Local minus global resolution (half grid, Å), its relative error (half grid), mask probability (working grid).
+    Local minus global resolution (quarter grid, Å), its relative error (quarter grid), mask probability (working grid).
     """
     z, y, x = inputs.fields.shape[1:]
-    shape, half = (z, y, x), (z // 2, y // 2, x // 2)
+    shape, quarter = (z, y, x), (z // 4, y // 4, x // 4)
     step = max(prepared.spectrum.lengths) / max(prepared.powers.shape)
     wanted = ndimage.binary_dilation(prepared.physical.molecule, iterations=max(1, round(NEAR / step)))
     tiles = [t for t in split(shape, model.spec.tile, model.spec.halo) if holds(t, shape, wanted)]
@@ -129,16 +129,16 @@ def predict(
         told = model.predict(
             prepared.evidence,
             inputs.fields[(..., *tile.view)],
-            inputs.bands[(..., *coarser(tile.view, 2))],
+            inputs.bands[(..., *coarser(tile.view, 4))],
             inputs.context,
             inputs.level,
         )
-        core, inner = coarser(tile.core, 2), tile.inner(2)
+        core, inner = coarser(tile.core, 4), tile.inner(4)
         relative.append((core, told[0][inner]))
         error.append((core, told[1][inner]))
         mask.append((tile.core, told[2][tile.inner()]))
     near = on_same_box(wanted.astype(np.float32), shape) > 0.5
-    return join(relative, half, 0.0), join(error, half, 0.0), join(mask, shape, 0.0) * near
+    return join(relative, quarter, 0.0), join(error, quarter, 0.0), join(mask, shape, 0.0) * near
 
 
 def restore(prepared: Prepared, values: Sequence[Volume]) -> tuple[Volume, ...]:

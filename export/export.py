@@ -79,7 +79,7 @@ def write(network: LocalResolutionNet, path: Path, contract: dict[str, object]) 
     arguments = (
         torch.randn(2, evidence.FEATURES, evidence.RUNGS),
         torch.randn(2, 2, 32, 40, 48),
-        torch.randn(2, condition.CHANNELS, 16, 20, 24),
+        torch.randn(2, condition.CHANNELS, 8, 10, 12),
         torch.randn(2, condition.CONTEXT),
         torch.full((2, 1), 3.0),
     )
@@ -88,7 +88,7 @@ def write(network: LocalResolutionNet, path: Path, contract: dict[str, object]) 
     shapes = (
         {0: batch},
         {0: batch, 2: 8 * z, 3: 8 * y, 4: 8 * x},
-        {0: batch, 2: 4 * z, 3: 4 * y, 4: 4 * x},
+        {0: batch, 2: 2 * z, 3: 2 * y, 4: 2 * x},
         {0: batch},
         {0: batch},
     )
@@ -122,7 +122,7 @@ def compare(network: LocalResolutionNet, model: Model, density: Density) -> tupl
     z, y, x = inputs.fields.shape[1:]
     for tile in split((z, y, x), CHECKED_TILE, HALO):
         fields = np.ascontiguousarray(inputs.fields[(..., *tile.view)])
-        bands = np.ascontiguousarray(inputs.bands[(..., *coarser(tile.view, 2))])
+        bands = np.ascontiguousarray(inputs.bands[(..., *coarser(tile.view, 4))])
         given = (prepared.evidence, fields, bands, inputs.context)
         relative, error, mask = model.predict(*given, inputs.level)
         heads = network(*(torch.from_numpy(v)[None] for v in given), torch.tensor([[inputs.level]]))

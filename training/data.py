@@ -35,7 +35,7 @@ from training.structures import Structure, read_manifest
 EDGE = 48  # working voxels
 EMPTY = 22  # bytes of a file of no patches
 MAPS, PATCHED, PATCHES = 6, 3, 3  # maps drawn from a signal, how many of them give patches, patches cut from a map
-FEWEST = 200  # voxels of molecule that are worth learning from
+FEWEST = 200  # voxels of molecule that are worth learning from: of the map, an eighth as many of the quarter grid
 ODD = 1.5  # maps that come out this much coarser than wanted are left out
 TAKEN, MIXED = 3, 8  # patches taken from a file when it is read, and files whose patches are shuffled together
 LEVELS = "levels"  # folder of the maps' evidence, beside their patches
@@ -44,7 +44,7 @@ Record = dict[str, np.ndarray]
 
 
 def truth_on(prepared: Prepared, simulated: SimulatedMap, shape: Shape) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Local resolution and mask on the half-resolution grid, and the mask on the working grid of `shape` points."""
+    """Local resolution and mask on the quarter grid, and the mask on the working grid of `shape` points."""
 
     def places(step: int) -> list[np.ndarray]:
         return [
@@ -57,11 +57,11 @@ def truth_on(prepared: Prepared, simulated: SimulatedMap, shape: Shape) -> tuple
     rimmed = np.pad(simulated.mask.astype(np.float32), 1)[None]
     coarse = [
         (p * simulated.stride + first) * (n / w)
-        for p, first, n, w in zip(places(2), simulated.start, simulated.truth.shape, simulated.whole, strict=True)
+        for p, first, n, w in zip(places(4), simulated.start, simulated.truth.shape, simulated.whole, strict=True)
     ]
     local = read_off(simulated.truth[None], tuple(coarse))[0]
-    half, fine = (read_off(rimmed, tuple(p + 1 for p in places(step)))[0] > 0.5 for step in (2, 1))
-    return local, half, fine
+    quarter, fine = (read_off(rimmed, tuple(p + 1 for p in places(step)))[0] > 0.5 for step in (4, 1))
+    return local, quarter, fine
 
 
 def cut_patches(
@@ -76,25 +76,25 @@ def cut_patches(
     inputs = condition(prepared.spectrum, prepared.powers, prepared.physical, guess, doubt)
     z, y, x = inputs.fields.shape[1:]
     local, inside, mask = truth_on(prepared, simulated, (z, y, x))
-    if inside.sum() < FEWEST:
+    if inside.sum() < FEWEST / 8:
         return []
     where = np.argwhere(inside)
-    half = EDGE // 2
+    edge = EDGE // 4
     records = []
     for _ in range(count):
-        low = where[rng.integers(len(where))] - rng.integers(half // 4, half - half // 4, 3)
-        low = np.clip(low, 0, np.maximum(np.array(inside.shape) - half, 0))
-        coarse = (..., *(slice(a, a + half) for a in low))
-        fine = (..., *(slice(2 * a, 2 * a + EDGE) for a in low))
+        low = where[rng.integers(len(where))] - rng.integers(edge // 4, edge - edge // 4, 3)
+        low = np.clip(low, 0, np.maximum(np.array(inside.shape) - edge, 0))
+        coarse = (..., *(slice(a, a + edge) for a in low))
+        fine = (..., *(slice(4 * a, 4 * a + EDGE) for a in low))
         records.append(
             {
                 "evidence": prepared.evidence,
                 "fields": _filled(inputs.fields[fine], EDGE).astype(np.float16),
-                "bands": _filled(inputs.bands[coarse], half).astype(np.float16),
+                "bands": _filled(inputs.bands[coarse], edge).astype(np.float16),
                 "context": inputs.context,
                 "level": np.float32(inputs.level),
-                "local": _filled(local[coarse], half).astype(np.float16),
-                "inside": _filled(inside[coarse], half),
+                "local": _filled(local[coarse], edge).astype(np.float16),
+                "inside": _filled(inside[coarse], edge),
                 "mask": _filled(mask[fine], EDGE),
                 "overall": np.float32(max(simulated.global_resolution, simulated.limit)),
                 "kind": np.array(list(simulated.kind.values())),
@@ -245,7 +245,7 @@ def turn(record: Record, rng: np.random.Generator) -> dict[str, torch.Tensor]:
             lead = value.ndim - 3
             value = value.transpose(*range(lead), *(lead + order))
             mirrored = [lead + a for a in range(3) if flips[a]]
-            value = np.roll(np.flip(value, mirrored), 1, mirrored)  # i → -i keeps fine and half grid together
+            value = np.roll(np.flip(value, mirrored), 1, mirrored)  # i → -i keeps fine and coarse grid together
             if key == "inside":
                 for axis in mirrored:  # the plane that came round from the other side has lost its neighbours
                     value.swapaxes(0, axis)[0] = False

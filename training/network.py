@@ -47,7 +47,7 @@ class Level(NamedTuple):
 class Heads(NamedTuple):
     """What the network answers: the level's three numbers, then fields.
 
-    relative (b, 1, t/2, …): local minus global resolution in Å; error (b, 1, t/2, …): standard deviation of the local
+    relative (b, 1, t/4, …): local minus global resolution in Å; error (b, 1, t/4, …): standard deviation of the local
     resolution's logarithm; mask (b, 1, t, …): logit.
     """
 
@@ -131,12 +131,13 @@ class Residual(nn.Module):
 
 
 class Branch(nn.Module):
-    """A U-Net of two levels below a stem: half grid in, quarter grid out."""
+    """A U-Net of two levels: a field of the working grid and the bands of the quarter grid in, quarter grid out."""
 
     def __init__(self, narrow: int, wide: int, out: int, widths: Widths) -> None:
         super().__init__()
         self.stem = nn.Conv3d(8, widths.stem, 3, padding=1)
-        self.enter = nn.Conv3d(widths.stem + CHANNELS, narrow, 2, stride=2)
+        self.enter = nn.Conv3d(widths.stem, narrow, 2, stride=2)
+        self.bands = nn.Conv3d(CHANNELS, narrow, 1, bias=False)
         self.before = Residual(narrow, widths.context)
         self.down = nn.Conv3d(narrow, wide, 2, stride=2)
         self.deep = nn.ModuleList(Residual(wide, widths.context) for _ in range(widths.deep))
@@ -148,7 +149,7 @@ class Branch(nn.Module):
 
     def forward(self, field: Tensor, bands: Tensor, context: Tensor) -> Tensor:
         stem = functional.relu(self.stem(space_to_depth(field)))
-        x = self.before(self.enter(torch.cat([stem, bands], 1)), context)
+        x = self.before(self.enter(stem) + self.bands(bands), context)
         deep = self.down(x)
         for block in self.deep:
             deep = block(deep, context)
@@ -159,7 +160,7 @@ class Branch(nn.Module):
 class LocalResolutionNet(nn.Module):
     """Evidence, density and texture, coarse fields and context in; the level and the fields of `Heads` out.
 
-    Inputs: evidence (b, FEATURES, RUNGS); fields (b, 2, t, t, t); bands (b, CHANNELS, t/2, …); context (b, CONTEXT);
+    Inputs: evidence (b, FEATURES, RUNGS); fields (b, 2, t, t, t); bands (b, CHANNELS, t/4, …); context (b, CONTEXT);
     level (b, 1), Å, that the other inputs were made with. Every t is a multiple of eight.
     """
 
@@ -174,8 +175,7 @@ class LocalResolutionNet(nn.Module):
     def forward(self, evidence: Tensor, fields: Tensor, bands: Tensor, context: Tensor, level: Tensor) -> Heads:
         found = self.level(evidence)
         told = self.context(context)
-        answer = functional.interpolate(self.resolution(fields[:, 1:], bands, told), scale_factor=2, mode="trilinear")
-        correction, error = answer.split(1, 1)
+        correction, error = self.resolution(fields[:, 1:], bands, told).split(1, 1)
         log_local = bands[:, -1:] + 1.5 * torch.tanh(correction)
         local = level[:, :, None, None, None] * torch.exp(log_local)
         mask = depth_to_space(depth_to_space(self.mask(fields[:, :1], bands, told)))

@@ -29,7 +29,7 @@ from training.evaluate import insert
 from training.simulate import Recipe, draw_map, draw_signal
 from training.structures import Structure, read_manifest
 
-PATCH, PATCHES = 16, 12  # voxels of the coarse grid, patches from a map
+PATCH, PATCHES = 8, 12  # voxels of the coarse grid, patches from a map
 FOLDS, PENALTY = 5, 1.0
 SEED = 99
 WITHOUT: dict[str, dict[str, object]] = {
@@ -81,17 +81,17 @@ def feature_names() -> list[str]:
 
 def describe(prepared: Prepared, inputs: Inputs) -> Iterator[np.ndarray]:
     """Numbers of patches around molecule: moments of every input over the molecule's voxels."""
-    half = inputs.bands.shape[1:]
-    inside = on_same_box(prepared.physical.molecule.astype(np.float32), (half[0], half[1], half[2])) > 0.5
+    grid = inputs.bands.shape[1:]
+    inside = on_same_box(prepared.physical.molecule.astype(np.float32), (grid[0], grid[1], grid[2])) > 0.5
     where = np.argwhere(inside)
     rng = np.random.default_rng(SEED)
     for place in where[rng.permutation(len(where))[:PATCHES]]:
-        low = np.clip(place - PATCH // 2, 0, np.maximum(np.array(half) - PATCH, 0))
+        low = np.clip(place - PATCH // 2, 0, np.maximum(np.array(grid) - PATCH, 0))
         coarse = tuple(slice(a, a + PATCH) for a in low)
-        fine = tuple(slice(2 * a, 2 * a + 2 * PATCH) for a in low)
+        fine = tuple(slice(4 * a, 4 * a + 4 * PATCH) for a in low)
         there = inside[coarse]
         bands = inputs.bands[(..., *coarse)][:, there]
-        there = there.repeat(2, 0).repeat(2, 1).repeat(2, 2)
+        there = there.repeat(4, 0).repeat(4, 1).repeat(4, 2)
         fields = inputs.fields[(..., *fine)]
         fields = fields[:, there[tuple(slice(0, n) for n in fields.shape[1:])]]
         moments = [(v.mean(), v.std(), stats.skew(v), stats.kurtosis(v)) for v in fields]

@@ -90,7 +90,7 @@ def validate(network: LocalResolutionNet, folder: Path, device: str) -> dict[str
         start = batch["level"][:, None, None, None] * torch.exp(batch["bands"][:, -1])
         for n in range(len(local)):
             inside = batch["inside"][n] > 0
-            if inside.sum() < 50:
+            if inside.sum() < 10:
                 continue
             truth = torch.log(torch.minimum(batch["local"][n][inside], losses.WILD * batch["overall"][n]))
             error, before = torch.log(local[n][inside]) - truth, torch.log(start[n][inside]) - truth

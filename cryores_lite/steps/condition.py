@@ -40,8 +40,8 @@ class Inputs:
     Attributes
     ----------
     fields : (2, z, y, x) float32 on the working grid: density, and the spectrally flat density ("texture")
-    bands : (CHANNELS, z/2, y/2, x/2) float32: log P/N and log P/median per band; share of map that is there;
-        log of a first estimate over the level
+    bands : (CHANNELS, z/4, y/4, x/4) float32: log P/N and log P/median per band; share of map that is there;
+        log of a first estimate over the level. No window is narrower than their grid
     context : (CONTEXT,) float32, numbers of the whole map
     level : Å, in units of which the network answers
     voxel_size : Å, achieved working voxel size
@@ -81,13 +81,13 @@ def condition(
     against_inside = np.clip(log_power - _column(log_inside), -5, 5) / 2
     against_noise[~live] = 0
     against_inside[~live] = 0
-    half = (shape[0] // 2, shape[1] // 2, shape[2] // 2)
-    bands = np.empty((CHANNELS, *half), np.float32)
+    quarter = (shape[0] // 4, shape[1] // 4, shape[2] // 4)
+    bands = np.empty((CHANNELS, *quarter), np.float32)
     pattern = follow_power(2 * against_inside, frequencies * level, live)
     pattern = np.maximum(pattern, np.clip(np.log(physical.limit / level), -2, 1))
     coarse = (*against_noise, *against_inside, physical.there, pattern)
     for band, values in zip(bands, coarse, strict=True):  # one by one: together they need five times the memory
-        band[:] = on_same_box(values.astype(np.float32), half)
+        band[:] = on_same_box(values.astype(np.float32), quarter)
 
     low, middle, high = np.percentile(against_inside[:, physical.molecule], (10, 50, 90), axis=1)
     flags = [

@@ -58,11 +58,11 @@ def lively(seed=1):
 
 def inputs(edge, seed=2):
     g = torch.Generator().manual_seed(seed)
-    half = (edge // 2,) * 3
+    quarter = (edge // 4,) * 3
     return (
         torch.randn(1, FEATURES, RUNGS, generator=g),
         torch.randn(1, 2, edge, edge, edge, generator=g),
-        torch.randn(1, CHANNELS, *half, generator=g) * 0.3,
+        torch.randn(1, CHANNELS, *quarter, generator=g) * 0.3,
         torch.randn(1, CONTEXT, generator=g) * 0.3,
         torch.full((1, 1), 4.0),
     )
@@ -79,15 +79,15 @@ def test_space_to_depth_is_undone():
 @torch.no_grad()
 def test_nothing_beyond_the_halo_changes_an_answer():
     network, (evidence, fields, bands, context, level) = lively(), inputs(2 * HALO + 16)
-    inner, half = (..., *(slice(HALO, HALO + 16),) * 3), (..., *(slice(HALO // 2, HALO // 2 + 8),) * 3)
+    inner, quarter = (..., *(slice(HALO, HALO + 16),) * 3), (..., *(slice(HALO // 4, HALO // 4 + 4),) * 3)
     here = network(evidence, fields, bands, context, level)
     noisy, coarse = torch.randn_like(fields), torch.randn_like(bands)
-    for changed, kept, rim in ((noisy, fields, 4), (coarse, bands, 2)):
+    for changed, kept, rim in ((noisy, fields, 4), (coarse, bands, 1)):
         core = (..., *(slice(rim, -rim),) * 3)
         changed[core] = kept[core]
     there = network(evidence, noisy, coarse, context, level)
-    assert_allclose(there.relative[half], here.relative[half], atol=1e-5)
-    assert_allclose(there.error[half], here.error[half], atol=1e-5)
+    assert_allclose(there.relative[quarter], here.relative[quarter], atol=1e-5)
+    assert_allclose(there.error[quarter], here.error[quarter], atol=1e-5)
     assert_allclose(there.mask[inner], here.mask[inner], atol=1e-5)
 
 
