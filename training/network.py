@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cryores_lite.steps.condition import CHANNELS, CONTEXT
+from cryores_lite.steps.condition import BANDS, CHANNELS, CONTEXT
 from cryores_lite.steps.evidence import FEATURES, rung_frequencies
 
 HALO = 40  # working voxels beyond which nothing changes an answer
@@ -126,8 +126,8 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
         scale, shift = self.steer(context)[:, :, None, None, None].chunk(2, 1)
-        hidden = self.first(functional.relu(x)) * (1 + scale) + shift
-        return x + self.second(functional.relu(hidden))
+        hidden = self.first(bent(x)) * (1 + scale) + shift
+        return x + self.second(bent(hidden))
 
 
 class Branch(nn.Module):
@@ -137,7 +137,7 @@ class Branch(nn.Module):
         super().__init__()
         self.stem = nn.Conv3d(8, widths.stem, 3, padding=1)
         self.enter = nn.Conv3d(widths.stem, narrow, 2, stride=2)
-        self.bands = nn.Conv3d(CHANNELS, narrow, 1, bias=False)
+        self.bands = nn.Conv3d(CHANNELS + BANDS, narrow, 1, bias=False)
         self.before = Residual(narrow, widths.context)
         self.down = nn.Conv3d(narrow, wide, 2, stride=2)
         self.deep = nn.ModuleList(Residual(wide, widths.context) for _ in range(widths.deep))
@@ -148,13 +148,13 @@ class Branch(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def forward(self, field: Tensor, bands: Tensor, context: Tensor) -> Tensor:
-        stem = functional.relu(self.stem(space_to_depth(field)))
+        stem = bent(self.stem(space_to_depth(field)))
         x = self.before(self.enter(stem) + self.bands(bands), context)
         deep = self.down(x)
         for block in self.deep:
             deep = block(deep, context)
         x = x + functional.interpolate(self.up(deep), scale_factor=2, mode="nearest")
-        return self.head(functional.relu(self.after(x, context)))
+        return self.head(bent(self.after(x, context)))
 
 
 class LocalResolutionNet(nn.Module):
@@ -175,11 +175,22 @@ class LocalResolutionNet(nn.Module):
     def forward(self, evidence: Tensor, fields: Tensor, bands: Tensor, context: Tensor, level: Tensor) -> Heads:
         found = self.level(evidence)
         told = self.context(context)
-        correction, error = self.resolution(fields[:, 1:], bands, told).split(1, 1)
+        seen = torch.cat([bands, correlation(bands[:, :BANDS])], 1)
+        correction, error = self.resolution(fields[:, 1:], seen, told).split(1, 1)
         log_local = bands[:, -1:] + 1.5 * torch.tanh(correction)
         local = level[:, :, None, None, None] * torch.exp(log_local)
-        mask = depth_to_space(depth_to_space(self.mask(fields[:, :1], bands, told)))
+        mask = depth_to_space(depth_to_space(self.mask(fields[:, :1], seen, told)))
         return Heads(*found, local - found.overall[:, :, None, None, None], deviation(error), mask)
+
+
+def bent(x: Tensor) -> Tensor:
+    """A ReLU that does not die."""
+    return functional.leaky_relu(x, 0.1)
+
+
+def correlation(against_noise: Tensor) -> Tensor:
+    """Four times (P − N)/(P + N), from log P/N over three as the conditioning gives it: steep where maps end."""
+    return 4 * torch.tanh(1.5 * against_noise)
 
 
 def deviation(x: Tensor) -> Tensor:

@@ -43,7 +43,7 @@ class Descent:
 
 
 RECIPES = {
-    "logarithmic": Descent(losses.logarithmic, "adamw", 2e-3, 24),
+    "logarithmic": Descent(losses.logarithmic, "adamw", 1e-3, 24),
     "cryores": Descent(losses.cryores, "sgd", 1e-7, 500, momentum=0.8, cosine=False, level=True),
 }
 AVERAGE = 0.995  # of the weights, per step
