@@ -18,7 +18,7 @@ from cryores_lite.steps import condition, evidence
 from cryores_lite.steps.tile import split
 from cryores_lite.types import Level, Volume
 
-SHIPPED = "cryores_v2.onnx"
+SHIPPED = "cryores_v3.onnx"
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 INPUTS = ("evidence", "fields", "bands", "context", "level")
 OUTPUTS = ("global", "median", "doubt", "relative", "error", "mask")

@@ -1,7 +1,7 @@
 """Turn trained weights into the ONNX file that the runtime opens, and prove that both give the same answer.
 
-    python -m export --weights training/weights/v2.safetensors --calibration training/weights/v2.calibration.json \\
-        --out models/cryores_v2.onnx
+    python -m export --weights training/weights/v3.safetensors --calibration training/weights/v3.calibration.json \\
+        --out models/cryores_v3.onnx
 
 The file carries its contract in its metadata. The export fails, and writes nothing, when onnx.checker objects or
 when torch and onnxruntime differ by more than 1e-3 Å or 1e-4 of mask probability on the tiles of a real map.
@@ -139,7 +139,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--name", default="cryores")
-    parser.add_argument("--version", default="2")
+    parser.add_argument("--version", default="3")
     parser.add_argument("--calibration", type=Path, help="JSON of training.calibrate")
     parser.add_argument("--map", type=Path, default=EXAMPLE, help="map for the comparison")
     args = parser.parse_args()

@@ -1,7 +1,7 @@
 """Fit what is read off validation maps, not trained: where the mask begins, and how large stated errors must be.
 
-    python -m training.calibrate --weights training/weights/v2.safetensors --validation runs/validation \\
-        --structures ../shared/data/structures --out training/weights/v2.calibration.json
+    python -m training.calibrate --weights training/weights/v3.safetensors --validation runs/validation \\
+        --structures ../shared/data/structures --out training/weights/v3.calibration.json
 
 `export` writes the numbers into the model's contract. The mask begins at the highest probability that keeps 95 % of
 the molecules' voxels on average; doubts and errors go through a power law with which 80 % intervals hold 80 % of easy

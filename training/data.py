@@ -35,7 +35,7 @@ from training.structures import Structure, read_manifest
 EDGE = 48  # working voxels
 EMPTY = 22  # bytes of a file of no patches
 MAPS, PATCHED, PATCHES = 6, 3, 3  # maps drawn from a signal, how many of them give patches, patches cut from a map
-FEWEST = 200  # voxels of molecule that are worth learning from: of the map, an eighth as many of the quarter grid
+FEWEST = 200  # voxels of a map's molecule that are worth learning from; of the quarter grid an eighth as many
 ODD = 1.5  # maps that come out this much coarser than wanted are left out
 TAKEN, MIXED = 3, 8  # patches taken from a file when it is read, and files whose patches are shuffled together
 LEVELS = "levels"  # folder of the maps' evidence, beside their patches
