@@ -38,7 +38,7 @@ class ModelSpec:
     halo, tile : working voxels: the network's reach, and the largest view of one evaluation
     mask_threshold : probability from which on a voxel is molecule
     doubt_scale, doubt_power : the level's error is doubt_scale · doubt ** doubt_power, fitted on validation maps
-    error_scale, error_power : the same for the error of local resolution
+    error_scale : factor on the stated error of local resolution, fitted there too
     training : sha256 of the weights it was exported from
     """
 
@@ -54,7 +54,6 @@ class ModelSpec:
     doubt_scale: float
     doubt_power: float
     error_scale: float
-    error_power: float
     training: str
 
 
@@ -113,8 +112,7 @@ class Model:
     ) -> tuple[Volume, Volume, Volume]:
         """Evaluate one tile: relative resolution (Å, quarter grid), its relative error, mask probability."""
         relative, error, logit = self._run(OUTPUTS[3:], evidence, fields, bands, context, level)
-        stated = self.spec.error_scale * error[0, 0] ** self.spec.error_power
-        return relative[0, 0], stated, expit(logit[0, 0])
+        return relative[0, 0], self.spec.error_scale * error[0, 0], expit(logit[0, 0])
 
     def _run(self, outputs: tuple[str, ...], *inputs: Volume | float) -> Any:
         *arrays, level = inputs

@@ -34,7 +34,7 @@ TOLERANCE_ANGSTROM, TOLERANCE_PROBABILITY = 1e-3, 1e-4
 CHECKED_TILE = 112  # small enough that the example map needs several
 
 
-UNCALIBRATED = {"mask_threshold": 0.5, "doubt_scale": 1.0, "doubt_power": 1.0, "error_scale": 1.0, "error_power": 1.0}
+UNCALIBRATED = {"mask_threshold": 0.5, "doubt_scale": 1.0, "doubt_power": 1.0, "error_scale": 1.0}
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "example_map.mrc"
 
 
@@ -126,7 +126,7 @@ def compare(network: LocalResolutionNet, model: Model, density: Density) -> tupl
         given = (prepared.evidence, fields, bands, inputs.context)
         relative, error, mask = model.predict(*given, inputs.level)
         heads = network(*(torch.from_numpy(v)[None] for v in given), torch.tensor([[inputs.level]]))
-        stated = model.spec.error_scale * heads.error[0, 0].numpy() ** model.spec.error_power
+        stated = model.spec.error_scale * heads.error[0, 0].numpy()
         ours = (heads.relative[0, 0].numpy(), level.median * stated)
         apart = (np.abs(a - b).max() for a, b in zip((relative, level.median * error), ours, strict=True))
         angstrom = max(angstrom, *map(float, apart))
