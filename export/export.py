@@ -29,9 +29,9 @@ from cryores_lite.types import Density
 from training.network import HALO, LocalResolutionNet
 
 OPSET = 18
-TILE = 208
+TILE = 192
 TOLERANCE_ANGSTROM, TOLERANCE_PROBABILITY = 1e-3, 1e-4
-CHECKED_TILE = 112  # small enough that the example map needs several
+CHECKED_TILE = 80  # small enough that the example map needs several
 
 
 UNCALIBRATED = {"mask_threshold": 0.5, "doubt_scale": 1.0, "doubt_power": 1.0, "error_scale": 1.0}
