@@ -201,7 +201,7 @@ def visible_limit(spectrum: Spectrum, molecule: Mask, there: Volume) -> float:
 
     It is looked for in the molecule, cut out softly: what a box's faces leak into empty shells stays outside.
     """
-    values, voxel_size = body(spectrum, molecule, there)
+    values, voxel_size = body(spectrum, molecule, there), spectrum.voxel_size
     z, y, x = (fft.next_fast_len(n, real=True) for n in values.shape)
     waves = fft.rfftn(values, s=(z, y, x))
     lengths = (z * voxel_size[0], y * voxel_size[1], x * voxel_size[2])
@@ -223,13 +223,15 @@ def visible_limit(spectrum: Spectrum, molecule: Mask, there: Volume) -> float:
     return float(1 / (edge * width))
 
 
-def body(spectrum: Spectrum, molecule: Mask, there: Volume) -> tuple[Volume, Lengths]:
-    """The molecule with a soft edge, cut out of the box; and the voxel size in Å."""
+def body(spectrum: Spectrum, molecule: Mask, there: Volume) -> Volume:
+    """The molecule less its mean density, with a soft edge, cut out of the box."""
     weight = smooth(molecule.astype(np.float32), spectrum.lengths, BODY_EDGE, molecule.shape) * there
     weight = on_same_box(weight, spectrum.shape)
-    inner = ndimage.find_objects((weight > 0.01 * weight.max()).astype(int))[0]
+    inner = ndimage.find_objects((weight >= 0.01 * weight.max()).astype(int))[0]
     values, weight = sample(spectrum, spectrum.shape)[inner], weight[inner]
-    return (values - np.average(values, weights=weight)) * weight, spectrum.voxel_size
+    mean = float((values * weight).sum(dtype=float)) / max(float(weight.sum(dtype=float)), 1e-30)
+    out: Volume = (values - np.float32(mean)) * weight
+    return out
 
 
 def find_molecule(spectrum: Spectrum, shape: Shape, seen: Mask) -> tuple[Mask, Volume]:
