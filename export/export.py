@@ -66,7 +66,7 @@ def export(
         part = Path(folder) / out.name
         write(network, part, contract)
         differences: tuple[float, float] = compare(network, Model.open(part, device="cpu"), read_map(example).density)
-        if differences[0] > TOLERANCE_ANGSTROM or differences[1] > TOLERANCE_PROBABILITY:
+        if not (differences[0] <= TOLERANCE_ANGSTROM and differences[1] <= TOLERANCE_PROBABILITY):
             raise SystemExit(
                 f"torch and onnxruntime differ by {differences[0]:.2e} Å, {differences[1]:.2e} in the mask"
             )
@@ -129,8 +129,8 @@ def compare(network: LocalResolutionNet, model: Model, density: Density) -> tupl
         stated = model.spec.error_scale * heads.error[0, 0].numpy()
         ours = (heads.relative[0, 0].numpy(), level.median * stated)
         apart = (np.abs(a - b).max() for a, b in zip((relative, level.median * error), ours, strict=True))
-        angstrom = max(angstrom, *map(float, apart))
-        probability = max(probability, float(np.abs(mask - heads.mask.sigmoid()[0, 0].numpy()).max()))
+        angstrom = float(np.max([angstrom, *apart]))
+        probability = float(np.max([probability, np.abs(mask - heads.mask.sigmoid()[0, 0].numpy()).max()]))
     return angstrom, probability
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import onnx
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from cryores_lite import Model
 from cryores_lite.errors import ModelError
@@ -61,11 +61,15 @@ def test_a_broken_contract_is_refused(exported, tmp_path):
         Model.open(tmp_path / "bare.onnx", device="cpu", threads=1)
 
 
-def test_nothing_is_written_when_the_answers_differ(weights, tmp_path, monkeypatch):
-    monkeypatch.setattr(exporting, "TOLERANCE_ANGSTROM", -1.0)
+@pytest.mark.parametrize("head", ["resolution", "mask"])
+def test_nothing_is_written_when_the_answers_do_not_agree(weights, tmp_path, head):
+    """A network whose answer is not a number agrees with nothing."""
+    broken = load_file(weights)
+    broken[f"{head}.head.bias"][0] = float("nan")
+    save_file(broken, tmp_path / "broken.safetensors")
     with pytest.raises(SystemExit, match="differ"):
-        exporting.export(weights, tmp_path / "model.onnx", "test", "7")
-    assert list(tmp_path.iterdir()) == []
+        exporting.export(tmp_path / "broken.safetensors", tmp_path / "model.onnx", "test", "7")
+    assert [path.name for path in tmp_path.iterdir()] == ["broken.safetensors"]
 
 
 def test_the_shipped_model_was_exported_from_the_shipped_weights():
