@@ -13,6 +13,7 @@ from scipy import fft, ndimage
 from cryores_lite.mrc import read_map
 from cryores_lite.steps.spectrum import radius
 from cryores_lite.types import Density, Grid, Volume
+from training.process import low_pass
 from training.simulate import Recipe, draw_map, draw_signal, truth_of
 from training.structures import read_manifest
 
@@ -111,7 +112,7 @@ def zone(case: Case) -> Case:
 def low_passed(case: Case) -> Case:
     """The map low-passed at its true median resolution: nothing finer is left to see."""
     cut = case.median
-    return replace(_filtered(case, lambda k: _low_pass(k, cut)), limit=cut)
+    return replace(_low_passed(case, cut), limit=cut)
 
 
 def locally_filtered(case: Case) -> Case:
@@ -121,7 +122,7 @@ def locally_filtered(case: Case) -> Case:
     values = np.zeros_like(case.truth)
     for step in np.arange(local.min(), local.max() + 0.1, 0.1):
         share = np.clip(1 - np.abs(local - step) / 0.1, 0, 1)
-        values += share.astype(np.float32) * _filtered(case, lambda k, s=step: _low_pass(k, np.exp(s))).density.values
+        values += share.astype(np.float32) * _low_passed(case, float(np.exp(step))).density.values
     return _with(case, values)
 
 
@@ -145,10 +146,8 @@ def resampled(case: Case, ratio: float) -> Case:
     return replace(case, density=density, truth=truth)
 
 
-def _low_pass(k: Volume, cut: float) -> Volume:
-    edge = 2 * k[0, 0, 1]
-    gain: Volume = 0.5 - 0.5 * np.cos(np.pi * np.clip((1 / cut + edge - k) / (2 * edge), 0, 1))
-    return gain
+def _low_passed(case: Case, cut: float) -> Case:
+    return _filtered(case, lambda k: low_pass(k, 1 / cut, 2 * k[0, 0, 1]))
 
 
 def _filtered(case: Case, gain: Callable[[Volume], Volume]) -> Case:

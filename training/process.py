@@ -40,18 +40,17 @@ def process(
             limit = float(1 / frequencies[vanishing[0] if len(vanishing) else -1])
         else:
             limit = overall * (rng.uniform(0.95, 1.05) if kind == "postprocess" else rng.uniform(0.75, 1.3))
-        narrow = rng.choice([0.5, 2.0]) * k[0, 0, 1]
-        gain *= low_pass(k, limit, narrow if rng.random() < 0.7 else rng.uniform(0.02, 0.25) / limit)
+        centre, edge = 1 / limit, rng.choice([0.5, 2.0]) * k[0, 0, 1]
+        if rng.random() >= 0.7:  # a wide edge ends at the limit: nothing finer is left
+            edge = rng.uniform(0.02, 0.25) / limit
+            centre -= edge
+        gain *= low_pass(k, centre, edge)
     out: Volume = fft.irfftn(waves * gain, s=average.shape)
     return out / out.std(), limit
 
 
-def low_pass(k: Volume, limit: float, edge: float) -> Volume:
-    """Gain of a filter with a cosine edge that ends `edge` (1/Å) beyond 1/limit, so that nothing finer is left.
-
-    A narrow edge lies on both sides, as programs with an edge of a few shells have it.
-    """
-    centre = 1 / limit if edge <= 2 * k[0, 0, 1] else 1 / limit - edge
+def low_pass(k: Volume, centre: float, edge: float) -> Volume:
+    """Gain of a filter whose cosine edge falls from 1 to 0 between `centre` - `edge` and `centre` + `edge` (1/Å)."""
     gain: Volume = 0.5 - 0.5 * np.cos(np.pi * np.clip((centre + edge - k) / (2 * edge), 0, 1))
     return gain
 
@@ -77,7 +76,7 @@ def locally_filtered(values: Volume, k: Volume, local: Volume) -> Volume:
     waves, out = fft.rfftn(values), np.zeros_like(values)
     for n, cut in enumerate(cuts):
         share = np.clip(1 - np.abs(place - n), 0, 1).astype(np.float32)
-        out += share * fft.irfftn(waves * low_pass(k, cut, 2 * k[0, 0, 1]), s=values.shape)
+        out += share * fft.irfftn(waves * low_pass(k, 1 / cut, 2 * k[0, 0, 1]), s=values.shape)
     return out
 
 
