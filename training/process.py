@@ -25,7 +25,7 @@ def process(
     waves = fft.rfftn(average)
     gain = np.ones_like(k)
     limit = 0.0
-    if kind != "average" and rng.random() < 0.8:
+    if rng.random() < (0.4 if kind == "average" else 0.8):
         weight = np.sqrt(2 * np.clip(curve, 0, 1) / (1 + np.clip(curve, 0, 1)))
         gain *= np.interp(k, frequencies, weight, left=1.0).astype(np.float32)
     if kind not in ("average", "lowpass") or rng.random() < 0.4:

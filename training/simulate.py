@@ -41,7 +41,7 @@ class Recipe:
     box: tuple[int, int] = (48, 96)  # voxels; larger molecules are cut to a ball
     conformers: int = 6
     unevenness: tuple[float, float] = (0.8, 2.2)  # of the mobility over a molecule, in log units
-    envelope: tuple[float, float] = (0.1, 1.5)  # what optics and poses take of the amplitude at the resolution: exp(-x)
+    envelope: tuple[float, float] = (0.1, 5.0)  # what optics and poses take of the amplitude: exp(-x) at the resolution
     processing: dict[str, float] = field(
         default_factory=lambda: {
             "postprocess": 0.42,
@@ -62,7 +62,7 @@ class Recipe:
     resampled: float = 0.25  # to another voxel size by interpolation
     padded: float = 0.08  # with zeros
     quantised: float = 0.06  # to 8 bits
-    resharpened: float = 0.2  # or blurred, when all else is done
+    resharpened: float = 0.25  # or blurred, when all else is done
     doubt: tuple[float, float] = (0.02, 0.3)  # error of the level that the network is told, log-uniform
 
 
@@ -121,7 +121,8 @@ def draw_signal(structure: structures.Structure, recipe: Recipe, rng: np.random.
     shape = (edge, edge, edge)
     molecule = structures.ensemble(atoms, resolution, recipe.conformers, rng.uniform(*recipe.unevenness), rng)
     density = structures.mean_density(molecule, shape, voxel_size)
-    density = damped(density, voxel_size, 4 * rng.uniform(*recipe.envelope) * resolution**2)
+    fall = float(np.exp(rng.uniform(*np.log(recipe.envelope))))
+    density = damped(density, voxel_size, 4 * fall * resolution**2)
     mask = structures.molecule_mask(molecule, shape, voxel_size)
     spectrum = periodic(density, voxel_size)
     coarse = grid_for(spectrum.lengths, POWER_STEP)
@@ -246,7 +247,7 @@ def quantised(simulated: SimulatedMap, rng: np.random.Generator) -> SimulatedMap
 
 def resharpened(simulated: SimulatedMap, rng: np.random.Generator) -> SimulatedMap:
     """The finished map sharpened or blurred once more, as it stands: what was rounded or cut off is lifted with it."""
-    b = rng.uniform(-11, 11) * simulated.global_resolution**2
+    b = rng.uniform(-14, 14) * simulated.global_resolution**2
     values = damped(simulated.density, simulated.voxel_size, max(b, -60 * simulated.voxel_size**2))
     return replace(simulated, density=values.astype(np.float32))
 
