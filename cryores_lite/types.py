@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -10,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 Volume: TypeAlias = npt.NDArray[np.float32]
+Half: TypeAlias = npt.NDArray[np.float16]  # kept, not computed with
 Mask: TypeAlias = npt.NDArray[np.bool_]
 Shape: TypeAlias = tuple[int, int, int]
 Lengths: TypeAlias = tuple[float, float, float]
@@ -38,6 +40,14 @@ class Density:
 
     values: Volume
     grid: Grid
+
+    def rest(self) -> None:
+        """Let go of the memory of values that lie in an unchanged file: it is read again when it is looked at."""
+        base: Any = self.values
+        while isinstance(base, np.ndarray):
+            base = base.base
+        if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+            base.madvise(mmap.MADV_DONTNEED)
 
 
 @dataclass(frozen=True)

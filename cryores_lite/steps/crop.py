@@ -67,12 +67,15 @@ def molecule_box(values: Volume, voxel_size: Lengths, margin: float) -> Box:
 
 
 def cut(values: Volume, box: Box) -> Volume:
-    """Take the box out of the grid. Undone by `paste`."""
-    return np.ascontiguousarray(values[box.slices])
+    """Take the box out of the grid, as a view. Undone by `paste`."""
+    part: Volume = values[box.slices]
+    return part
 
 
 def paste(values: npt.NDArray[T], box: Box, shape: Shape) -> npt.NDArray[T]:
-    """Put values back into a grid of zeros at the box."""
+    """Put values back into a grid of zeros at the box; values that fill the grid are returned as they are."""
+    if values.shape == shape:
+        return values
     whole = np.zeros(shape, values.dtype)
     whole[box.slices] = values
     return whole
@@ -80,12 +83,15 @@ def paste(values: npt.NDArray[T], box: Box, shape: Shape) -> npt.NDArray[T]:
 
 def block_mean(values: Volume, block: tuple[int, ...]) -> Volume:
     """Average in blocks; what is left over at the far faces joins the last block's row by repetition."""
-    pad = [(0, -n % b) for n, b in zip(values.shape, block, strict=True)]
-    padded = np.pad(values, pad, mode="edge")
-    (z, y, x), (a, b, c) = padded.shape, block
-    blocks = padded.reshape(z // a, a, y // b, b, x // c, c)
-    mean: Volume = blocks.mean((1, 3, 5), dtype=np.float32)
-    return mean
+    a, b, c = block
+    pad = [(0, -n % edge) for n, edge in zip(values.shape, block, strict=True)]
+    rows = []
+    for z in range(0, values.shape[0], a):
+        slab = values[z : z + a]
+        plane = slab.sum(0, dtype=np.float32) + (a - len(slab)) * slab[-1]
+        plane = np.pad(plane, pad[1:], mode="edge")
+        rows.append(plane.reshape(plane.shape[0] // b, b, plane.shape[1] // c, c).mean((1, 3), dtype=np.float32) / a)
+    return np.stack(rows)
 
 
 def without_specks(mask: Mask, share: float) -> Mask:

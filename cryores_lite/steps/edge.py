@@ -18,16 +18,23 @@ def blank_voxels(values: Volume) -> Mask:
     """Voxels that hold the fill value of a mask: the same as all six neighbours."""
     blank = np.ones(values.shape, bool)
     for axis in range(3):
-        same = np.diff(values, axis=axis) == 0
-        ends = [(0, 0)] * 3
-        ends[axis] = (0, 1)
-        blank &= np.pad(same, ends, constant_values=True)
-        ends[axis] = (1, 0)
-        blank &= np.pad(same, ends, constant_values=True)
+        along = [np.moveaxis(array, axis, 0) for array in (values, blank)]
+        same = along[0][1:] == along[0][:-1]
+        along[1][1:] &= same
+        along[1][:-1] &= same
     if blank.any():
-        fill, counts = np.unique(values[blank], return_counts=True)
-        blank &= values == fill[counts.argmax()]
+        blank &= values == fill_value(values, blank)
     return blank
+
+
+def fill_value(values: Volume, blank: Mask) -> np.float32:
+    """The commonest value of the blank voxels; of many, every few are asked."""
+    for step in (max(1, max(values.shape) // 100), 1):
+        some = (slice(None, None, step),) * 3
+        found, counts = np.unique(values[some][blank[some]], return_counts=True)
+        if len(found):
+            break
+    return np.float32(found[counts.argmax()])
 
 
 def soften(values: Volume, voxel_size: Lengths) -> tuple[Volume, Volume]:
@@ -44,12 +51,15 @@ def soften(values: Volume, voxel_size: Lengths) -> tuple[Volume, Volume]:
     """
     blank = blank_voxels(values)
     if not blank.any():
-        return values, np.ones(values.shape, np.float32)
-    share = blank.astype(np.float32)
+        return values, np.broadcast_to(np.float32(1), values.shape)
+    kept = blank.astype(np.float32)
     for _ in range(2):
         for axis, size in enumerate(voxel_size):
-            share = ndimage.uniform_filter1d(share, 2 * max(1, round(WIDTH / size / 2)) + 1, axis)
-    kept = np.clip(1 - 2 * share, 0, 1)
+            ndimage.uniform_filter1d(kept, 2 * max(1, round(WIDTH / size / 2)) + 1, axis, output=kept)
+    kept *= -2
+    kept += 1
+    np.clip(kept, 0, 1, out=kept)
     kept[blank] = 0
-    fill = values[blank][0]
-    return (values - fill) * kept, kept
+    soft = values - fill_value(values, blank)
+    soft *= kept
+    return soft, kept

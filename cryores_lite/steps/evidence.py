@@ -40,23 +40,23 @@ def gather(powers: Powers, physical: Physical) -> Volume:
     """
     bands = min(len(powers.frequencies), RUNGS)
     frequencies = powers.frequencies[:bands]
-    log_power = np.log(np.maximum(powers.values[:bands], 1e-30))
-    seen, distance, molecule = physical.seen, physical.distance, physical.molecule
-    inside = log_power[:, molecule]
-    middle = np.median(inside, axis=1)
-    spread = np.percentile(inside, PERCENTILES, axis=1) - middle
+    outline = physical.outline
+    seen, distance, molecule = outline.seen, outline.distance, outline.molecule
     around = seen & (distance <= AROUND)
-    shells = [_shell(log_power, seen & (distance > a) & (distance <= b)) - middle for a, b in SHELLS]
+    inside, outside = (_logarithms(powers.values[:bands], chosen) for chosen in (molecule, around))
+    middle = np.array([np.median(band) for band in inside], np.float32)
+    spread = np.stack([np.percentile(band, PERCENTILES) for band in inside], 1) - middle
+    shells = [_shell(powers.values[:bands], seen & (distance > a) & (distance <= b)) - middle for a, b in SHELLS]
     size = np.cbrt(max(molecule.sum(), 1) * np.prod([a / n for a, n in zip(powers.lengths, powers.shape, strict=True)]))
     log_noise = np.log(np.maximum(physical.noise[:bands], 1e-30))
     rows = [
         np.ones(bands),
-        np.clip(-np.log(frequencies * physical.limit) / np.log(LADDER[1]), -1, 1),
+        np.clip(-np.log(frequencies * physical.outline.limit) / np.log(LADDER[1]), -1, 1),
         np.clip(middle - log_noise, -3, 8) / 3,
         *np.clip(spread, -4, 4),
         np.clip(_bend(middle), -3, 3),
         _kinship(inside),
-        _kinship(log_power[:, around] if around.sum() >= FEWEST else inside),
+        _kinship(outside if around.sum() >= FEWEST else inside),
         *(np.clip(np.nan_to_num(shell), -4, 2) / 2 for shell in shells),
         np.log([window(f) / size for f in frequencies]),
         np.log(4 * frequencies),
@@ -68,12 +68,17 @@ def gather(powers: Powers, physical: Physical) -> Volume:
     return out
 
 
-def _shell(log_power: Volume, chosen: Mask) -> npt.NDArray[np.floating]:
-    """Median per band over a shell of solvent; NaN where there is none."""
+def _logarithms(powers: Volume, chosen: Mask) -> Volume:
+    """(bands, voxels): log power where a mask is."""
+    values: Volume = np.stack([power[chosen] for power in powers])
+    return np.log(np.maximum(values, np.float32(1e-30)))
+
+
+def _shell(powers: Volume, chosen: Mask) -> npt.NDArray[np.floating]:
+    """Median log power per band over a shell of solvent; NaN where there is none."""
     if chosen.sum() < FEWEST:
-        return np.full(len(log_power), np.nan)
-    median: npt.NDArray[np.floating] = np.median(log_power[:, chosen], axis=1)
-    return median
+        return np.full(len(powers), np.nan)
+    return np.array([np.median(np.log(np.maximum(power[chosen], np.float32(1e-30)))) for power in powers])
 
 
 def _bend(values: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:

@@ -12,38 +12,20 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import fft, ndimage
 
-from cryores_lite.steps.crop import without_specks
-from cryores_lite.steps.spectrum import (
-    Spectrum,
-    ladder,
-    local_power,
-    on_same_box,
-    radius,
-    sample,
-    smooth,
-    window,
-)
+from cryores_lite.steps.outline import Outline
+from cryores_lite.steps.spectrum import Spectrum, ladder, local_power, smooth, window
 from cryores_lite.types import Lengths, Mask, Shape, Volume
 
 Curve = npt.NDArray[np.float64]
 
 FSC_CUT = 0.143
-MASK_SIGMAS = (3.0, 5.0, 8.0, 12.0)  # Å, the molecule is looked for in a map smoothed by one of these
-CLEAR = 0.03  # of Otsu's separability: a finer smoothing is taken where it loses no more than this
 RING = (3.0, 19.0)  # Å from the molecule; farther out reconstructions fade
 RING_WINDOWS = (1.0, 4.0)  # the same in units of 1/f, for bands whose window is wider than the ring
 EVEN = 0.5  # ring voxels with less than this share of the power next to the molecule were masked away
 RING_SHARE = 0.5  # a ring of which less than this share is left does not count
 FEWEST = 40  # voxels of the coarse grid that make a median
 QUIET = 5.0  # percentile of the molecule's power that stands in for the solvent's where no ring is left
-CLIFF = (
-    (1.15, 4, 0.05),
-    (1.3, 6, 0.01),
-)  # shell power falls to this share within this ratio (or these shells): a filter
-PLATEAU = 1.1  # and stays there over this ratio: sharpened rounding noise may rise again beyond
-BODY_EDGE = 5.0  # Å, σ of the soft edge with which the molecule is cut out to look for a filter
 EDGE_FACTOR = 1.15  # the level in units of the low-pass edge, where the bands say nothing
 STEEP = 5.0  # power of frequency with which signal falls against noise near the resolution
 LEAST_COVER = 0.25  # of a window: with less map in it, its power is not scaled up further
@@ -80,27 +62,21 @@ class Physical:
 
     Attributes
     ----------
-    resolution : (z, y, x) float32, Å, everywhere in the box (it means something inside `molecule`)
+    resolution : (z, y, x) float32, Å, everywhere in the box (it means something inside the molecule)
     level : Å, its median over the molecule
-    molecule, seen : (z, y, x) bool, the molecule found from the map alone; where the map is not blank
-    there, distance : (z, y, x) float32, share of map that is not blank or rim; Å from the molecule
+    outline : where the molecule is, and where the map ends
     noise, inside : (bands,) power of the noise (ring or stand-in), median power over the molecule
     ring_valid : is the noise the solvent's?
     ring_share : share of the ring that is left
-    limit : Å, nothing finer is in the map (filter or Nyquist)
     """
 
     resolution: Volume
     level: float
-    molecule: Mask
-    seen: Mask
-    there: Volume
-    distance: Volume
+    outline: Outline
     noise: Curve
     inside: Curve
     ring_valid: bool
     ring_share: float
-    limit: float
 
 
 def measure(spectrum: Spectrum, blank: Volume, threads: int = 1) -> Powers:
@@ -119,40 +95,30 @@ def measure(spectrum: Spectrum, blank: Volume, threads: int = 1) -> Powers:
     return Powers(frequencies, values, spectrum.lengths)
 
 
-def physical_estimate(spectrum: Spectrum, powers: Powers, seen: Volume) -> Physical:
+def physical_estimate(powers: Powers, outline: Outline) -> Physical:
     """Estimate the local resolution of a map from its band powers.
-
-    Parameters
-    ----------
-    spectrum : of the cropped map
-    powers : of the same spectrum
-    seen : (z, y, x) float32 on the powers' grid: share of each coarse voxel that holds map, not blank or rim
 
     References
     ----------
     Rosenthal & Henderson (2003), J. Mol. Biol. 333, 721 (0.143, and the FSC of an average).
     """
-    present = seen > 0.5
-    molecule, distance = find_molecule(spectrum, powers.shape, present)
-    limit = visible_limit(spectrum, molecule, seen)
+    molecule, distance, limit = outline.molecule, outline.distance, outline.limit
     live = powers.frequencies <= max(1.03 / limit, powers.frequencies[3])
     top = powers.values[live][-3:].mean(0)
-    ring, share = solvent_ring(top, distance, present)
+    ring, share = solvent_ring(top, distance, outline.seen)
     valid = share >= RING_SHARE and int(ring.sum()) >= FEWEST
-    inside = np.median(powers.values[:, molecule], axis=1).astype(np.float64)
+    inside = np.array([np.median(power[molecule]) for power in powers.values], np.float64)
     if valid:
         noise = np.array(
             [np.median(p[band_ring(ring, distance, f)]) for p, f in zip(powers.values, powers.frequencies, strict=True)]
         )
     else:
-        noise = stand_in(powers.values, top, molecule, distance, present)
+        noise = stand_in(powers.values, top, molecule, distance, outline.seen)
     resolution = crossing(powers, noise, live, limit)
     level = float(np.median(resolution[molecule]))
     if level >= 1 / powers.frequencies[0]:
         level = EDGE_FACTOR * limit
-    return Physical(
-        calmed(resolution, level, limit), level, molecule, present, seen, distance, noise, inside, valid, share, limit
-    )
+    return Physical(calmed(resolution, level, limit), level, outline, noise, inside, valid, share)
 
 
 def calmed(resolution: Volume, level: float, limit: float) -> Volume:
@@ -194,81 +160,6 @@ def stand_in(values: Volume, top: Volume, molecule: Mask, distance: Volume, seen
         return noise
     quiet: Curve = np.percentile(values[:, molecule], QUIET, axis=1)
     return quiet
-
-
-def visible_limit(spectrum: Spectrum, molecule: Mask, there: Volume) -> float:
-    """Resolution in Å beyond which a low-pass filter has left nothing, or that of the Nyquist frequency.
-
-    It is looked for in the molecule, cut out softly: what a box's faces leak into empty shells stays outside.
-    """
-    values, voxel_size = body(spectrum, molecule, there), spectrum.voxel_size
-    z, y, x = (fft.next_fast_len(n, real=True) for n in values.shape)
-    waves = fft.rfftn(values, s=(z, y, x))
-    lengths = (z * voxel_size[0], y * voxel_size[1], x * voxel_size[2])
-    width = 1 / min(lengths)
-    index = (radius((z, y, x), lengths) / width).astype(int).ravel()
-    total = np.bincount(index, (waves.real**2 + waves.imag**2).ravel().astype(np.float64))
-    last = int(spectrum.nyquist / width)
-    shell = np.maximum((total / np.maximum(np.bincount(index), 1))[: last + 1], 1e-30)
-    depth = np.zeros(last)
-    for n in range(max(4, int(width**-1 / 40)), last):
-        falls = [min(max(int(np.ceil(n * ratio)), n + shells), last) for ratio, shells, _ in CLIFF]
-        left = [shell[after : int(after * PLATEAU) + 1].max() / shell[n] for after in falls]
-        if all(part < share for part, (_, _, share) in zip(left, CLIFF, strict=True)):
-            depth[n] = -np.log(left[-1])
-    if not depth.any():
-        return 1 / spectrum.nyquist
-    top = int(depth.argmax())
-    edge = top + int(np.argmax(shell[top:] < np.sqrt(CLIFF[0][2]) * shell[top]))
-    return float(1 / (edge * width))
-
-
-def body(spectrum: Spectrum, molecule: Mask, there: Volume) -> Volume:
-    """The molecule less its mean density, with a soft edge, cut out of the box."""
-    weight = smooth(molecule.astype(np.float32), spectrum.lengths, BODY_EDGE, molecule.shape) * there
-    weight = on_same_box(weight, spectrum.shape)
-    inner = ndimage.find_objects((weight >= 0.01 * weight.max()).astype(int))[0]
-    values, weight = sample(spectrum, spectrum.shape)[inner], weight[inner]
-    mean = float((values * weight).sum(dtype=float)) / max(float(weight.sum(dtype=float)), 1e-30)
-    out: Volume = (values - np.float32(mean)) * weight
-    return out
-
-
-def find_molecule(spectrum: Spectrum, shape: Shape, seen: Mask) -> tuple[Mask, Volume]:
-    """The molecule by Otsu's threshold on the smoothed map, and every voxel's distance from it in Å.
-
-    Of a map drowned in fine noise more smoothing is needed to see the molecule at all: the smoothing is the
-    narrowest that separates molecule and solvent about as well as the best one.
-    """
-    from skimage.filters import threshold_otsu
-
-    fine = (2 * shape[0], 2 * shape[1], 2 * shape[2])
-    k = radius(fine, spectrum.lengths)
-    there = on_same_box(seen.astype(np.float32), fine) > 0.5
-    if not there.any():
-        there = np.ones_like(there)
-    tried = []
-    for sigma in MASK_SIGMAS:
-        smoothed = sample(spectrum, fine, np.exp(-2 * np.pi**2 * np.float32(sigma) ** 2 * k**2))
-        high = smoothed > threshold_otsu(smoothed[there])
-        tried.append((separability(smoothed[there], high[there]), high & there))
-    best = max(clear for clear, _ in tried)
-    found = without_specks(next(high for clear, high in tried if clear >= best - CLEAR), 0.05)
-    step = tuple(length / n for length, n in zip(spectrum.lengths, fine, strict=True))
-    distance = ndimage.distance_transform_edt(~found, sampling=step)
-    coarse = found[::2, ::2, ::2]
-    if not coarse.any():
-        coarse = np.ones_like(coarse)
-    return coarse, distance[::2, ::2, ::2].astype(np.float32)
-
-
-def separability(values: Volume, high: Mask) -> float:
-    """Share of the variance that lies between two classes (Otsu 1979, IEEE Trans. SMC 9, 62)."""
-    share = float(high.mean())
-    if share in (0.0, 1.0):
-        return 0.0
-    apart = float(values[high].mean() - values[~high].mean())
-    return share * (1 - share) * apart**2 / max(float(values.var()), 1e-30)
 
 
 def solvent_ring(power: Volume, distance: Volume, seen: Mask) -> tuple[Mask, float]:

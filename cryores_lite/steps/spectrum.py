@@ -7,7 +7,10 @@ from two half maps (Cardone, Heymann & Steven 2013, J. Struct. Biol. 184, 226, f
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +23,11 @@ WINDOW = 1.5  # σ of the averaging window, in units of 1/f
 SMALLEST_WINDOW = 4.0  # Å
 POWER_STEP = 4.0  # Å, the grid on which local power is kept: no window is narrower
 LADDER = (1 / 40, 1.1)  # first frequency (1/Å) and ratio of the ladder of bands
+SAMPLING = 2.5  # points per wave of a band: its square, folded, stays clear of the window's waves (errs by 2e-4)
 TAPER = 8  # voxels of mirrored solvent, faded out, that make a box periodic
+CHUNK = 1 << 20  # voxels that are worked on at a time
+
+Gain = Callable[[Volume], Volume]
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,21 +66,29 @@ def transform(values: Volume, voxel_size: Lengths, threads: int = 1) -> Spectrum
     """
     fast = [fft.next_fast_len(n + 2 * TAPER, real=True) for n in values.shape]
     pad = [((m - n) // 2, m - n - (m - n) // 2) for n, m in zip(values.shape, fast, strict=True)]
-    level = np.median(np.concatenate([values.take([0, -1], axis).ravel() for axis in range(3)]))
-    box = np.pad(values - np.float32(level), pad, mode="symmetric")
-    for axis, (before, after) in enumerate(pad):
-        fade = np.ones(box.shape[axis], np.float32)
+    level = np.median(np.concatenate([values.take([0, -1], axis).ravel() for axis in range(3)])).astype(np.float32)
+    places = [np.pad(np.arange(n), p, mode="symmetric") for n, p in zip(values.shape, pad, strict=True)]
+    fades = [np.ones(n, np.float32) for n in fast]
+    for fade, (before, after) in zip(fades, pad, strict=True):
         fade[:before] = _rise(before)
         fade[len(fade) - after :] = _rise(after)[::-1]
-        box *= fade.reshape([-1 if a == axis else 1 for a in range(3)])
-    z, y, x = box.shape
-    lengths = tuple(float(n * v) for n, v in zip(box.shape, voxel_size, strict=True))
-    return Spectrum(
-        fft.rfftn(box, workers=threads),
-        (z, y, x),
-        (lengths[0], lengths[1], lengths[2]),
-        (pad[0][0], pad[1][0], pad[2][0]),
-    )
+    z, y, x = fast
+    waves = np.empty((z, y, x // 2 + 1), np.complex64)
+    for part in chunks((z, y, x)):
+        planes = np.pad(values[places[0][part]] - level, ((0, 0), pad[1], pad[2]), mode="symmetric")
+        planes *= fades[0][part, None, None] * (fades[1][:, None] * fades[2])
+        waves[part] = fft.rfft2(planes, axes=(1, 2), workers=threads)
+    for part in chunks((y, z, x)):
+        waves[:, part] = fft.fft(waves[:, part], axis=0, workers=threads)
+    lengths = tuple(float(n * v) for n, v in zip(fast, voxel_size, strict=True))
+    return Spectrum(waves, (z, y, x), (lengths[0], lengths[1], lengths[2]), (pad[0][0], pad[1][0], pad[2][0]))
+
+
+def chunks(shape: Shape) -> Iterator[slice]:
+    """Parts of the first axis that fit a processor's cache, together all of it."""
+    step = max(1, CHUNK // (shape[1] * shape[2]))
+    for first in range(0, shape[0], step):
+        yield slice(first, min(first + step, shape[0]))
 
 
 def _rise(n: int) -> Volume:
@@ -106,28 +121,66 @@ def radius(shape: Shape, lengths: Lengths) -> Volume:
     return np.sqrt(squared)
 
 
-def regrid(waves: npt.NDArray[np.complex64], source: Shape, target: Shape) -> npt.NDArray[np.complex64]:
-    """Move waves to the grid of another number of points over the same box, leaving out what it cannot carry.
+def regrid(spectrum: Spectrum, shape: Shape, gain: Gain | None = None, threads: int = 1) -> Spectrum:
+    """Move waves to a grid of `shape` points over the same box, leaving out what it cannot carry.
 
-    Amplitudes are those of a transform on the target grid, so that densities keep their values.
-    Undone by swapping the grids, up to the coarser one's Nyquist frequency.
+    Amplitudes are those of a transform on that grid, so that densities keep their values. Undone by going back, up to
+    the coarser grid's Nyquist frequency.
+
+    Parameters
+    ----------
+    gain : a function of |k| (array, 1/Å) by which each wave is multiplied
     """
-    if source == target:
-        return waves
-    out = np.zeros((target[0], target[1], target[2] // 2 + 1), np.complex64)
-    half = [(min(a, b) - 1) // 2 for a, b in zip(source, target, strict=True)]
-    ends = [(slice(0, h + 1), slice(-h, None) if h else slice(0, 0)) for h in half[:2]]
-    for z in ends[0]:
-        for y in ends[1]:
-            out[z, y, : half[2] + 1] = waves[z, y, : half[2] + 1]
-    out *= np.float32(np.prod(target) / np.prod(source))
-    return out
+    same = shape == spectrum.shape
+    carried = [(min(pair) - 1) // 2 for pair in _both(spectrum, shape)]  # not the wave at Nyquist, which has no mate
+    low, high = ([n // 2 for n in shape], [(n - 1) // 2 for n in shape]) if same else (carried, carried)
+    last = shape[2] // 2 + 1 if same else high[2] + 1
+    scale = np.float32(np.prod(shape) / np.prod(spectrum.shape))
+    out = np.zeros((shape[0], shape[1], shape[2] // 2 + 1), np.complex64)
+    sides = [[slice(0, h + 1), slice(-n, None)][: 2 if n else 1] for h, n in zip(high, low, strict=True)]
+    k2 = [
+        np.concatenate([(np.arange(h + 1) / length) ** 2, (np.arange(-n, 0) / length) ** 2]).astype(np.float32)
+        for h, n, length in zip(high, low, spectrum.lengths, strict=True)
+    ]
+
+    def fill(z: slice, y: slice) -> None:
+        factor: Volume | np.float32 = scale
+        if gain:
+            across = k2[1][y, None] + k2[2][:last]
+            factor = scale * gain(np.sqrt(k2[0][z, None, None] + across))
+        np.multiply(spectrum.waves[z, y, :last], factor, out=out[z, y, :last])
+
+    step = max(1, CHUNK // (shape[1] * shape[2]))
+    parts = [
+        (slice(a, min(a + step, stop)) if stop else slice(a, a + step if a + step < 0 else None), y)
+        for start, stop in ((0, high[0] + 1), (-low[0], 0))
+        for a in range(start, stop, step)
+        for y in sides[1]
+    ]
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(lambda part: fill(*part), parts))
+    return Spectrum(out, shape, spectrum.lengths, (0, 0, 0))
 
 
-def sample(spectrum: Spectrum, shape: Shape, gain: Volume | None = None, threads: int = 1) -> Volume:
-    """The map on a grid of `shape` points over the periodic box, each wave scaled by `gain` (on that grid)."""
-    waves = regrid(spectrum.waves, spectrum.shape, shape)
-    values: Volume = fft.irfftn(waves if gain is None else waves * gain, s=shape, workers=threads)
+def _both(spectrum: Spectrum, shape: Shape) -> Iterator[tuple[int, int]]:
+    return zip(spectrum.shape, shape, strict=True)
+
+
+def planes(spectrum: Spectrum, use: Callable[[slice, Volume], None], threads: int = 1) -> None:
+    """Hand the density of a spectrum to `use`, some planes at a time, with their place. The waves are used up."""
+    waves = fft.ifftn(spectrum.waves, axes=(0, 1), overwrite_x=True, workers=threads)
+
+    def hand(part: slice) -> None:
+        use(part, fft.irfft(waves[part], n=spectrum.shape[2], axis=2))
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(hand, chunks(spectrum.shape)))
+
+
+def sample(spectrum: Spectrum, shape: Shape, gain: Gain | None = None, threads: int = 1) -> Volume:
+    """The map on a grid of `shape` points over the periodic box, each wave scaled by `gain` of its |k|."""
+    values = np.empty(shape, np.float32)
+    planes(regrid(spectrum, shape, gain, threads), values.__setitem__, threads)
     return values
 
 
@@ -137,15 +190,12 @@ def local_power(spectrum: Spectrum, frequency: float, shape: Shape, threads: int
     The band is evaluated on the coarsest grid that holds it and its square is averaged with the
     window of the module's docstring.
     """
-    fine = tuple(
-        min(n, m) for n, m in zip(spectrum.shape, grid_for(spectrum.lengths, 1 / (3.2 * frequency)), strict=True)
-    )
-    fine_shape = (fine[0], fine[1], fine[2])
-    k = radius(fine_shape, spectrum.lengths)
-    band = np.exp(-0.5 * ((k - np.float32(frequency)) / np.float32(BAND_WIDTH * frequency)) ** 2)
-    wave = sample(spectrum, fine_shape, band, threads)
-    np.square(wave, out=wave)
-    return smooth(wave, spectrum.lengths, window(frequency), shape, threads)
+    z, y, x = (min(n, m) for n, m in _both(spectrum, grid_for(spectrum.lengths, 1 / (SAMPLING * frequency))))
+    centre, width = np.float32(frequency), np.float32(BAND_WIDTH * frequency)
+    band = regrid(spectrum, (z, y, x), lambda k: np.exp(-0.5 * ((k - centre) / width) ** 2), threads)
+    mean = Average((z, y, x), spectrum.lengths, window(frequency), shape)
+    planes(band, lambda part, wave: mean.add(part, np.square(wave, out=wave)), threads)
+    return mean.values()
 
 
 def window(frequency: float) -> float:
@@ -153,24 +203,68 @@ def window(frequency: float) -> float:
     return max(WINDOW / frequency, SMALLEST_WINDOW)
 
 
-def smooth(values: Volume, lengths: Lengths, sigma: float, shape: Shape, threads: int = 1) -> Volume:
+def smooth(values: Volume, lengths: Lengths, sigma: float, shape: Shape) -> Volume:
     """Average a periodic field with a Gaussian of `sigma` Å and return it on a grid of `shape` points, at least 0."""
-    source = (values.shape[0], values.shape[1], values.shape[2])
-    waves = regrid(fft.rfftn(values, workers=threads), source, shape)
-    waves *= np.exp(-2 * np.pi**2 * np.float32(sigma) ** 2 * radius(shape, lengths) ** 2)
-    out: Volume = fft.irfftn(waves, s=shape, workers=threads)
-    return np.maximum(out, 0, out=out)
+    z, y, x = values.shape
+    mean = Average((z, y, x), lengths, sigma, shape)
+    for part in chunks((z, y, x)):
+        mean.add(part, values[part])
+    return mean.values()
 
 
-def read_off(values: Volume, places: tuple[npt.NDArray[np.float64], ...]) -> Volume:
+class Average:
+    """The mean of a periodic field with a Gaussian, from planes: a matrix along each axis.
+
+    Parameters
+    ----------
+    whole : voxels of the periodic box
+    lengths : Å, its edges
+    sigma : Å, of the Gaussian
+    shape : points of the answer's grid over the box; only waves that both grids carry are kept
+    before : first voxel of the field in the box, which is 0 elsewhere
+    """
+
+    def __init__(self, whole: Shape, lengths: Lengths, sigma: float, shape: Shape, before: Shape = (0, 0, 0)) -> None:
+        self.z, self.y, self.x = (
+            gaussian(n, m, length, sigma) for n, m, length in zip(whole, shape, lengths, strict=True)
+        )
+        self.planes, self.before = np.zeros((whole[0], shape[1], shape[2]), np.float32), before
+
+    def add(self, part: slice, field: Volume) -> None:
+        """Take planes of the field, at their place along z."""
+        z, y, x = self.before
+        along_y, along_x = self.y[:, y : y + field.shape[1]], self.x[:, x : x + field.shape[2]]
+        self.planes[z + part.start : z + part.stop] = along_y @ (field @ along_x.T)
+
+    def values(self) -> Volume:
+        """The mean on the answer's grid, at least 0."""
+        out: Volume = np.tensordot(self.z, self.planes, (1, 0))
+        return np.maximum(out, 0, out=out)
+
+
+def gaussian(n: int, m: int, length: float, sigma: float) -> Volume:
+    """(m, n) matrix that averages n points of a period of `length` Å with a Gaussian, and reads it off at m points."""
+    waves = np.arange((min(n, m) - 1) // 2 + 1)
+    weight = np.where(waves > 0, 2, 1) * np.exp(-2 * np.pi**2 * (sigma * waves / length) ** 2) / n
+    there, here = (2j * np.pi * np.outer(np.arange(points) / points, waves) for points in (m, n))
+    rows: Volume = ((np.exp(there) * weight) @ np.exp(-here).T).real.astype(np.float32)
+    return rows
+
+
+def read_off(values: npt.NDArray[Any], places: tuple[npt.NDArray[np.float64], ...]) -> Volume:
     """Read fields (channel, z, y, x) off at a grid of places, in voxels along each axis: linear, ends held."""
     for axis, place in enumerate(places, 1):
         n = values.shape[axis]
         place = np.clip(place, 0, n - 1)
         lower = np.minimum(place.astype(int), max(n - 2, 0))
         share = (place - lower).astype(np.float32).reshape([-1 if a == axis else 1 for a in range(4)])
-        first, second = (np.take(values, np.minimum(lower + s, n - 1), axis) for s in (0, 1))
-        values = first + (second - first) * share
+        first, second = (
+            np.take(values, np.minimum(lower + s, n - 1), axis).astype(np.float32, copy=False) for s in (0, 1)
+        )
+        second -= first
+        second *= share
+        first += second
+        values = first
     return values
 
 
@@ -179,7 +273,8 @@ def same_box(source: tuple[int, ...], target: Shape) -> tuple[npt.NDArray[np.flo
     return tuple(np.linspace(0, n, m, endpoint=False, dtype=np.float64) for n, m in zip(source, target, strict=True))
 
 
-def on_same_box(values: Volume, shape: Shape) -> Volume:
-    """A field on another grid of `shape` points over the same box: linear."""
-    out: Volume = read_off(values[None], same_box(values.shape, shape))[0]
+def on_same_box(values: Volume, shape: Shape, part: Sequence[slice] = (slice(None),) * 3) -> Volume:
+    """A field on (a part of) another grid of `shape` points over the same box: linear."""
+    places = tuple(place[s] for place, s in zip(same_box(values.shape, shape), part, strict=True))
+    out: Volume = read_off(values[None], places)[0]
     return out
