@@ -112,6 +112,8 @@ def estimate(
     Writes NAME_locres.mrc (0 outside the molecule) and NAME_mask.mrc for each map.
     Exits with 0 if all went well, 1 if a map failed (the others are done), 2 if the command is wrong.
     """
+    for library in ("OPENBLAS", "MKL"):  # read when numpy is imported; the steps have threads of their own
+        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
     endings = {"locres": "_locres", "mask": "_mask"} | ({"uncertainty": "_locres_uncertainty"} if uncertainty else {})
     jobs = _plan(maps, output_dir, endings, voxel_size, overwrite)
     from cryores_lite.model import Model  # whatever is heavy waits until there is work
@@ -177,14 +179,14 @@ def _attempt(job: Job, network: Callable[[], Model], threads: int | None, show_b
 def _estimate(job: Job, model: Model, threads: int | None, show_bar: bool) -> tuple[LocalResolution, tuple[str, ...]]:
     """Read, estimate and write one map: all files, or none."""
     from cryores_lite import pipeline
+    from cryores_lite.model import available_threads
     from cryores_lite.mrc import read_map, write_map
 
     _refuse_to_clobber(job)
     found = read_map(job.map_path, voxel_size=job.voxel_size)
     progress = partial(_bar, label=job.map_path.name) if show_bar else iter
     with _staging(job.outputs["locres"].parent) as staging:  # before the long work: can we write there?
-        values, sizes = found.density.values, found.density.grid.voxel_size
-        result = pipeline.estimate(values, sizes, model=model, threads=threads, progress=progress)
+        result = pipeline.estimate_local_resolution(found.density, model, threads or available_threads(), progress)
         answers = {"locres": result.values, "mask": result.mask, "uncertainty": result.uncertainty}
         for what, path in job.outputs.items():
             write_map(staging / path.name, answers[what], found.header, label=LABELS[what], voxel_size=job.voxel_size)

@@ -5,7 +5,8 @@ CryoresError
 ├── MapNotFound      no file of that name (also a FileNotFoundError)
 ├── OutputError      the answer cannot be written, or would overwrite a file (also an OSError)
 ├── ModelError       the model file is missing, damaged or breaks the contract (also a ValueError)
-└── DeviceError      the device that was asked for cannot be used (also a RuntimeError)
+├── DeviceError      the device that was asked for cannot be used (also a RuntimeError)
+└── NotEnoughMemory  the map will not fit into memory (also a MemoryError)
 """
 
 
@@ -34,3 +35,7 @@ class ModelError(CryoresError, ValueError):
 
 class DeviceError(CryoresError, RuntimeError):
     """The device that was asked for cannot be used."""
+
+
+class NotEnoughMemory(CryoresError, MemoryError):
+    """The map will not fit into memory."""

@@ -21,6 +21,7 @@ from typing import IO, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 from mrcfile.mrcinterpreter import MrcInterpreter  # type: ignore[import-untyped]
+from mrcfile.utils import data_dtype_from_header  # type: ignore[import-untyped]
 
 from cryores_lite.errors import CryoresError, InputError, MapNotFound, OutputError
 from cryores_lite.types import Density, Grid, Lengths, Shape, Volume
@@ -135,7 +136,9 @@ def write_map(
         if not overwrite and os.path.lexists(path):
             raise FileExistsError
         with temporary.open("xb") as stream:  # the umask applies, as to any new file
-            _Writer(stream, np.asarray(values, np.float32), header, label, voxel_size)
+            stored = np.asarray(values)
+            stored = stored if stored.dtype == bool else stored.astype(np.float32, copy=False)
+            _Writer(stream, stored, header, label, voxel_size)
             os.fsync(stream.fileno())
         temporary.replace(path)
     except FileExistsError:
@@ -189,9 +192,13 @@ class _Writer(MrcInterpreter):  # type: ignore[misc]
         super().__init__()
         self._create_default_attributes()
         self._iostream = stream
-        self.set_data(values)  # also mode, n and statistics; the space group is 1
+        self._data = np.broadcast_to(np.float32(0), values.shape)  # set_data would copy all, as float32
+        self.update_header_from_data()  # mode and n; the space group is 1
         words = self.header
-        words.dmean = values.mean(dtype=np.float64)  # mrcfile's own float32 mean fails its validation if near 0
+        words.dmin, words.dmax = values.min(), values.max()
+        words.dmean = mean = values.mean(dtype=np.float64)
+        squares = sum(float(np.square(plane - mean, dtype=np.float64).sum()) for plane in values)
+        words.rms = math.sqrt(squares / values.size)
         words.nlabl = 0
         self.add_label(label)
         words.nxstart, words.nystart, words.nzstart = header.nstart
@@ -202,7 +209,10 @@ class _Writer(MrcInterpreter):  # type: ignore[misc]
         words.cella = header.cella if voxel_size is None else tuple(voxel_size * n for n in m)
         words.cellb = header.cellb
         words.origin = header.origin
-        self.flush()
+        stream.write(words.tobytes())
+        for plane in values:
+            stream.write(np.ascontiguousarray(plane, np.float32).data)
+        self._read_only = True  # else it writes what it holds when it is forgotten
 
 
 def _read_map(path: Path, voxel_size: float | None) -> Map:
@@ -216,16 +226,23 @@ def _read_map(path: Path, voxel_size: float | None) -> Map:
     with path.open("rb") as file, _unpacked(file) as stream:
         words = _read_words(path, stream)
         shape, size = _check_words(path, words)
-        if stream is file and (length := os.fstat(file.fileno()).st_size) < size:
+        length = os.fstat(file.fileno()).st_size
+        if stream is file and length < size:
             raise _truncated(path, length, size)
         header, notes = _header(path, words)
         grid, more = _grid(path, header, shape, int(words.ispg), voxel_size)
         notes += more
-        stream.seek(0)
-        stored = _Reader(stream).data
-        if stored is None:
-            raise _truncated(path, stream.tell(), size)
-        surplus = sum(len(chunk) for chunk in iter(lambda: stream.read(CHUNK), b""))  # reaches a .gz file's checksum
+        if stream is file:  # its pages are read when they are looked at, and can be let go
+            stored: npt.NDArray[Any] = np.memmap(
+                file, data_dtype_from_header(words), "c", 1024 + int(words.nsymbt), shape
+            )
+            surplus = length - size
+        else:
+            stream.seek(0)
+            stored = _Reader(stream).data
+            if stored is None:
+                raise _truncated(path, stream.tell(), size)
+            surplus = sum(len(chunk) for chunk in iter(lambda: stream.read(CHUNK), b""))  # reaches the checksum
     if surplus:
         notes.append(f"The file is {surplus} bytes longer than its header says; the end was ignored.")
     if words.mode == 0:
@@ -346,15 +363,16 @@ def _roughness(values: npt.NDArray[Any]) -> int:
 def _check_values(path: Path, stored: npt.NDArray[Any]) -> tuple[Volume, list[str]]:
     values: Volume = stored.astype(np.float32, copy=False)
     values.flags.writeable = True  # Cython code of others refuses read-only arrays
-    finite = np.isfinite(values)
-    bad, notes = int(finite.size - np.count_nonzero(finite)), []
+    finite = [np.isfinite(plane) for plane in values]
+    bad, notes = values.size - sum(int(np.count_nonzero(plane)) for plane in finite), []
     if bad > MAX_NON_FINITE * values.size:
         found = f"{bad} of {values.size} voxels not finite"
         raise _refusal(path, "values", found, "at most 1 %", "compute the map again")
     if bad:
-        values[~finite] = np.median(values[finite])
+        values, whole = np.array(values), np.stack(finite)
+        values[~whole] = np.median(values[whole])
         notes.append(f"{bad} voxels were NaN or infinite and were replaced by the median.")
-    if values.min() == values.max():
+    if all((plane == values.flat[0]).all() for plane in values):
         raise _refusal(path, "values", f"{values.flat[0]:g} everywhere", "a density", "compute the map again")
     return values, notes
 

@@ -317,3 +317,22 @@ def test_version_names_package_model_and_onnxruntime():
     assert model.startswith("model ")
     assert "sha256" in model
     assert engine.startswith("onnxruntime ")
+
+
+def test_a_map_that_will_not_fit_into_memory_is_refused_before_the_work(tmp_path):
+    limited = (
+        "import resource, sys; from cryores_lite import memory, pipeline; from cryores_lite.cli import main\n"
+        "taken = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (taken + 400_000_000,) * 2)\n"
+        "assert memory.available() <= 400_000_000\n"
+        "main()"
+    )
+    if not Path("/proc/self/statm").exists():
+        pytest.skip("tells its own size in no /proc/self/statm")
+    path = save(tmp_path / "large.mrc", shape=(260, 260, 260))
+    finished = subprocess.run(
+        [sys.executable, "-c", limited, path, "-j", "1"], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert finished.returncode == 1
+    one_error(finished, "memory", "GB")
+    assert list(tmp_path.iterdir()) == [path]

@@ -1,0 +1,101 @@
+"""How much memory a map will take, and how much there is: told before the work, not by a kill in its midst."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from cryores_lite.errors import NotEnoughMemory
+from cryores_lite.types import Shape
+
+BASE = 0.25e9  # bytes: libraries, the network, one tile
+PER_VOXEL = 12.0  # bytes per voxel of the box around the molecule: its waves twice, and its band powers
+RIM = 28  # voxels by which the box is padded, at most, up to 512
+
+
+def needed(box: Shape) -> float:
+    """Bytes that a map takes whose molecule fills a box of this shape (docs/PERFORMANCE.md has measurements)."""
+    return BASE + PER_VOXEL * math.prod(n + RIM for n in box)
+
+
+def require(box: Shape) -> None:
+    """Refuse a map that will not fit.
+
+    Raises
+    ------
+    NotEnoughMemory
+        Less memory is free than `needed` says.
+    """
+    there, wanted = available(), needed(box)
+    if wanted > there:
+        raise NotEnoughMemory(
+            "this map does not fit into memory",
+            found=f"{there / 1e9:.1f} GB free",
+            expected=f"about {wanted / 1e9:.1f} GB for a molecule in {' x '.join(map(str, box))} voxels",
+            try_="ask for more (Slurm: --mem), or crop or bin the map",
+        )
+
+
+def available() -> float:
+    """Bytes that this process may still take: of the machine, its control groups, its own limit, Slurm's allotment."""
+    return min((math.inf, *_machine(), *_groups(), *_own_limit(), *_slurm()))
+
+
+def _machine() -> Iterator[float]:
+    for line in _lines("/proc/meminfo"):
+        if line.startswith("MemAvailable:"):
+            yield 1024 * float(line.split()[1])
+
+
+def _groups() -> Iterator[float]:
+    """Limit less use of every control group that this process is in, of version 2 and 1."""
+    for line in _lines("/proc/self/cgroup"):
+        _, controllers, name = line.split(":", 2)
+        if controllers == "":
+            root, names = Path("/sys/fs/cgroup"), ("memory.max", "memory.current")
+        elif "memory" in controllers.split(","):
+            root, names = Path("/sys/fs/cgroup/memory"), ("memory.limit_in_bytes", "memory.usage_in_bytes")
+        else:
+            continue
+        here = root / name.lstrip("/")
+        for folder in (here, *here.parents):
+            limit, used = ("".join(_lines(folder / name)) for name in names)
+            if limit.isdigit() and used.isdigit():
+                yield float(limit) - float(used) + _cached(folder)
+            if folder == root:
+                break
+
+
+def _cached(group: Path) -> float:
+    """Bytes of files that a group counts as used but would give up."""
+    found = dict(line.split(maxsplit=1) for line in _lines(group / "memory.stat"))
+    return float(found.get("inactive_file", 0)) + float(found.get("active_file", 0))
+
+
+def _own_limit() -> Iterator[float]:
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    pages = "".join(_lines("/proc/self/statm")).split()
+    if limit != resource.RLIM_INFINITY and pages:
+        yield float(limit) - float(pages[0]) * resource.getpagesize()
+
+
+def _slurm() -> Iterator[float]:
+    """What Slurm gave to this node's part of the job, in MB, where it says so."""
+    node, cpu, cpus = (os.environ.get(f"SLURM_{n}", "") for n in ("MEM_PER_NODE", "MEM_PER_CPU", "CPUS_PER_TASK"))
+    if node.isdigit() and int(node) > 0:
+        yield 1e6 * float(node)
+    elif cpu.isdigit() and cpus.isdigit() and int(cpu) > 0:
+        yield 1e6 * float(cpu) * float(cpus)
+
+
+def _lines(path: str | Path) -> list[str]:
+    try:
+        return Path(path).read_text().splitlines()
+    except OSError:
+        return []
