@@ -1,0 +1,106 @@
+"""Run the command on one map in this process and print what each step took, as JSON.
+
+    python -m benchmarks.steps MAP --threads 2
+
+Every step of `cryores_lite.pipeline` is timed where it is called, the inference session apart from the rest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+STEPS = {
+    "cryores_lite.pipeline": {
+        "molecule_box": "crop",
+        "soften": "crop",
+        "transform": "transform",
+        "coverage": "coverage",
+        "outline": "outline",
+        "measure": "band powers",
+        "physical_estimate": "physical estimate",
+        "gather": "evidence",
+        "condition": "condition",
+        "without_specks": "restore",
+        "restored": "restore",
+        "aggregate": "restore",
+        "paste": "restore",
+    },
+    "cryores_lite.mrc": {"read_map": "read", "write_map": "write"},
+}
+
+
+class Clock:
+    """Seconds by step."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+
+    def timed(self, step: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapper(*args: Any, **options: Any) -> Any:
+            start = time.perf_counter()
+            try:
+                return function(*args, **options)
+            finally:
+                self.seconds[step] += time.perf_counter() - start
+
+        return wrapper
+
+
+class Session:
+    """An inference session that is timed."""
+
+    def __init__(self, session: Any, clock: Clock) -> None:
+        self.session, self.voxels, self.timed = session, 0, clock.timed("network", session.run)
+
+    def run(self, outputs: Any, feed: dict[str, Any]) -> Any:
+        self.voxels += 8 * feed["density"].size
+        return self.timed(outputs, feed)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.session, name)
+
+
+def run(path: Path, threads: int) -> dict[str, float]:
+    """Seconds by step of one map ("rest": what no step accounts for), and working voxels that the network saw."""
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # as the command does
+    clock, start = Clock(), time.perf_counter()
+    from cryores_lite import cli, mrc, pipeline
+    from cryores_lite.model import Model
+
+    clock.seconds["import"] = time.perf_counter() - start
+    for module in (pipeline, mrc):
+        for name, step in STEPS[module.__name__].items():
+            if hasattr(module, name):
+                setattr(module, name, clock.timed(step, getattr(module, name)))
+    begun = time.perf_counter()
+    model = Model.open(None, device="cpu", threads=threads)
+    clock.seconds["session"] = time.perf_counter() - begun
+    session = Session(model.session, clock)
+    model = replace(model, session=session)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        outputs = {what: Path(folder) / f"{what}.mrc" for what in ("locres", "mask")}
+        cli._estimate(cli.Job(path, None, outputs, False), model, threads, False)
+    whole = time.perf_counter() - start
+    rest = whole - sum(clock.seconds.values())
+    return {**clock.seconds, "rest": rest, "whole": whole, "voxels": session.voxels}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("map", type=Path)
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args()
+    print(json.dumps(run(args.map, args.threads)))
+
+
+if __name__ == "__main__":
+    main()
