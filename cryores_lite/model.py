@@ -15,12 +15,16 @@ from scipy.special import expit
 
 from cryores_lite.errors import DeviceError, ModelError
 from cryores_lite.steps import condition, evidence
-from cryores_lite.steps.tile import split
-from cryores_lite.types import Level, Volume
+from cryores_lite.steps.tile import ALIGN, cover
+from cryores_lite.types import Half, Level, Volume
 
-SHIPPED = "cryores_v3.onnx"
-PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
-INPUTS = ("evidence", "fields", "bands", "context", "level")
+SHIPPED = "cryores_v4.onnx"
+CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+CUDA_OPTIONS = {
+    "arena_extend_strategy": "kSameAsRequested",  # not the next power of two
+    "cudnn_conv_algo_search": "HEURISTIC",  # tiles come in several shapes: no tuning anew for each
+}
+INPUTS = ("evidence", "density", "bands", "context", "level")
 OUTPUTS = ("global", "median", "doubt", "relative", "error", "mask")
 SMALLEST = 16  # working voxels, the edge of a tile that only asks for the level
 
@@ -35,7 +39,7 @@ class ModelSpec:
     conditioning : version of `cryores_lite.steps.condition` that it was trained with
     evidence : numbers per rung of the ladder
     channels, context : number of coarse fields and of numbers per map
-    halo, tile : working voxels: the network's reach, and the largest view of one evaluation
+    halo, tile : working voxels: the network's reach, and the edge of the largest cube that is evaluated at once
     mask_threshold : probability from which on a voxel is molecule
     doubt_scale, doubt_power : the level's error is doubt_scale · doubt ** doubt_power, fitted on validation maps
     error_scale : factor on the stated error of local resolution, fitted there too
@@ -65,6 +69,7 @@ class Model:
     sha256: str
     provider: str
     session: Any
+    warnings: tuple[str, ...] = ()
 
     @classmethod
     def open(cls, path: str | Path | None = None, *, device: str = "auto", threads: int | None = None) -> Model:
@@ -91,16 +96,20 @@ class Model:
                 f"cannot read the model {file}", found=error.strerror, expected="an ONNX file", try_="check --model"
             ) from error
         session = _session(data, file, device, threads or available_threads())
-        return cls(_spec(session, file), hashlib.sha256(data).hexdigest(), session.get_providers()[0], session)
+        provider = session.get_providers()[0]
+        said: tuple[str, ...] = ()
+        if device == "auto" and provider == CPU and CUDA in onnxruntime.get_available_providers():
+            said = ("CUDA was found but cannot be used (driver or libraries?): the CPU does the work",)
+        return cls(_spec(session, file), hashlib.sha256(data).hexdigest(), provider, session, said)
 
     def level(self, evidence: Volume) -> Level:
         """Ask for the level of a map alone."""
-        quarter = SMALLEST // 4
+        half, quarter = SMALLEST // 2, SMALLEST // 4
         overall, median, doubt = self._run(
             OUTPUTS[:3],
             evidence,
-            np.zeros((2, SMALLEST, SMALLEST, SMALLEST), np.float32),
-            np.zeros((self.spec.channels, quarter, quarter, quarter), np.float32),
+            np.zeros((1, half, half, half), np.float16),
+            np.zeros((self.spec.channels, quarter, quarter, quarter), np.float16),
             np.zeros(self.spec.context, np.float32),
             1.0,
         )
@@ -108,13 +117,13 @@ class Model:
         return Level(float(overall[0, 0]), float(median[0, 0]), stated)
 
     def predict(
-        self, evidence: Volume, fields: Volume, bands: Volume, context: Volume, level: float
+        self, evidence: Volume, density: Half, bands: Half, context: Volume, level: float
     ) -> tuple[Volume, Volume, Volume]:
         """Evaluate one tile: relative resolution (Å, quarter grid), its relative error, mask probability."""
-        relative, error, logit = self._run(OUTPUTS[3:], evidence, fields, bands, context, level)
+        relative, error, logit = self._run(OUTPUTS[3:], evidence, density, bands, context, level)
         return relative[0, 0], self.spec.error_scale * error[0, 0], expit(logit[0, 0])
 
-    def _run(self, outputs: tuple[str, ...], *inputs: Volume | float) -> Any:
+    def _run(self, outputs: tuple[str, ...], *inputs: Volume | Half | float) -> Any:
         *arrays, level = inputs
         feed = [np.ascontiguousarray(a, np.float32)[None] for a in arrays] + [np.array([[level]], np.float32)]
         return self.session.run(outputs, dict(zip(INPUTS, feed, strict=True)))
@@ -146,9 +155,11 @@ def _session(data: bytes, file: Path, device: str, threads: int) -> Any:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    wanted = [PROVIDERS["cpu"]]
-    if device != "cpu" and PROVIDERS["cuda"] in onnxruntime.get_available_providers():
-        wanted.insert(0, PROVIDERS["cuda"])
+    options.enable_cpu_mem_arena = False  # else it keeps the largest tile's memory until the end
+    wanted: list[Any] = [CPU]
+    if device != "cpu" and CUDA in onnxruntime.get_available_providers():
+        wanted.insert(0, (CUDA, CUDA_OPTIONS))
+        getattr(onnxruntime, "preload_dlls", lambda: None)()  # 1.21 and later: the libraries of NVIDIA's wheels
     try:
         session = onnxruntime.InferenceSession(data, options, providers=wanted)
     except Exception as error:  # onnxruntime's own errors share no base class below Exception
@@ -158,7 +169,7 @@ def _session(data: bytes, file: Path, device: str, threads: int) -> Any:
             expected="an ONNX file written by this project's export",
             try_="reinstall cryores-lite or pass another --model",
         ) from error
-    if device == "cuda" and session.get_providers()[0] != PROVIDERS["cuda"]:
+    if device == "cuda" and session.get_providers()[0] != CUDA:
         raise DeviceError(
             "CUDA cannot be used",
             found=f"the providers {', '.join(onnxruntime.get_available_providers())}",
@@ -179,7 +190,7 @@ def _spec(session: Any, file: Path) -> ModelSpec:
     try:
         contract = json.loads(meta["contract"])
         spec = ModelSpec(**{f.name: contract[f.name] for f in fields(ModelSpec)})
-        split((spec.tile,) * 3, spec.tile, spec.halo)  # raises ValueError where they do not fit each other
+        cover(np.zeros((1, 1, 1), bool), (ALIGN,) * 3, spec.halo, spec.tile**3)  # a ValueError where they do not fit
     except (KeyError, ValueError, TypeError) as error:
         raise ModelError(
             f"{file} is not a model of this program",

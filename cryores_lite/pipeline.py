@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,20 +11,33 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from cryores_lite.errors import InputError
+from cryores_lite.memory import require
 from cryores_lite.model import Model, available_threads
 from cryores_lite.steps.aggregate import aggregate
 from cryores_lite.steps.condition import Inputs, condition
 from cryores_lite.steps.crop import Box, cut, molecule_box, paste, without_specks
 from cryores_lite.steps.edge import soften
 from cryores_lite.steps.evidence import gather
+from cryores_lite.steps.outline import outline
 from cryores_lite.steps.physical import Physical, Powers, measure, physical_estimate
-from cryores_lite.steps.spectrum import POWER_STEP, Spectrum, grid_for, on_same_box, read_off, smooth, transform
-from cryores_lite.steps.tile import coarser, holds, join, split
+from cryores_lite.steps.spectrum import (
+    POWER_STEP,
+    Average,
+    Spectrum,
+    chunks,
+    grid_for,
+    on_same_box,
+    read_off,
+    transform,
+)
+from cryores_lite.steps.tile import coarser, cover, join
 from cryores_lite.types import Density, Grid, Level, LocalResolution, Mask, Progress, Volume
 
 MARGIN = 30.0  # Å around the molecule: the solvent ring, and the network's view
 NEAR = 20.0  # Å from what the physical estimate takes for molecule: farther out there is none
 DOUBTFUL = 0.15  # standard deviation of the level's logarithm that the user is told about
+Fields = tuple[Volume, Volume, npt.NDArray[np.uint8]]
+CERTAIN = 255  # mask probabilities are kept in bytes
 SPECK = 0.1  # pieces of the mask smaller than this share of its largest are noise
 
 
@@ -69,6 +82,8 @@ def estimate(
         The array is not a three-dimensional map with finite, varying values, or a length is not positive.
     ModelError, DeviceError
         The model cannot be opened on that device.
+    NotEnoughMemory
+        The map will not fit.
     """
     checked = _density(density, voxel_size)
     threads = threads or available_threads()
@@ -81,54 +96,59 @@ def estimate_local_resolution(density: Density, model: Model, threads: int, prog
     prepared = prepare(density, threads)
     level = model.level(prepared.evidence)
     inputs = condition(prepared.spectrum, prepared.powers, prepared.physical, level.median, level.doubt, threads)
-    relative, error, probability = predict(prepared, inputs, model, progress)
-    local, doubt, sure = restore(prepared, (relative, error, probability))
-    mask = without_specks(sure > model.spec.mask_threshold, SPECK)
+    prepared, working = without_waves(prepared), float(np.mean(inputs.voxel_size))
+    fields = predict(prepared, inputs, model, progress)
+    del inputs  # large, and not needed on the way up
+    mask, values, uncertainty = answer(prepared, fields, level, density.grid, model.spec.mask_threshold)
     finest = 2 * max(density.grid.voxel_size)
-    values, uncertainty = aggregate(level.overall, local, doubt, mask, finest)
-    shape = density.grid.shape
+    said = (*model.warnings, *remarks(prepared, level, mask))
     return LocalResolution(
-        paste(values, prepared.box, shape),
-        paste(mask, prepared.box, shape),
-        paste(uncertainty, prepared.box, shape),
-        density.grid,
-        max(level.overall, finest),
-        float(np.mean(inputs.voxel_size)),
-        model.provider,
-        remarks(prepared, level, mask),
+        values, mask, uncertainty, density.grid, max(level.overall, finest), working, model.provider, said
     )
 
 
 def prepare(density: Density, threads: int = 1) -> Prepared:
     """Crop, soften, transform, measure, estimate without a network, gather evidence. Training calls this too."""
     box = molecule_box(density.values, density.grid.voxel_size, MARGIN)
+    require(box.shape)
     values, kept = soften(cut(density.values, box), density.grid.voxel_size)
     spectrum = transform(values, density.grid.voxel_size, threads)
-    seen, blank = coverage(kept, spectrum)
+    there, blank = coverage(kept, spectrum)
+    del values, kept  # large, and not needed any more
+    density.rest()
+    found = outline(spectrum, there, threads)
     powers = measure(spectrum, blank, threads)
-    physical = physical_estimate(spectrum, powers, seen)
+    physical = physical_estimate(powers, found)
     return Prepared(box, spectrum, powers, physical, gather(powers, physical))
 
 
-def predict(
-    prepared: Prepared, inputs: Inputs, model: Model, progress: Progress = iter
-) -> tuple[Volume, Volume, Volume]:
+def without_waves(prepared: Prepared) -> Prepared:
+    """The same without what takes most memory and is not needed on the way up."""
+    spectrum, powers = prepared.spectrum, prepared.powers
+    return replace(
+        prepared,
+        spectrum=replace(spectrum, waves=spectrum.waves[:0].copy()),
+        powers=replace(powers, values=powers.values[:1].copy()),
+    )
+
+
+def predict(prepared: Prepared, inputs: Inputs, model: Model, progress: Progress = iter) -> Fields:
     """Run the network tile by tile.
 
     Returns
     -------
-    Local minus global resolution (quarter grid, Å), its relative error (quarter grid), mask probability (working grid).
+    Local minus global resolution (quarter grid, Å), its relative error (quarter grid), mask probability (working grid,
+    in units of 1/255).
     """
-    z, y, x = inputs.fields.shape[1:]
-    shape, quarter = (z, y, x), (z // 4, y // 4, x // 4)
+    shape = z, y, x = inputs.shape
+    quarter = (z // 4, y // 4, x // 4)
     step = max(prepared.spectrum.lengths) / max(prepared.powers.shape)
-    wanted = ndimage.binary_dilation(prepared.physical.molecule, iterations=max(1, round(NEAR / step)))
-    tiles = [t for t in split(shape, model.spec.tile, model.spec.halo) if holds(t, shape, wanted)]
+    wanted = ndimage.binary_dilation(prepared.physical.outline.molecule, iterations=max(1, round(NEAR / step)))
     relative, error, mask = [], [], []
-    for tile in progress(tiles):
+    for tile in progress(cover(wanted, shape, model.spec.halo, model.spec.tile**3)):
         told = model.predict(
             prepared.evidence,
-            inputs.fields[(..., *tile.view)],
+            inputs.density[(..., *coarser(tile.view, 2))],
             inputs.bands[(..., *coarser(tile.view, 4))],
             inputs.context,
             inputs.level,
@@ -136,22 +156,47 @@ def predict(
         core, inner = coarser(tile.core, 4), tile.inner(4)
         relative.append((core, told[0][inner]))
         error.append((core, told[1][inner]))
-        mask.append((tile.core, told[2][tile.inner()]))
-    near = on_same_box(wanted.astype(np.float32), shape) > 0.5
-    return join(relative, quarter, 0.0), join(error, quarter, 0.0), join(mask, shape, 0.0) * near
+        near = on_same_box(wanted.astype(np.float32), shape, tile.core) > 0.5
+        mask.append((tile.core, np.rint(CERTAIN * told[2][tile.inner()] * near).astype(np.uint8)))
+    return join(relative, quarter, np.float32), join(error, quarter, np.float32), join(mask, shape, np.uint8)
 
 
-def restore(prepared: Prepared, values: Sequence[Volume]) -> tuple[Volume, ...]:
-    """Read fields over the padded box off at the voxels of the crop: linear, so that nothing rings."""
+def answer(
+    prepared: Prepared, fields: Fields, level: Level, grid: Grid, threshold: float
+) -> tuple[Mask, Volume, Volume]:
+    """Mask, local resolution and its standard deviation in Å, on the map's own grid, from what `predict` returns."""
+    relative, error, probability = fields
+    box, finest = prepared.box, 2 * max(grid.voxel_size)
+    inside = np.empty(box.shape, bool)
+    for part, (sure,) in restored(prepared, probability):
+        np.greater(sure, threshold * CERTAIN, out=inside[part])
+    inside = without_specks(inside, SPECK)
+    values, uncertainty = np.zeros(grid.shape, np.float32), np.zeros(grid.shape, np.float32)
+    for part, (local, spread) in restored(prepared, relative, error):
+        found = aggregate(level.overall, local, spread, inside[part], finest)
+        for whole, planes in zip((values, uncertainty), found, strict=True):  # memory that stays 0 is never taken
+            np.copyto(whole[box.slices][part], planes, where=inside[part])
+    return paste(inside, box, grid.shape), values, uncertainty
+
+
+def restored(prepared: Prepared, *fields: npt.NDArray[np.generic]) -> Iterator[tuple[slice, list[Volume]]]:
+    """Read fields over the padded box off at the voxels of the crop, some planes at a time.
+
+    Linear, so that nothing rings.
+    """
     spectrum, box = prepared.spectrum, prepared.box
-    out = []
-    for field in values:
-        places = tuple(
+    places = [
+        [
             (np.arange(n) + before) * (m / whole)
             for n, before, m, whole in zip(box.shape, spectrum.before, field.shape, spectrum.shape, strict=True)
+        ]
+        for field in fields
+    ]
+    for part in chunks(box.shape):
+        yield (
+            part,
+            [read_off(field[None], (z[part], y, x))[0] for field, (z, y, x) in zip(fields, places, strict=True)],
         )
-        out.append(read_off(field[None], places)[0])
-    return tuple(out)
 
 
 def coverage(kept: Volume, spectrum: Spectrum) -> tuple[Volume, Volume]:
@@ -160,13 +205,13 @@ def coverage(kept: Volume, spectrum: Spectrum) -> tuple[Volume, Volume]:
     The rim around the map counts as neither.
     """
     shape = grid_for(spectrum.lengths, POWER_STEP)
-    inner = tuple(slice(a, a + n) for a, n in zip(spectrum.before, kept.shape, strict=True))
-    whole = np.zeros(spectrum.shape, np.float32)
-    shares = []
-    for part in (kept, 1 - kept**2):
-        whole[inner] = part
-        shares.append(smooth(whole, spectrum.lengths, POWER_STEP / 2, shape))
-    return shares[0], shares[1]
+    z, y, x = kept.shape
+    over = (spectrum.shape, spectrum.lengths, POWER_STEP / 2, shape, spectrum.before)
+    there, taken = Average(*over), Average(*over)
+    for part in chunks((z, y, x)):
+        there.add(part, kept[part])
+        taken.add(part, 1 - kept[part] ** 2)
+    return there.values(), taken.values()
 
 
 def remarks(prepared: Prepared, level: Level, mask: Mask) -> tuple[str, ...]:

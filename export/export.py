@@ -1,7 +1,7 @@
 """Turn trained weights into the ONNX file that the runtime opens, and prove that both give the same answer.
 
-    python -m export --weights training/weights/v3.safetensors --calibration training/weights/v3.calibration.json \\
-        --out models/cryores_v3.onnx
+    python -m export --weights training/weights/v4.safetensors --calibration training/weights/v4.calibration.json \\
+        --out models/cryores_v4.onnx
 
 The file carries its contract in its metadata. The export fails, and writes nothing, when onnx.checker objects or
 when torch and onnxruntime differ by more than 1e-3 Å or 1e-4 of mask probability on the tiles of a real map.
@@ -24,12 +24,12 @@ from cryores_lite.model import INPUTS, OUTPUTS, Model
 from cryores_lite.mrc import read_map
 from cryores_lite.pipeline import prepare
 from cryores_lite.steps import condition, evidence
-from cryores_lite.steps.tile import coarser, split
+from cryores_lite.steps.tile import coarser, cover
 from cryores_lite.types import Density
 from training.network import HALO, LocalResolutionNet
 
 OPSET = 18
-TILE = 192
+TILE = 256
 TOLERANCE_ANGSTROM, TOLERANCE_PROBABILITY = 1e-3, 1e-4
 CHECKED_TILE = 80  # small enough that the example map needs several
 
@@ -78,7 +78,7 @@ def write(network: LocalResolutionNet, path: Path, contract: dict[str, object]) 
     """Trace the network with free tile sizes and save it with its contract, weights inside."""
     arguments = (
         torch.randn(2, evidence.FEATURES, evidence.RUNGS),
-        torch.randn(2, 2, 32, 40, 48),
+        torch.randn(2, 1, 16, 20, 24),
         torch.randn(2, condition.CHANNELS, 8, 10, 12),
         torch.randn(2, condition.CONTEXT),
         torch.full((2, 1), 3.0),
@@ -87,7 +87,7 @@ def write(network: LocalResolutionNet, path: Path, contract: dict[str, object]) 
     z, y, x = (torch.export.Dim(f"eighth_{axis}", min=2) for axis in "zyx")
     shapes = (
         {0: batch},
-        {0: batch, 2: 8 * z, 3: 8 * y, 4: 8 * x},
+        {0: batch, 2: 4 * z, 3: 4 * y, 4: 4 * x},
         {0: batch, 2: 2 * z, 3: 2 * y, 4: 2 * x},
         {0: batch},
         {0: batch},
@@ -119,13 +119,11 @@ def compare(network: LocalResolutionNet, model: Model, density: Density) -> tupl
     told = network.level(torch.from_numpy(prepared.evidence)[None])
     angstrom = max(abs(level.overall - told.overall.item()), abs(level.median - told.median.item()))
     probability = 0.0
-    z, y, x = inputs.fields.shape[1:]
-    for tile in split((z, y, x), CHECKED_TILE, HALO):
-        fields = np.ascontiguousarray(inputs.fields[(..., *tile.view)])
-        bands = np.ascontiguousarray(inputs.bands[(..., *coarser(tile.view, 4))])
-        given = (prepared.evidence, fields, bands, inputs.context)
-        relative, error, mask = model.predict(*given, inputs.level)
-        heads = network(*(torch.from_numpy(v)[None] for v in given), torch.tensor([[inputs.level]]))
+    for tile in cover(prepared.physical.outline.seen, inputs.shape, HALO, CHECKED_TILE**3):
+        values, bands = inputs.density[(..., *coarser(tile.view, 2))], inputs.bands[(..., *coarser(tile.view, 4))]
+        relative, error, mask = model.predict(prepared.evidence, values, bands, inputs.context, inputs.level)
+        given = (prepared.evidence, values, bands, inputs.context)
+        heads = network(*(torch.from_numpy(v)[None].float() for v in given), torch.tensor([[inputs.level]]))
         stated = model.spec.error_scale * heads.error[0, 0].numpy()
         ours = (heads.relative[0, 0].numpy(), level.median * stated)
         apart = (np.abs(a - b).max() for a, b in zip((relative, level.median * error), ours, strict=True))
@@ -139,7 +137,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--name", default="cryores")
-    parser.add_argument("--version", default="3")
+    parser.add_argument("--version", default="4")
     parser.add_argument("--calibration", type=Path, help="JSON of training.calibrate")
     parser.add_argument("--map", type=Path, default=EXAMPLE, help="map for the comparison")
     args = parser.parse_args()

@@ -1,7 +1,7 @@
 """Fit what is read off validation maps, not trained: where the mask begins, and how large stated errors must be.
 
-    python -m training.calibrate --weights training/weights/v3.safetensors --validation runs/validation \\
-        --structures ../shared/data/structures --out training/weights/v3.calibration.json
+    python -m training.calibrate --weights training/weights/v4.safetensors --validation runs/validation \\
+        --structures ../shared/data/structures --out training/weights/v4.calibration.json
 
 `export` writes the numbers into the model's contract. The mask begins at the highest probability that keeps 95 % of
 the typical (median) map's molecule: a few maps in which hardly any molecule can be seen would widen all others'
@@ -22,12 +22,12 @@ import numpy as np
 from tqdm import tqdm
 
 from cryores_lite.model import Model, available_threads
-from cryores_lite.pipeline import SPECK, predict, prepare, restore
+from cryores_lite.pipeline import CERTAIN, SPECK, predict, prepare
 from cryores_lite.steps.aggregate import aggregate
 from cryores_lite.steps.condition import condition
 from cryores_lite.steps.crop import without_specks
 from export.export import export
-from training.cases import Case, simulated_cases
+from training.cases import Case, restore, simulated_cases
 from training.data import read_levels
 from training.losses import HELD
 from training.metrics import INTERVAL, Scores, score
@@ -68,13 +68,13 @@ def answers(case: Case, model: Model, rng: np.random.Generator) -> tuple[list[Sc
     prepared = prepare(case.density, threads)
     level = model.level(prepared.evidence)
     inputs = condition(prepared.spectrum, prepared.powers, prepared.physical, level.median, level.doubt, threads)
-    local, error, sure = restore(prepared, predict(prepared, inputs, model))
+    local, error, sure = restore(prepared, *predict(prepared, inputs, model))
     truth = case.truth[prepared.box.slices]
     everywhere = np.ones(truth.shape, bool)
     values, uncertainty = aggregate(level.overall, local, error, everywhere, 2 * max(case.density.grid.voxel_size))
     scores = []
     for threshold in THRESHOLDS:
-        mask = without_specks(sure > threshold, SPECK)
+        mask = without_specks(sure > threshold * CERTAIN, SPECK)
         scores.append(score(np.where(mask, values, 0), truth, mask, case.limit))
     inside = truth > 0
     apart = np.abs(np.maximum(values[inside], case.limit) - np.maximum(truth[inside], case.limit))

@@ -11,6 +11,7 @@ import numpy as np
 from scipy import fft, ndimage
 
 from cryores_lite.mrc import read_map
+from cryores_lite.pipeline import Prepared, restored
 from cryores_lite.steps.spectrum import radius
 from cryores_lite.types import Density, Grid, Volume
 from training.process import low_pass
@@ -45,6 +46,12 @@ def bench_cases(folder: Path) -> Iterator[Case]:
         density = read_map(case / "map.mrc.gz").density
         truth = read_map(case / "truth.mrc.gz").density.values
         yield Case(case.name, density, truth, told.get("visible_limit_A") or 0.0)
+
+
+def restore(prepared: Prepared, *fields: np.ndarray) -> list[Volume]:
+    """Fields over a prepared map's padded box, at all voxels of its crop."""
+    parts = [values for _, values in restored(prepared, *fields)]
+    return [np.concatenate(planes) for planes in zip(*parts, strict=True)]
 
 
 def simulated_cases(structures: Path, count: int, seed: int = SIMULATED_SEED) -> Iterator[Case]:

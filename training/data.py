@@ -74,8 +74,7 @@ def cut_patches(
     doubt = float(np.exp(rng.uniform(*np.log(recipe.doubt))))
     guess = max(level * float(np.exp(rng.normal(0, doubt))), 1.8 * simulated.voxel_size)
     inputs = condition(prepared.spectrum, prepared.powers, prepared.physical, guess, doubt)
-    z, y, x = inputs.fields.shape[1:]
-    local, inside, mask = truth_on(prepared, simulated, (z, y, x))
+    local, inside, mask = truth_on(prepared, simulated, inputs.shape)
     if inside.sum() < FEWEST / 8:
         return []
     where = np.argwhere(inside)
@@ -85,12 +84,12 @@ def cut_patches(
         low = where[rng.integers(len(where))] - rng.integers(edge // 4, edge - edge // 4, 3)
         low = np.clip(low, 0, np.maximum(np.array(inside.shape) - edge, 0))
         coarse = (..., *(slice(a, a + edge) for a in low))
-        fine = (..., *(slice(4 * a, 4 * a + EDGE) for a in low))
+        half, fine = ((..., *(slice(n * a, n * (a + edge)) for a in low)) for n in (2, 4))
         records.append(
             {
                 "evidence": prepared.evidence,
-                "fields": _filled(inputs.fields[fine], EDGE).astype(np.float16),
-                "bands": _filled(inputs.bands[coarse], edge).astype(np.float16),
+                "density": _filled(inputs.density[half], EDGE // 2),
+                "bands": _filled(inputs.bands[coarse], edge),
                 "context": inputs.context,
                 "level": np.float32(inputs.level),
                 "local": _filled(local[coarse], edge).astype(np.float16),

@@ -1,8 +1,8 @@
 """The network: a level from the whole map's evidence, then two small U-Nets on a quarter of the working grid.
 
 The level network reads the ladder of bands, a one-dimensional picture on which a map at 3 Å and one at 6 Å differ
-by a shift, and answers where on the ladder the map ends. The resolution branch sees the texture and the coarse
-fields, the mask branch the density and the coarse fields; both are told the map's context, one vector per map, so
+by a shift, and answers where on the ladder the map ends. The resolution branch sees the coarse fields, the mask
+branch the density too; both are told the map's context, one vector per map, so
 that every tile of a map gets the same level. A quarter voxel is 1.3 resolution elements of the level: local
 resolution, an average over windows of 1.5 elements, hardly varies within one. Nothing is normalised over space: a
 tile's answer does not depend on what else is in the tile.
@@ -27,12 +27,11 @@ HALO = 32  # working voxels beyond which nothing changes an answer: the reach is
 class Widths:
     """Widths of the network."""
 
-    stem: int = 12  # on the half grid
     resolution: tuple[int, int] = (48, 96)  # on the quarter grid, and on the eighth
     mask: tuple[int, int] = (32, 64)
     context: int = 48
     deep: int = 2  # residual blocks on the eighth grid
-    level: int = 48
+    level: int = 96
     readers: int = 4
 
 
@@ -131,13 +130,12 @@ class Residual(nn.Module):
 
 
 class Branch(nn.Module):
-    """A U-Net of two levels: a field of the working grid and the bands of the quarter grid in, quarter grid out."""
+    """A U-Net of two levels on the quarter grid: bands in, and the density of the half grid if it is to be seen."""
 
-    def __init__(self, narrow: int, wide: int, out: int, widths: Widths) -> None:
+    def __init__(self, narrow: int, wide: int, out: int, widths: Widths, sees_density: bool) -> None:
         super().__init__()
-        self.stem = nn.Conv3d(8, widths.stem, 3, padding=1)
-        self.enter = nn.Conv3d(widths.stem, narrow, 2, stride=2)
-        self.bands = nn.Conv3d(CHANNELS + BANDS, narrow, 1, bias=False)
+        self.enter = nn.Conv3d(8, narrow, 3, padding=1) if sees_density else None
+        self.bands = nn.Conv3d(CHANNELS + BANDS, narrow, 1)
         self.before = Residual(narrow, widths.context)
         self.down = nn.Conv3d(narrow, wide, 2, stride=2)
         self.deep = nn.ModuleList(Residual(wide, widths.context) for _ in range(widths.deep))
@@ -147,9 +145,11 @@ class Branch(nn.Module):
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
-    def forward(self, field: Tensor, bands: Tensor, context: Tensor) -> Tensor:
-        stem = bent(self.stem(space_to_depth(field)))
-        x = self.before(self.enter(stem) + self.bands(bands), context)
+    def forward(self, bands: Tensor, context: Tensor, density: Tensor | None = None) -> Tensor:
+        x = self.bands(bands)
+        if self.enter is not None and density is not None:
+            x = x + self.enter(space_to_depth(density))
+        x = self.before(x, context)
         deep = self.down(x)
         for block in self.deep:
             deep = block(deep, context)
@@ -158,9 +158,9 @@ class Branch(nn.Module):
 
 
 class LocalResolutionNet(nn.Module):
-    """Evidence, density and texture, coarse fields and context in; the level and the fields of `Heads` out.
+    """Evidence, density, coarse fields and context in; the level and the fields of `Heads` out.
 
-    Inputs: evidence (b, FEATURES, RUNGS); fields (b, 2, t, t, t); bands (b, CHANNELS, t/4, …); context (b, CONTEXT);
+    Inputs: evidence (b, FEATURES, RUNGS); density (b, 1, t/2, …); bands (b, CHANNELS, t/4, …); context (b, CONTEXT);
     level (b, 1), Å, that the other inputs were made with. Every t is a multiple of eight.
     """
 
@@ -169,17 +169,17 @@ class LocalResolutionNet(nn.Module):
         width = widths.context
         self.level = LevelNet(widths.level, widths.readers)
         self.context = nn.Sequential(nn.Linear(CONTEXT, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU())
-        self.resolution = Branch(*widths.resolution, 2, widths)
-        self.mask = Branch(*widths.mask, 64, widths)
+        self.resolution = Branch(*widths.resolution, 2, widths, sees_density=False)
+        self.mask = Branch(*widths.mask, 64, widths, sees_density=True)
 
-    def forward(self, evidence: Tensor, fields: Tensor, bands: Tensor, context: Tensor, level: Tensor) -> Heads:
+    def forward(self, evidence: Tensor, density: Tensor, bands: Tensor, context: Tensor, level: Tensor) -> Heads:
         found = self.level(evidence)
         told = self.context(context)
         seen = torch.cat([bands, correlation(bands[:, :BANDS])], 1)
-        correction, error = self.resolution(fields[:, 1:], seen, told).split(1, 1)
+        correction, error = self.resolution(seen, told).split(1, 1)
         log_local = bands[:, -1:] + 1.5 * torch.tanh(correction)
         local = level[:, :, None, None, None] * torch.exp(log_local)
-        mask = depth_to_space(depth_to_space(self.mask(fields[:, :1], seen, told)))
+        mask = depth_to_space(depth_to_space(self.mask(seen, told, density)))
         return Heads(*found, local - found.overall[:, :, None, None, None], deviation(error), mask)
 
 

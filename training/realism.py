@@ -73,29 +73,25 @@ def feature_names() -> list[str]:
     """What `describe` gives, in order."""
     bands = [f"{f:.2f}/level" for f in np.geomspace(*BAND_SPAN, BANDS)]
     coarse = [f"{what} at {band}" for what in ("P/N", "P/median") for band in bands] + ["share of map", "estimate"]
-    fine = [
-        f"{what} of {field}" for field in ("density", "texture") for what in ("mean", "spread", "skewness", "kurtosis")
-    ]
+    fine = [f"{what} of density" for what in ("mean", "spread", "skewness", "kurtosis")]
     return [f"{what} of {name}" for what in ("mean", "spread") for name in coarse] + fine
 
 
 def describe(prepared: Prepared, inputs: Inputs) -> Iterator[np.ndarray]:
     """Numbers of patches around molecule: moments of every input over the molecule's voxels."""
     grid = inputs.bands.shape[1:]
-    inside = on_same_box(prepared.physical.molecule.astype(np.float32), (grid[0], grid[1], grid[2])) > 0.5
+    inside = on_same_box(prepared.physical.outline.molecule.astype(np.float32), (grid[0], grid[1], grid[2])) > 0.5
     where = np.argwhere(inside)
     rng = np.random.default_rng(SEED)
     for place in where[rng.permutation(len(where))[:PATCHES]]:
         low = np.clip(place - PATCH // 2, 0, np.maximum(np.array(grid) - PATCH, 0))
         coarse = tuple(slice(a, a + PATCH) for a in low)
-        fine = tuple(slice(4 * a, 4 * a + 4 * PATCH) for a in low)
+        half = tuple(slice(2 * a, 2 * a + 2 * PATCH) for a in low)
         there = inside[coarse]
-        bands = inputs.bands[(..., *coarse)][:, there]
-        there = there.repeat(4, 0).repeat(4, 1).repeat(4, 2)
-        fields = inputs.fields[(..., *fine)]
-        fields = fields[:, there[tuple(slice(0, n) for n in fields.shape[1:])]]
-        moments = [(v.mean(), v.std(), stats.skew(v), stats.kurtosis(v)) for v in fields]
-        yield np.nan_to_num(np.concatenate([bands.mean(1), bands.std(1), np.ravel(moments)]))
+        bands = inputs.bands[(..., *coarse)][:, there].astype(np.float32)
+        density = inputs.density[(0, *half)][there.repeat(2, 0).repeat(2, 1).repeat(2, 2)].astype(np.float32)
+        moments = density.mean(), density.std(), stats.skew(density), stats.kurtosis(density)
+        yield np.nan_to_num(np.concatenate([bands.mean(1), bands.std(1), moments]))
 
 
 def tell_apart(simulated: list[np.ndarray], real: list[np.ndarray]) -> tuple[float, np.ndarray]:

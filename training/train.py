@@ -66,7 +66,7 @@ def rate_at(step: int, steps: int) -> float:
 def run(network: LocalResolutionNet, batch: losses.Batch) -> Heads:
     """The heads for a batch of records."""
     heads: Heads = network(
-        batch["evidence"], batch["fields"], batch["bands"], batch["context"], batch["level"][:, None]
+        batch["evidence"], batch["density"], batch["bands"], batch["context"], batch["level"][:, None]
     )
     return heads
 
@@ -147,7 +147,7 @@ def train(args: argparse.Namespace) -> None:
     for step in bar:
         torch.manual_seed(args.seed * 1_000_003 + step)  # a resumed run draws what an unbroken one does
         batch = {key: value.to(args.device) for key, value in next(loader).items()}
-        for key in ("fields", "bands"):
+        for key in ("density", "bands"):
             batch[key] = batch[key].contiguous(memory_format=torch.channels_last_3d)
         for group in optimizer.param_groups:
             group["lr"] = recipe.rate * (rate_at(step, args.steps) if recipe.cosine else 1)

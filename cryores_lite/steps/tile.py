@@ -1,4 +1,4 @@
-"""Cut a large working grid into tiles with a halo; join the tiles' cores again.
+"""Cover the part of a working grid that matters with tiles, each with a halo; join the tiles' cores again.
 
 The network's reach ends within the halo, so a core's answer does not depend on where the tiles fall, and cores
 can be laid side by side: the weights of the blend are 1 in a tile's core and 0 in its halo.
@@ -8,10 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
 
-from cryores_lite.types import Mask, Shape, Volume
+from cryores_lite.types import Mask, Shape
+
+T = TypeVar("T", bound=np.generic)
 
 Slices = tuple[slice, slice, slice]
 ALIGN = 8  # voxels: the network halves the grid three times
@@ -39,40 +44,59 @@ def coarser(slices: Slices, step: int) -> Slices:
     return z, y, x
 
 
-def split(shape: Shape, edge: int, halo: int) -> list[Tile]:
-    """Cover a grid with cores that share no voxel, each inside a view of at most `edge` voxels.
+def cover(wanted: Mask, shape: Shape, halo: int, largest: int) -> list[Tile]:
+    """Cover what is wanted with cores that share no voxel, each inside a view of at most `largest` voxels.
 
-    A grid that fits into one view is one tile, without a halo.
+    A box that holds all of it is halved across its longest edge, each half shrunk to what it holds, until all fit.
+
+    Parameters
+    ----------
+    wanted : a coarser mask over the same box as the grid of `shape` points, whose edges are multiples of `ALIGN`
+    halo : voxels around a core that a view holds, as far as the grid reaches
     """
-    if edge % ALIGN or halo % ALIGN or edge <= 2 * halo:
-        raise ValueError(f"edge {edge} and halo {halo} must be multiples of {ALIGN} with a core between them")
-    axes = []
-    for n in shape:
-        size = n if n <= edge else edge - 2 * halo
-        axes.append([slice(a, min(a + size, n)) for a in range(0, n, size)])
-    tiles = []
-    for z in axes[0]:
-        for y in axes[1]:
-            for x in axes[2]:
-                core = (z, y, x)
-                a, b, c = (
-                    slice(max(0, s.start - halo), min(n, s.stop + halo)) for s, n in zip(core, shape, strict=True)
-                )
-                tiles.append(Tile((a, b, c), core))
+    if halo % ALIGN or largest < (ALIGN + 2 * halo) ** 3:
+        raise ValueError(f"halo {halo} must be a multiple of {ALIGN}, and {largest} voxels hold it around a core")
+    z, y, x = (slice(0, n) for n in shape)
+    pending, tiles = [(z, y, x)], []
+    while pending:
+        core = around(wanted, shape, pending.pop())
+        if core is None:
+            continue
+        z, y, x = (slice(max(0, s.start - halo), min(n, s.stop + halo)) for s, n in zip(core, shape, strict=True))
+        edges = [s.stop - s.start for s in core]
+        if np.prod([s.stop - s.start for s in (z, y, x)]) <= largest:
+            tiles.append(Tile((z, y, x), core))
+            continue
+        longest = int(np.argmax(edges))
+        whole = core[longest]
+        middle = whole.start + (edges[longest] // 2 + ALIGN - 1) // ALIGN * ALIGN
+        for half in (slice(middle, whole.stop), slice(whole.start, middle)):
+            z, y, x = (half if axis == longest else s for axis, s in enumerate(core))
+            pending.append((z, y, x))
     return tiles
 
 
-def holds(tile: Tile, shape: Shape, wanted: Mask) -> bool:
-    """Does a tile's core hold any voxel of a coarser mask over the same box?"""
-    part = tuple(
-        slice(s.start * m // n, -(-s.stop * m // n)) for s, n, m in zip(tile.core, shape, wanted.shape, strict=True)
+def around(wanted: Mask, shape: Shape, part: Slices) -> Slices | None:
+    """The smallest aligned box inside `part` of a grid that holds what is wanted there; None where nothing is."""
+    coarse = tuple(
+        slice(s.start * m // n, -(-s.stop * m // n)) for s, n, m in zip(part, shape, wanted.shape, strict=True)
     )
-    return bool(wanted[part].any())
+    found = ndimage.find_objects(wanted[coarse].astype(np.int8))
+    if not found:
+        return None
+    z, y, x = (
+        slice(
+            max(s.start, (c.start + f.start) * n // m // ALIGN * ALIGN),
+            min(s.stop, -(-(c.start + f.stop) * n // m // ALIGN) * ALIGN),
+        )
+        for s, c, f, n, m in zip(part, coarse, found[0], shape, wanted.shape, strict=True)
+    )
+    return z, y, x
 
 
-def join(parts: Iterable[tuple[Slices, Volume]], shape: Shape, fill: float) -> Volume:
-    """Lay cores into a grid; where none is, `fill`."""
-    whole = np.full(shape, fill, np.float32)
+def join(parts: Iterable[tuple[Slices, npt.NDArray[T]]], shape: Shape, dtype: npt.DTypeLike) -> npt.NDArray[T]:
+    """Lay cores into a grid; where none is, 0."""
+    whole = np.zeros(shape, dtype)
     for where, values in parts:
         whole[where] = values
     return whole

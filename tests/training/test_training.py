@@ -61,7 +61,7 @@ def inputs(edge, seed=2):
     quarter = (edge // 4,) * 3
     return (
         torch.randn(1, FEATURES, RUNGS, generator=g),
-        torch.randn(1, 2, edge, edge, edge, generator=g),
+        torch.randn(1, 1, *(edge // 2,) * 3, generator=g),
         torch.randn(1, CHANNELS, *quarter, generator=g) * 0.3,
         torch.randn(1, CONTEXT, generator=g) * 0.3,
         torch.full((1, 1), 4.0),
@@ -78,11 +78,11 @@ def test_space_to_depth_is_undone():
 
 @torch.no_grad()
 def test_nothing_beyond_the_halo_changes_an_answer():
-    network, (evidence, fields, bands, context, level) = lively(), inputs(2 * HALO + 16)
+    network, (evidence, density, bands, context, level) = lively(), inputs(2 * HALO + 16)
     inner, quarter = (..., *(slice(HALO, HALO + 16),) * 3), (..., *(slice(HALO // 4, HALO // 4 + 4),) * 3)
-    here = network(evidence, fields, bands, context, level)
-    noisy, coarse = torch.randn_like(fields), torch.randn_like(bands)
-    for changed, kept, rim in ((noisy, fields, 4), (coarse, bands, 1)):
+    here = network(evidence, density, bands, context, level)
+    noisy, coarse = torch.randn_like(density), torch.randn_like(bands)
+    for changed, kept, rim in ((noisy, density, 2), (coarse, bands, 1)):
         core = (..., *(slice(rim, -rim),) * 3)
         changed[core] = kept[core]
     there = network(evidence, noisy, coarse, context, level)
@@ -93,10 +93,10 @@ def test_nothing_beyond_the_halo_changes_an_answer():
 
 @torch.no_grad()
 def test_the_density_does_not_reach_the_resolution():
-    network, (evidence, fields, bands, context, level) = lively(), inputs(16)
-    here = network(evidence, fields, bands, context, level)
-    fields[:, 0] *= 3
-    there = network(evidence, fields, bands, context, level)
+    network, (evidence, density, bands, context, level) = lively(), inputs(16)
+    here = network(evidence, density, bands, context, level)
+    density *= 3
+    there = network(evidence, density, bands, context, level)
     assert torch.equal(here.relative, there.relative)
     assert torch.equal(here.error, there.error)
     assert not torch.equal(here.mask, there.mask)
@@ -104,8 +104,8 @@ def test_the_density_does_not_reach_the_resolution():
 
 @torch.no_grad()
 def test_the_level_depends_on_the_evidence_alone_and_lies_on_the_ladder():
-    network, (evidence, fields, bands, context, level) = lively(), inputs(16)
-    heads = network(evidence, fields, bands, context, level)
+    network, (evidence, density, bands, context, level) = lively(), inputs(16)
+    heads = network(evidence, density, bands, context, level)
     assert all(torch.equal(a, b) for a, b in zip(network.level(evidence), heads[:3], strict=True))
     rungs = torch.exp(network.level.readers[0].rungs)
     for found in (heads.overall, heads.median):
@@ -115,8 +115,8 @@ def test_the_level_depends_on_the_evidence_alone_and_lies_on_the_ladder():
 
 @torch.no_grad()
 def test_an_untrained_network_answers_the_physical_estimate_at_the_level():
-    evidence, fields, bands, context, level = inputs(16)
-    heads = LocalResolutionNet()(evidence, fields, bands, context, level)
+    evidence, density, bands, context, level = inputs(16)
+    heads = LocalResolutionNet()(evidence, density, bands, context, level)
     assert_allclose(heads.overall + heads.relative[:, 0], level * torch.exp(bands[:, -1]), rtol=1e-5)
 
 
@@ -179,13 +179,13 @@ def test_a_patch_without_molecule_adds_nothing():
 
 def test_turning_a_record_keeps_its_grids_together():
     values = np.random.default_rng(4).random((8, 8, 8)).astype(np.float32)
-    record = {"fields": np.stack([values, values]), "local": values[::2, ::2, ::2], "level": np.float32(3)}
+    record = {"density": np.stack([values, values]), "local": values[::2, ::2, ::2], "level": np.float32(3)}
     record["inside"] = np.ones((4, 4, 4), bool)
     for seed in range(8):
         turned = turn(record, np.random.default_rng(seed))
-        assert torch.equal(turned["fields"][0, ::2, ::2, ::2], turned["local"])
+        assert torch.equal(turned["density"][0, ::2, ::2, ::2], turned["local"])
         assert turned["level"].ndim == 0
-        assert_allclose(turned["fields"].sum(), 2 * values.sum(), rtol=1e-5)
+        assert_allclose(turned["density"].sum(), 2 * values.sum(), rtol=1e-5)
         assert turned["inside"][1:, 1:, 1:].all()
 
 
@@ -202,14 +202,14 @@ def test_a_file_of_patches_depends_on_seed_and_number_alone(patches, structures,
         assert set(here.files) == set(there.files)
         for key in here.files:
             assert (here[key] == there[key]).all()
-        assert np.isfinite(here["fields"]).all()
+        assert np.isfinite(here["density"]).all()
         assert np.isfinite(here["bands"]).all()
 
 
 def test_patches_are_the_same_for_the_same_seed_and_go_on_where_they_stopped(patches):
     def first(count, **more):
         stream = iter(Patches(patches, 5, **more))
-        return [next(stream)["fields"] for _ in range(count)]
+        return [next(stream)["density"] for _ in range(count)]
 
     whole = first(5)
     assert all(torch.equal(a, b) for a, b in zip(whole, first(5), strict=True))
