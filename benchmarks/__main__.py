@@ -21,7 +21,6 @@ from pathlib import Path
 
 from benchmarks import maps
 
-FILLINGS = (0.15, 0.4)
 NECESSARY = ("band powers", "network")  # all else is overhead
 COMMAND = [sys.executable, "-c", "from cryores_lite.cli import main; main()"]
 SGEMM = 2048  # edge of the matrices that measure the machine
@@ -197,6 +196,7 @@ STEPS = (
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--boxes", type=int, nargs="+", default=[128, 256, 512])
+    parser.add_argument("--fillings", type=float, nargs="+", default=[0.15, 0.4], help="molecule / box")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--folder", type=Path, help="for the maps; default: a temporary one")
@@ -206,7 +206,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         speed = {n: sgemm(n) for n in args.threads}
         for edge in args.boxes:
-            for filling in FILLINGS:
+            for filling in args.fillings:
                 for threads in args.threads:
                     found = measure(Path(folder), edge, filling, threads, args.runs if edge < 512 else 1)
                     results[edge, filling, threads] = found
