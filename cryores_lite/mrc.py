@@ -249,7 +249,7 @@ def _read_map(path: Path, voxel_size: float | None) -> Map:
         stored, more = _signed_or_not(stored, words)
         notes += more
     values, more = _check_values(path, stored)
-    return Map(Density(values, grid), header, (*notes, *more))
+    return Map(Density(values, grid, isinstance(values, np.memmap)), header, (*notes, *more))
 
 
 def _unpacked(file: IO[bytes]) -> IO[bytes]:

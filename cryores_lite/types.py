@@ -36,14 +36,18 @@ class Grid:
 
 @dataclass(frozen=True, eq=False)
 class Density:
-    """A cryo-EM density map: values of any unit on a grid."""
+    """A cryo-EM density map: values of any unit on a grid.
+
+    `mapped` says that they lie in a file that was mapped to be read, and that nobody has changed them since.
+    """
 
     values: Volume
     grid: Grid
+    mapped: bool = False
 
     def rest(self) -> None:
-        """Let go of the memory of values that lie in an unchanged file: it is read again when it is looked at."""
-        base: Any = self.values
+        """Let go of the memory of mapped values: they are read again when looked at. Others stay as they are."""
+        base: Any = self.values if self.mapped else None
         while isinstance(base, np.ndarray):
             base = base.base
         if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):

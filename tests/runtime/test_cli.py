@@ -328,7 +328,7 @@ def test_a_map_that_will_not_fit_into_memory_is_refused_before_the_work(tmp_path
         "main()"
     )
     if not Path("/proc/self/statm").exists():
-        pytest.skip("tells its own size in no /proc/self/statm")
+        pytest.skip("this system has no /proc/self/statm")
     path = save(tmp_path / "large.mrc", shape=(260, 260, 260))
     finished = subprocess.run(
         [sys.executable, "-c", limited, path, "-j", "1"], capture_output=True, text=True, timeout=300, check=False

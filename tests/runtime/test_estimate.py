@@ -78,6 +78,14 @@ def test_outside_the_mask_is_zero_and_inside_is_a_resolution(answer, example):
     assert 0.5 * answer.median < answer.global_resolution < 2 * answer.median
 
 
+def test_what_the_caller_has_changed_in_a_mapped_file_stays_changed(model):
+    values = read_map(EXAMPLES / "example_map.mrc").density.values
+    values *= 2
+    kept = np.array(values)
+    estimate(values, 1.2, model=model)
+    np.testing.assert_array_equal(values, kept)
+
+
 def test_gain_and_offset_change_nothing(answer, example, model):
     other = estimate(example.values * 1000 + 7, example.grid.voxel_size, model=model)
     assert max(moved(answer.values, other.values)) < 0.02
