@@ -43,7 +43,7 @@ WITHOUT: dict[str, dict[str, object]] = {
     "no uneven noise": {"uneven_noise": 0.0},
     "no noise that follows the signal": {"following_noise": 0.0},
     "no missing views": {"missing_views": 0.0},
-    "even mobility": {"unevenness": (0.0, 0.0)},
+    "even mobility": {"unevenness": (1e-3, 1e-3)},
     "no envelope": {"envelope": (1e-6, 1e-6)},
     "no resampling, padding, 8 bits": {"resampled": 0.0, "padded": 0.0, "quantised": 0.0},
     "not sharpened or blurred afterwards": {"resharpened": 0.0},

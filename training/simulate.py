@@ -40,7 +40,7 @@ class Recipe:
     oversampling: tuple[float, float] = (2.1, 5.5)  # resolution / voxel size, log-uniform
     box: tuple[int, int] = (48, 96)  # voxels; larger molecules are cut to a ball
     conformers: int = 6
-    unevenness: tuple[float, float] = (0.8, 2.2)  # of the mobility over a molecule, in log units
+    unevenness: tuple[float, float] = (0.1, 2.2)  # of the mobility over a molecule, in log units, log-uniform
     envelope: tuple[float, float] = (0.1, 5.0)  # what optics and poses take of the amplitude: exp(-x) at the resolution
     processing: dict[str, float] = field(
         default_factory=lambda: {
@@ -53,7 +53,7 @@ class Recipe:
         }
     )
     masking: dict[str, float] = field(
-        default_factory=lambda: {"none": 0.36, "sphere": 0.09, "soft": 0.22, "tight": 0.13, "zone": 0.12, "cut": 0.08}
+        default_factory=lambda: {"none": 0.32, "sphere": 0.08, "soft": 0.21, "tight": 0.15, "zone": 0.16, "cut": 0.08}
     )
     uneven_noise: float = 0.2  # noise stronger or weaker at the molecule, or changing slowly over the box
     falling_noise: float = 0.4  # noise that falls off with distance from the centre
@@ -62,7 +62,7 @@ class Recipe:
     resampled: float = 0.25  # to another voxel size by interpolation
     padded: float = 0.08  # with zeros
     quantised: float = 0.06  # to 8 bits
-    resharpened: float = 0.25  # or blurred, when all else is done
+    resharpened: float = 0.3  # or blurred, when all else is done
     doubt: tuple[float, float] = (0.02, 0.3)  # error of the level that the network is told, log-uniform
 
 
@@ -119,7 +119,8 @@ def draw_signal(structure: structures.Structure, recipe: Recipe, rng: np.random.
     extent = float(np.ptp(atoms.positions, axis=0).max())
     edge = int(np.clip(max(extent * room, extent + 30) / voxel_size, *recipe.box)) // 2 * 2
     shape = (edge, edge, edge)
-    molecule = structures.ensemble(atoms, resolution, recipe.conformers, rng.uniform(*recipe.unevenness), rng)
+    unevenness = float(np.exp(rng.uniform(*np.log(recipe.unevenness))))
+    molecule = structures.ensemble(atoms, resolution, recipe.conformers, unevenness, rng)
     density = structures.mean_density(molecule, shape, voxel_size)
     fall = float(np.exp(rng.uniform(*np.log(recipe.envelope))))
     density = damped(density, voxel_size, 4 * fall * resolution**2)

@@ -141,14 +141,14 @@ def ensemble(atoms: Atoms, scale: float, conformers: int, unevenness: float, rng
     atoms : the molecule
     scale : Å, resolution that the map is meant to have; motions and mobilities grow with it
     conformers : how many
-    unevenness : of the mobility over the molecule, in log units
+    unevenness : of the mobility over the molecule, in log units; domains of an evenly mobile one hardly move
     """
     n = len(atoms.positions)
     domains = int(rng.choice([1, 2, 3, 4], p=[0.25, 0.25, 0.3, 0.2]))
     _, label = kmeans2(atoms.positions, domains, minit="++", seed=rng) if domains > 1 else (None, np.zeros(n, int))
     positions = np.repeat(atoms.positions[None], conformers, 0)
     present = np.ones((conformers, n))
-    stretch = max(scale / 3, 0.6)
+    stretch = max(scale / 3, 0.6) * min(unevenness, 1.0)
     for domain in range(1, domains):
         inside = label == domain
         if not inside.any():
