@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
-from scipy.special import expit
 
 from cryores_lite.errors import DeviceError, ModelError
 from cryores_lite.steps import condition, evidence
@@ -119,9 +118,10 @@ class Model:
     def predict(
         self, evidence: Volume, density: Half, bands: Half, context: Volume, level: float
     ) -> tuple[Volume, Volume, Volume]:
-        """Evaluate one tile: relative resolution (Å, quarter grid), its relative error, mask probability."""
-        relative, error, logit = self._run(OUTPUTS[3:], evidence, density, bands, context, level)
-        return relative[0, 0], self.spec.error_scale * error[0, 0], expit(logit[0, 0])
+        """Evaluate one tile, on the quarter grid: relative resolution in Å, its relative error, (64, z, y, x) mask
+        probability of each point's 4³ working voxels."""
+        relative, error, mask = self._run(OUTPUTS[3:], evidence, density, bands, context, level)
+        return relative[0, 0], self.spec.error_scale * error[0, 0], mask[0]
 
     def _run(self, outputs: tuple[str, ...], *inputs: Volume | Half | float) -> Any:
         *arrays, level = inputs

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,7 +31,7 @@ from cryores_lite.steps.spectrum import (
     read_off,
     transform,
 )
-from cryores_lite.steps.tile import coarser, cover, join
+from cryores_lite.steps.tile import coarser, cover, interleaved, join
 from cryores_lite.types import Density, Grid, Level, LocalResolution, Mask, Progress, Volume
 
 MARGIN = 30.0  # Å around the molecule: the solvent ring, and the network's view
@@ -99,7 +100,7 @@ def estimate_local_resolution(density: Density, model: Model, threads: int, prog
     prepared, working = without_waves(prepared), float(np.mean(inputs.voxel_size))
     fields = predict(prepared, inputs, model, progress)
     del inputs  # large, and not needed on the way up
-    mask, values, uncertainty = answer(prepared, fields, level, density.grid, model.spec.mask_threshold)
+    mask, values, uncertainty = answer(prepared, fields, level, density.grid, model.spec.mask_threshold, threads)
     finest = 2 * max(density.grid.voxel_size)
     said = (*model.warnings, *remarks(prepared, level, mask))
     return LocalResolution(
@@ -116,9 +117,10 @@ def prepare(density: Density, threads: int = 1) -> Prepared:
     there, blank = coverage(kept, spectrum)
     del values, kept  # large, and not needed any more
     density.rest()
-    found = outline(spectrum, there, threads)
-    powers = measure(spectrum, blank, threads)
-    physical = physical_estimate(powers, found)
+    with ThreadPoolExecutor(min(2, threads)) as pool:  # side by side: neither fills two cores by itself
+        found = pool.submit(outline, spectrum, there, threads)
+        powers = pool.submit(measure, spectrum, blank, threads).result()
+    physical = physical_estimate(powers, found.result())
     return Prepared(box, spectrum, powers, physical, gather(powers, physical))
 
 
@@ -156,31 +158,38 @@ def predict(prepared: Prepared, inputs: Inputs, model: Model, progress: Progress
         core, inner = coarser(tile.core, 4), tile.inner(4)
         relative.append((core, told[0][inner]))
         error.append((core, told[1][inner]))
-        near = on_same_box(wanted.astype(np.float32), shape, tile.core) > 0.5
-        mask.append((tile.core, np.rint(CERTAIN * told[2][tile.inner()] * near).astype(np.uint8)))
+        near = on_same_box(wanted.astype(np.float32), quarter, core) > 0.5
+        mask.append((tile.core, interleaved(np.rint(CERTAIN * near * told[2][(..., *inner)]).astype(np.uint8))))
     return join(relative, quarter, np.float32), join(error, quarter, np.float32), join(mask, shape, np.uint8)
 
 
 def answer(
-    prepared: Prepared, fields: Fields, level: Level, grid: Grid, threshold: float
+    prepared: Prepared, fields: Fields, level: Level, grid: Grid, threshold: float, threads: int = 1
 ) -> tuple[Mask, Volume, Volume]:
     """Mask, local resolution and its standard deviation in Å, on the map's own grid, from what `predict` returns."""
     relative, error, probability = fields
     box, finest = prepared.box, 2 * max(grid.voxel_size)
     inside = np.empty(box.shape, bool)
-    for part, (sure,) in restored(prepared, probability):
+
+    def decide(part: slice, sure: Volume) -> None:
         np.greater(sure, threshold * CERTAIN, out=inside[part])
+
+    restored(prepared, decide, threads, probability)
     inside = without_specks(inside, SPECK)
     values, uncertainty = np.zeros(grid.shape, np.float32), np.zeros(grid.shape, np.float32)
-    for part, (local, spread) in restored(prepared, relative, error):
+
+    def fill(part: slice, local: Volume, spread: Volume) -> None:
         found = aggregate(level.overall, local, spread, inside[part], finest)
         for whole, planes in zip((values, uncertainty), found, strict=True):  # memory that stays 0 is never taken
             np.copyto(whole[box.slices][part], planes, where=inside[part])
+
+    restored(prepared, fill, threads, relative, error)
     return paste(inside, box, grid.shape), values, uncertainty
 
 
-def restored(prepared: Prepared, *fields: npt.NDArray[np.generic]) -> Iterator[tuple[slice, list[Volume]]]:
-    """Read fields over the padded box off at the voxels of the crop, some planes at a time.
+def restored(prepared: Prepared, use: Callable[..., None], threads: int, *fields: npt.NDArray[np.generic]) -> None:
+    """Read fields over the padded box off at the voxels of the crop, and hand `use` some planes of each, with their
+    place.
 
     Linear, so that nothing rings.
     """
@@ -192,11 +201,12 @@ def restored(prepared: Prepared, *fields: npt.NDArray[np.generic]) -> Iterator[t
         ]
         for field in fields
     ]
-    for part in chunks(box.shape):
-        yield (
-            part,
-            [read_off(field[None], (z[part], y, x))[0] for field, (z, y, x) in zip(fields, places, strict=True)],
-        )
+
+    def hand(part: slice) -> None:
+        use(part, *(read_off(field[None], (z[part], y, x))[0] for field, (z, y, x) in zip(fields, places, strict=True)))
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(hand, chunks(box.shape)))
 
 
 def coverage(kept: Volume, spectrum: Spectrum) -> tuple[Volume, Volume]:

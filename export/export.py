@@ -19,6 +19,7 @@ import numpy as np
 import onnx
 import torch
 from safetensors.torch import load_file
+from torch import Tensor
 
 from cryores_lite.model import INPUTS, OUTPUTS, Model
 from cryores_lite.mrc import read_map
@@ -26,7 +27,7 @@ from cryores_lite.pipeline import prepare
 from cryores_lite.steps import condition, evidence
 from cryores_lite.steps.tile import coarser, cover
 from cryores_lite.types import Density
-from training.network import HALO, LocalResolutionNet
+from training.network import HALO, Heads, LocalResolutionNet
 
 OPSET = 18
 TILE = 256
@@ -74,6 +75,18 @@ def export(
     return differences
 
 
+class Served(torch.nn.Module):  # type: ignore[misc]
+    """The network with the mask's probability in place of its logit."""
+
+    def __init__(self, network: LocalResolutionNet) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, evidence: Tensor, density: Tensor, bands: Tensor, context: Tensor, level: Tensor) -> Heads:
+        heads: Heads = self.network(evidence, density, bands, context, level)
+        return heads._replace(mask=heads.mask.sigmoid())
+
+
 def write(network: LocalResolutionNet, path: Path, contract: dict[str, object]) -> None:
     """Trace the network with free tile sizes and save it with its contract, weights inside."""
     arguments = (
@@ -93,7 +106,7 @@ def write(network: LocalResolutionNet, path: Path, contract: dict[str, object]) 
         {0: batch},
     )
     torch.onnx.export(
-        network,
+        Served(network),
         arguments,
         path,
         input_names=list(INPUTS),
@@ -128,7 +141,7 @@ def compare(network: LocalResolutionNet, model: Model, density: Density) -> tupl
         ours = (heads.relative[0, 0].numpy(), level.median * stated)
         apart = (np.abs(a - b).max() for a, b in zip((relative, level.median * error), ours, strict=True))
         angstrom = float(np.max([angstrom, *apart]))
-        probability = float(np.max([probability, np.abs(mask - heads.mask.sigmoid()[0, 0].numpy()).max()]))
+        probability = float(np.max([probability, np.abs(mask - heads.mask.sigmoid()[0].numpy()).max()]))
     return angstrom, probability
 
 

@@ -50,8 +50,14 @@ def bench_cases(folder: Path) -> Iterator[Case]:
 
 def restore(prepared: Prepared, *fields: np.ndarray) -> list[Volume]:
     """Fields over a prepared map's padded box, at all voxels of its crop."""
-    parts = [values for _, values in restored(prepared, *fields)]
-    return [np.concatenate(planes) for planes in zip(*parts, strict=True)]
+    whole = [np.empty(prepared.box.shape, np.float32) for _ in fields]
+
+    def keep(part: slice, *planes: Volume) -> None:
+        for values, some in zip(whole, planes, strict=True):
+            values[part] = some
+
+    restored(prepared, keep, 1, *fields)
+    return whole
 
 
 def simulated_cases(structures: Path, count: int, seed: int = SIMULATED_SEED) -> Iterator[Case]:

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from training.metrics import INTERVAL
-from training.network import Heads, Level
+from training.network import Heads, Level, space_to_depth
 
 Batch = dict[str, Tensor]
 Loss = Callable[[Heads, Batch], Tensor]
@@ -59,7 +59,7 @@ def logarithmic(heads: Heads, batch: Batch) -> Tensor:
         in_mask_mean(robust(error), inside)
         + 2 * in_mask_mean(robust(error - mean[:, None, None, None]), inside)
         + 0.3 * in_mask_mean(interval(error, heads.error[:, 0]), inside)
-        + 0.3 * functional.binary_cross_entropy_with_logits(heads.mask[:, 0], batch["mask"])
+        + 0.3 * functional.binary_cross_entropy_with_logits(heads.mask, space_to_depth(batch["mask"][:, None], 4))
     )
 
 
@@ -77,5 +77,5 @@ def cryores(heads: Heads, batch: Batch, weight: float = 1.0) -> Tensor:
     return (
         functional.mse_loss(heads.overall[:, 0], batch["overall"])
         + weight * in_mask_mean(rel, batch["inside"])
-        + functional.binary_cross_entropy_with_logits(heads.mask[:, 0], batch["mask"])
+        + functional.binary_cross_entropy_with_logits(heads.mask, space_to_depth(batch["mask"][:, None], 4))
     )

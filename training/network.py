@@ -47,7 +47,7 @@ class Heads(NamedTuple):
     """What the network answers: the level's three numbers, then fields.
 
     relative (b, 1, t/4, …): local minus global resolution in Å; error (b, 1, t/4, …): standard deviation of the local
-    resolution's logarithm; mask (b, 1, t, …): logit.
+    resolution's logarithm; mask (b, 64, t/4, …): logits of the 4³ working voxels of each quarter voxel.
     """
 
     overall: Tensor
@@ -148,12 +148,12 @@ class Branch(nn.Module):
     def forward(self, bands: Tensor, context: Tensor, density: Tensor | None = None) -> Tensor:
         x = self.bands(bands)
         if self.enter is not None and density is not None:
-            x = x + self.enter(space_to_depth(density))
+            x = x + self.enter(space_to_depth(density, 2))
         x = self.before(x, context)
         deep = self.down(x)
         for block in self.deep:
             deep = block(deep, context)
-        x = x + functional.interpolate(self.up(deep), scale_factor=2, mode="nearest")
+        x = x + enlarged(self.up(deep))
         return self.head(bent(self.after(x, context)))
 
 
@@ -179,8 +179,8 @@ class LocalResolutionNet(nn.Module):
         correction, error = self.resolution(seen, told).split(1, 1)
         log_local = bands[:, -1:] + 1.5 * torch.tanh(correction)
         local = level[:, :, None, None, None] * torch.exp(log_local)
-        mask = depth_to_space(depth_to_space(self.mask(seen, told, density)))
-        return Heads(*found, local - found.overall[:, :, None, None, None], deviation(error), mask)
+        relative = local - found.overall[:, :, None, None, None]
+        return Heads(*found, relative, deviation(error), self.mask(seen, told, density))
 
 
 def bent(x: Tensor) -> Tensor:
@@ -198,15 +198,15 @@ def deviation(x: Tensor) -> Tensor:
     return torch.exp(3.5 * torch.tanh(x / 3.5) - 2.5)
 
 
-def space_to_depth(x: Tensor) -> Tensor:
-    """(b, c, 2z, 2y, 2x) → (b, 8c, z, y, x). Undone by `depth_to_space`."""
-    b, c, z, y, w = x.shape
-    blocks = x.reshape(b, c, z // 2, 2, y // 2, 2, w // 2, 2).permute(0, 1, 3, 5, 7, 2, 4, 6)
-    return blocks.reshape(b, 8 * c, z // 2, y // 2, w // 2)
+def enlarged(x: Tensor) -> Tensor:
+    """Every voxel eight times: (b, c, z, y, x) → (b, c, 2z, 2y, 2x). onnxruntime repeats faster than it resizes."""
+    for axis in (4, 3, 2):
+        x = torch.stack([x, x], axis + 1).flatten(axis, axis + 1)
+    return x
 
 
-def depth_to_space(x: Tensor) -> Tensor:
-    """(b, 8c, z, y, x) → (b, c, 2z, 2y, 2x)."""
+def space_to_depth(x: Tensor, n: int) -> Tensor:
+    """(b, c, n z, n y, n x) → (b, n³ c, z, y, x)."""
     b, c, z, y, w = x.shape
-    blocks = x.reshape(b, c // 8, 2, 2, 2, z, y, w).permute(0, 1, 5, 2, 6, 3, 7, 4)
-    return blocks.reshape(b, c // 8, 2 * z, 2 * y, 2 * w)
+    blocks = x.reshape(b, c, z // n, n, y // n, n, w // n, n).permute(0, 1, 3, 5, 7, 2, 4, 6)
+    return blocks.reshape(b, n**3 * c, z // n, y // n, w // n)

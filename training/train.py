@@ -26,7 +26,7 @@ from tqdm import tqdm
 from training import losses
 from training.data import TAKEN, Patches, written
 from training.metrics import INTERVAL
-from training.network import Heads, LocalResolutionNet
+from training.network import Heads, LocalResolutionNet, space_to_depth
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def validate(network: LocalResolutionNet, folder: Path, device: str) -> dict[str
             batch = {
                 key: torch.from_numpy(file[key].astype(np.float32)).to(device) for key in file.files if key != "kind"
             }
-        heads = run(network, batch)
+        heads, masks = run(network, batch), space_to_depth(batch["mask"][:, None], 4)
         local = (heads.overall[:, :, None, None, None] + heads.relative)[:, 0]
         start = batch["level"][:, None, None, None] * torch.exp(batch["bands"][:, -1])
         for n in range(len(local)):
@@ -96,7 +96,7 @@ def validate(network: LocalResolutionNet, folder: Path, device: str) -> dict[str
             error, before = torch.log(local[n][inside]) - truth, torch.log(start[n][inside]) - truth
             level = error.median()
             held = error.abs() <= INTERVAL * heads.error[n, 0][inside]
-            there, guessed = batch["mask"][n] > 0, heads.mask[n, 0] > 0
+            there, guessed = masks[n] > 0, heads.mask[n] > 0
             iou = (there & guessed).sum() / (there | guessed).sum().clamp(min=1)
             parts = (error, level, error - level, before)
             rows.append([*(float(p.square().mean()) for p in parts), float(held.float().mean()), float(iou)])

@@ -11,6 +11,7 @@ density itself feeds the mask head only, and twice as finely: the mask's own gri
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,15 +87,18 @@ def condition(
     near = followed(frequencies * level, live)
     quarter = (shape[0] // 4, shape[1] // 4, shape[2] // 4)
     bands = np.zeros((CHANNELS, *quarter), np.float16)
-    quantiles, close = np.zeros((3, BANDS)), []
-    for n in np.flatnonzero(live):  # one by one: together they need many times the memory
+    quantiles = np.zeros((3, BANDS))
+
+    def fill(n: int) -> Volume | None:
         log_power = log_power_at(powers, frequencies[n])
         against_inside = np.clip(log_power - log_inside[n], -5, 5) / 2
         bands[n] = on_same_box(np.clip(log_power - log_noise[n], -3, 8) / 3, quarter)
         bands[BANDS + n] = on_same_box(against_inside, quarter)
         quantiles[:, n] = np.percentile(against_inside[outline.molecule], (10, 50, 90))
-        if near[n]:
-            close.append(2 * against_inside)
+        return 2 * against_inside if near[n] else None
+
+    with ThreadPoolExecutor(threads) as pool:  # one by one: together they need many times the memory
+        close = [power for power in pool.map(fill, np.flatnonzero(live)) if power is not None]
     limit = float(np.clip(np.log(outline.limit / level), -2, 1))
     pattern = follow_power(close) if close else np.zeros(powers.shape, np.float32)
     bands[-2] = on_same_box(outline.there, quarter)

@@ -100,3 +100,12 @@ def join(parts: Iterable[tuple[Slices, npt.NDArray[T]]], shape: Shape, dtype: np
     for where, values in parts:
         whole[where] = values
     return whole
+
+
+def interleaved(parts: npt.NDArray[T]) -> npt.NDArray[T]:
+    """(n³, z, y, x) → (n z, n y, n x): lay the parts of coarse voxels, last axis first, side by side."""
+    n = round(len(parts) ** (1 / 3))
+    whole = np.empty([n * edge for edge in parts.shape[1:]], parts.dtype)
+    for values, (z, y, x) in zip(parts, np.ndindex(n, n, n), strict=True):
+        whole[z::n, y::n, x::n] = values
+    return whole

@@ -16,11 +16,12 @@ from safetensors.torch import load_file
 from cryores_lite.mrc import read_map, write_map
 from cryores_lite.steps.condition import CHANNELS, CONTEXT
 from cryores_lite.steps.evidence import FEATURES, RUNGS
+from cryores_lite.steps.tile import interleaved
 from training import losses
 from training.calibrate import fit_law
 from training.data import LEVELS, Patches, make_file, make_labelled_file, turn, written
 from training.metrics import INTERVAL, score
-from training.network import HALO, Heads, Level, LocalResolutionNet, depth_to_space, space_to_depth
+from training.network import HALO, Heads, Level, LocalResolutionNet, enlarged, space_to_depth
 from training.simulate import Recipe
 from training.structures import read_manifest
 from training.train import RECIPES, save_weights, train
@@ -69,17 +70,21 @@ def inputs(edge, seed=2):
 
 
 def test_space_to_depth_is_undone():
-    x = torch.arange(8 * 16 * 24.0).reshape(1, 1, 8, 16, 24)
-    assert torch.equal(depth_to_space(space_to_depth(x)), x)
-    quarter = space_to_depth(space_to_depth(x))
-    assert torch.equal(depth_to_space(depth_to_space(quarter)), x)
-    assert set(quarter[0, :, 0, 1, 2].tolist()) == set(x[0, 0, :4, 4:8, 8:12].ravel().tolist())
+    x = torch.randn(2, 1, 8, 12, 16)
+    for n in (2, 4):
+        for parts, whole in zip(space_to_depth(x, n).numpy(), x.numpy(), strict=True):
+            assert np.array_equal(interleaved(parts), whole[0])
+
+
+def test_enlarged_is_the_nearest_voxel():
+    x = torch.randn(2, 3, 4, 5, 6)
+    assert torch.equal(enlarged(x), torch.nn.functional.interpolate(x, scale_factor=2, mode="nearest"))
 
 
 @torch.no_grad()
 def test_nothing_beyond_the_halo_changes_an_answer():
     network, (evidence, density, bands, context, level) = lively(), inputs(2 * HALO + 16)
-    inner, quarter = (..., *(slice(HALO, HALO + 16),) * 3), (..., *(slice(HALO // 4, HALO // 4 + 4),) * 3)
+    quarter = (..., *(slice(HALO // 4, HALO // 4 + 4),) * 3)
     here = network(evidence, density, bands, context, level)
     noisy, coarse = torch.randn_like(density), torch.randn_like(bands)
     for changed, kept, rim in ((noisy, density, 2), (coarse, bands, 1)):
@@ -88,7 +93,7 @@ def test_nothing_beyond_the_halo_changes_an_answer():
     there = network(evidence, noisy, coarse, context, level)
     assert_allclose(there.relative[quarter], here.relative[quarter], atol=1e-5)
     assert_allclose(there.error[quarter], here.error[quarter], atol=1e-5)
-    assert_allclose(there.mask[inner], here.mask[inner], atol=1e-5)
+    assert_allclose(there.mask[quarter], here.mask[quarter], atol=1e-5)
 
 
 @torch.no_grad()
@@ -123,11 +128,12 @@ def test_an_untrained_network_answers_the_physical_estimate_at_the_level():
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_perfect_answer_has_the_lowest_loss(name):
     g = torch.Generator().manual_seed(3)
-    truth = 3 + torch.rand(2, 8, 8, 8, generator=g)
+    truth = 3 + torch.rand(2, 4, 4, 4, generator=g)
     mask = (torch.rand(2, 16, 16, 16, generator=g) > 0.5).float()
-    batch = {"local": truth, "inside": torch.ones(2, 8, 8, 8), "overall": torch.full((2,), 3.0), "mask": mask}
-    three, sure = torch.full((2, 1), 3.0), torch.full((2, 1, 8, 8, 8), 1e-4)
-    perfect = Heads(three, three, sure[:, :, 0, 0, 0], (truth - 3)[:, None], sure, 20 * (mask[:, None] * 2 - 1))
+    batch = {"local": truth, "inside": torch.ones(2, 4, 4, 4), "overall": torch.full((2,), 3.0), "mask": mask}
+    three, sure = torch.full((2, 1), 3.0), torch.full((2, 1, 4, 4, 4), 1e-4)
+    parts = space_to_depth(20 * (mask[:, None] * 2 - 1), 4)
+    perfect = Heads(three, three, sure[:, :, 0, 0, 0], (truth - 3)[:, None], sure, parts)
     best = RECIPES[name].loss(perfect, batch)
     assert best < 1e-3
     for worse in ({"relative": perfect.relative + 0.3}, {"mask": perfect.mask - 20}):
