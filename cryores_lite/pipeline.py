@@ -38,6 +38,7 @@ MARGIN = 30.0  # Å around the molecule: the solvent ring, and the network's vie
 NEAR = 20.0  # Å from what the physical estimate takes for molecule: farther out there is none
 DOUBTFUL = 0.15  # standard deviation of the level's logarithm that the user is told about
 Fields = tuple[Volume, Volume, npt.NDArray[np.uint8]]
+SMALL = 1 << 25  # voxels of a box whose molecule and bands are looked at side by side
 CERTAIN = 255  # mask probabilities are kept in bytes
 SPECK = 0.1  # pieces of the mask smaller than this share of its largest are noise
 
@@ -117,7 +118,9 @@ def prepare(density: Density, threads: int = 1) -> Prepared:
     there, blank = coverage(kept, spectrum)
     del values, kept  # large, and not needed any more
     density.rest()
-    with ThreadPoolExecutor(min(2, threads)) as pool:  # side by side: neither fills two cores by itself
+    # Neither step fills two cores with a small map; with a large one each takes much memory.
+    workers = min(2, threads) if int(np.prod(spectrum.shape)) <= SMALL else 1
+    with ThreadPoolExecutor(workers) as pool:
         found = pool.submit(outline, spectrum, there, threads)
         powers = pool.submit(measure, spectrum, blank, threads).result()
     physical = physical_estimate(powers, found.result())
