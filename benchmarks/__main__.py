@@ -9,6 +9,7 @@ and the fastest is told: other work on the machine only ever adds.
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import os
 import platform
@@ -16,8 +17,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from benchmarks import maps
 
@@ -113,6 +117,30 @@ def measure(folder: Path, edge: int, filling: float, threads: int, runs: int) ->
     }
 
 
+def beside_peers(shared: Path, threads: int, runs: int) -> list[tuple[str, ...]]:
+    """Means over the cases of a bench folder: our seconds now, the peers' as they were told."""
+    mine, peers = [], defaultdict(list)
+    with (shared / "bench" / "PEERS.csv").open(newline="") as file:
+        for row in csv.DictReader(file):
+            figures = [float(row[key]) for key in ("seconds_wall", "seconds_cpu", "relative_rmse")]
+            peers[f"{row['tool']}, {row['input']}"].append(figures)
+    with tempfile.TemporaryDirectory() as folder:
+        for path in sorted(shared.glob("bench/*/map.mrc.gz")):
+            command = [*COMMAND, str(path), "-o", folder, "--overwrite", "-q", "-j", str(threads)]
+            mine.append(min((whole(command) for _ in range(runs)), key=lambda w: w.wall))
+    rows = [
+        (
+            "cryores_lite, single map",
+            *(f"{np.mean([getattr(w, k) for w in mine]):.1f}" for k in ("wall", "cpu")),
+            "[measured](ACCURACY.md)",
+        )
+    ]
+    for name, figures in peers.items():
+        wall, cpu, error = np.mean(figures, axis=0)
+        rows.append((name, f"{wall:.1f}", f"{cpu:.1f}", f"{error:.3f}"))
+    return rows
+
+
 def table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     """A Markdown table."""
     lines = [f"| {' | '.join(header)} |", f"|{'|'.join('---:' for _ in header)}|"]
@@ -120,7 +148,10 @@ def table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 
 
 def page(
-    results: dict[tuple[int, float, int], dict[str, float]], speed: dict[int, float], light: dict[str, Whole]
+    results: dict[tuple[int, float, int], dict[str, float]],
+    speed: dict[int, float],
+    light: dict[str, Whole],
+    peers: list[tuple[str, ...]],
 ) -> str:
     """The page's figures."""
     wholes, shares = [], []
@@ -170,6 +201,7 @@ def page(
             table(("box", "filled", "threads", *STEPS), shares),
             "### Without a map",
             table(("", "wall s", "CPU s"), [(name, f"{w.wall:.2f}", f"{w.cpu:.2f}") for name, w in light.items()]),
+            *(("### Beside the peers", table(("", "wall s", "CPU s", "relative RMSE"), peers)) if peers else ()),
         )
     )
 
@@ -200,6 +232,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--folder", type=Path, help="for the maps; default: a temporary one")
+    parser.add_argument("--shared", type=Path, help="folder of bench/: our time beside the peers'")
     parser.add_argument("--out", type=Path, help="page to write the figures into; default: print them")
     args = parser.parse_args()
     results = {}
@@ -219,15 +252,18 @@ def main() -> None:
         "python alone": [sys.executable, "-c", "pass"],
     }
     fastest = {name: min((whole(c) for _ in range(5)), key=lambda w: w.cpu) for name, c in light.items()}
+    peers = beside_peers(args.shared, max(args.threads), args.runs) if args.shared else []
     operations = flop_per_voxel()  # last: torch would count as memory of what is started after it
     for found in results.values():
         found["gflop"] = found["voxels"] * operations / 1e9
-    text = page(results, speed, fastest)
+    text = page(results, speed, fastest, peers)
     if args.out is None:
         print(text)
         return
+    from benchmarks.plot import plot
     from training.evaluate import insert
 
+    plot(results, args.out.with_name("performance.png"))
     insert(args.out, text)
 
 

@@ -1,0 +1,68 @@
+"""The picture of docs/PERFORMANCE.md."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+
+mpl.use("Agg")
+from matplotlib import pyplot as plt
+from matplotlib.ticker import LogLocator
+
+GROUPS = {
+    "import, session": ("import", "session"),
+    "read, crop, transform": ("read", "crop", "transform", "coverage"),
+    "outline": ("outline",),
+    "band powers": ("band powers",),
+    "network": ("network",),
+    "between": ("physical estimate", "evidence", "condition", "rest"),
+    "restore, write": ("restore", "write"),
+}
+ALL = [part for parts in GROUPS.values() for part in parts]
+Results = dict[tuple[int, float, int], dict[str, float]]
+
+
+def plot(results: Results, out: Path) -> None:
+    """Seconds and memory against the box, and the steps' shares of the largest number of threads."""
+    most = max(threads for _, _, threads in results)
+    fillings = sorted({filling for _, filling, _ in results})
+    boxes = sorted({edge for edge, _, _ in results})
+    figure, (seconds, memory, shares) = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
+    for (filling, threads), style in zip(
+        sorted({(f, t) for _, f, t in results}), ("o-", "o--", "s-", "s--", "^-", "^--"), strict=False
+    ):
+        rows = [(edge, results[edge, filling, threads]) for edge in boxes if (edge, filling, threads) in results]
+        label = f"{filling:.0%} filled, {threads} thread{'s' if threads > 1 else ''}"
+        seconds.loglog([edge for edge, _ in rows], [r["wall"] for _, r in rows], style, label=label)
+        memory.loglog([edge for edge, _ in rows], [r["memory"] for _, r in rows], style)
+    wide = np.array(boxes, float)
+    seconds.loglog(wide, 5 * (wide / 256) ** 3, ":", color="grey", label="5 s at 256³, as the volume")
+    memory.loglog(wide, 400 + 3 * 4 * wide**3 / 1e6, ":", color="grey", label="400 MB + 3 × the map")
+    for axes, name in ((seconds, "whole command, s"), (memory, "peak memory, MB")):
+        axes.set(xlabel="box, voxels", ylabel=name)
+        axes.set_xticks(boxes, [str(edge) for edge in boxes])
+        axes.minorticks_off()
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.legend(fontsize=7, frameon=False)
+    rows = [
+        (f"{edge}³\n{filling:.0%}", results[edge, filling, most])
+        for edge in boxes
+        for filling in fillings
+        if (edge, filling, most) in results
+    ]
+    bottom = np.zeros(len(rows))
+    for name, parts in GROUPS.items():
+        height = np.array(
+            [sum(max(0, r.get(p, 0)) for p in parts) / sum(max(0, r.get(p, 0)) for p in ALL) for _, r in rows]
+        )
+        shares.bar([label for label, _ in rows], height, bottom=bottom, label=name)
+        bottom += height
+    shares.set(ylabel=f"share of the steps' time, {most} threads", ylim=(0, 1))
+    shares.tick_params(axis="x", labelsize=7)
+    handles, labels = shares.get_legend_handles_labels()
+    shares.legend(handles[::-1], labels[::-1], fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    figure.savefig(out, dpi=110)
+    plt.close(figure)
