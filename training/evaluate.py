@@ -176,6 +176,23 @@ def simulated_tables(cases: list[Judged]) -> str:
     return "\n\n".join(parts)
 
 
+def interval_table(judged: dict[str, list[Judged]]) -> str:
+    """The share of the truth that the 80 % interval holds: over maps its mean and its spread.
+
+    A map's errors go together: so few maps as there are tell the mean only to within its own standard error.
+    """
+    lines = [
+        "| maps | number | mean share held | standard deviation over maps | standard error |",
+        "|---|" + "---:|" * 4,
+    ]
+    for name, found in judged.items():
+        held = np.array([j.ours.held for j in found])
+        spread = float(held.std(ddof=1))
+        cells = (f"{held.mean():.3f}", f"{spread:.3f}", f"{spread / np.sqrt(len(held)):.3f}")
+        lines.append(f"| {name} | {len(held)} | " + " | ".join(cells) + " |")
+    return "### The 80 % interval\n\n" + "\n".join(lines)
+
+
 def range_table(cases: list[Judged]) -> str:
     """Both ends of the range, and what they cost."""
     lines = [
@@ -303,9 +320,8 @@ def main() -> None:
         parts += [table_of(args.shared / "data" / "maps", model) for table_of in (real_table, agreement_table)]
     if args.structures:
         parts.append(range_table([judge(case, model) for case in ends_of_the_range(args.structures)]))
-        parts.append(
-            simulated_tables([judge(case, model) for case in simulated_cases(args.structures, args.simulated)])
-        )
+        simulated = [judge(case, model) for case in simulated_cases(args.structures, args.simulated)]
+        parts += [interval_table({"independent": pictures, "simulated": simulated}), simulated_tables(simulated)]
     print("\n\n".join(parts))
     if args.out:
         links = []
