@@ -29,10 +29,13 @@ if TYPE_CHECKING:
     from cryores_lite.report import Outcome
     from cryores_lite.types import LocalResolution
 
-LABELS = {
-    "locres": f"cryores_lite {__version__}: local resolution (A); 0 = outside mask",
-    "mask": f"cryores_lite {__version__}: mask; 1 = molecule",
-    "uncertainty": f"cryores_lite {__version__}: local resolution, 1 standard deviation (A)",
+ENDINGS = {  # of the files that can be written, by what they hold
+    "locres": "_locres.mrc",
+    "mask": "_mask.mrc",
+    "uncertainty": "_locres_uncertainty.mrc",
+    "filtered": "_locres_filtered.mrc",
+    "display": "_locres_display.mrc",
+    "chimerax": "_locres.cxc",
 }
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -48,7 +51,7 @@ class Device(str, Enum):
 
 @dataclass(frozen=True)
 class Job:
-    """One map and the files to make of it, by what they hold (the keys of `LABELS`)."""
+    """One map and the files to make of it, by what they hold (the keys of `ENDINGS`)."""
 
     map_path: Path
     voxel_size: float | None  # Å, instead of the header's
@@ -100,6 +103,15 @@ def estimate(
     uncertainty: Annotated[
         bool, typer.Option("--uncertainty", help="Also write NAME_locres_uncertainty.mrc: 1 standard deviation, Å.")
     ] = False,
+    filtered: Annotated[
+        bool, typer.Option("--filtered", help="Also write NAME_locres_filtered.mrc: the map at its local resolution.")
+    ] = False,
+    display: Annotated[
+        bool, typer.Option("--display", help="Also write NAME_locres_display.mrc: carried outwards, to colour by.")
+    ] = False,
+    chimerax: Annotated[
+        bool, typer.Option("--chimerax", help="Also write NAME_locres.cxc, which shows the map coloured in ChimeraX.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per map and line.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace maps that are there already.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print errors only (and --json).")] = False,
@@ -114,7 +126,8 @@ def estimate(
     """
     for library in ("OPENBLAS", "MKL"):  # read when numpy is imported; the steps have threads of their own
         os.environ.setdefault(f"{library}_NUM_THREADS", "1")
-    endings = {"locres": "_locres", "mask": "_mask"} | ({"uncertainty": "_locres_uncertainty"} if uncertainty else {})
+    wanted = {"uncertainty": uncertainty, "filtered": filtered, "display": display, "chimerax": chimerax}
+    endings = {what: ending for what, ending in ENDINGS.items() if wanted.get(what, True)}
     jobs = _plan(maps, output_dir, endings, voxel_size, overwrite)
     from cryores_lite.model import Model  # whatever is heavy waits until there is work
 
@@ -149,7 +162,7 @@ def _plan(
     jobs = []
     for path in maps:
         folder, stem = output_dir or path.parent, map_stem(path)
-        outputs = {what: folder / f"{stem}{ending}.mrc" for what, ending in endings.items()}
+        outputs = {what: folder / f"{stem}{ending}" for what, ending in endings.items()}
         jobs.append(Job(path, voxel_size, outputs, overwrite))
     taken = Counter(path.resolve() for job in jobs for path in job.outputs.values())
     taken.update({path.resolve() for path in maps})
@@ -178,18 +191,19 @@ def _attempt(job: Job, network: Callable[[], Model], threads: int | None, show_b
 
 def _estimate(job: Job, model: Model, threads: int | None, show_bar: bool) -> tuple[LocalResolution, tuple[str, ...]]:
     """Read, estimate and write one map: all files, or none."""
-    from cryores_lite import pipeline
+    from cryores_lite import outputs, pipeline
     from cryores_lite.model import available_threads
-    from cryores_lite.mrc import read_map, write_map
+    from cryores_lite.mrc import read_map
 
     _refuse_to_clobber(job)
+    threads = threads or available_threads()
     found = read_map(job.map_path, voxel_size=job.voxel_size)
     progress = partial(_bar, label=job.map_path.name) if show_bar else iter
     with _staging(job.outputs["locres"].parent) as staging:  # before the long work: can we write there?
-        result = pipeline.estimate_local_resolution(found.density, model, threads or available_threads(), progress)
-        answers = {"locres": result.values, "mask": result.mask, "uncertainty": result.uncertainty}
+        result = pipeline.estimate_local_resolution(found.density, model, threads, progress)
+        answer = outputs.Answer(job.map_path, found, result, job.outputs, job.voxel_size, threads)
         for what, path in job.outputs.items():
-            write_map(staging / path.name, answers[what], found.header, label=LABELS[what], voxel_size=job.voxel_size)
+            outputs.write(what, staging / path.name, answer)
         _refuse_to_clobber(job)
         for path in job.outputs.values():
             (staging / path.name).replace(path)

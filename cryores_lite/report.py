@@ -9,7 +9,7 @@ from typing import Any
 
 from cryores_lite.types import PERCENTILES, LocalResolution
 
-FILES = ("locres", "mask", "uncertainty")  # what a file can hold
+FILES = ("locres", "mask", "uncertainty", "filtered", "display", "chimerax")  # what a file can hold
 
 
 @dataclass(frozen=True)

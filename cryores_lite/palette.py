@@ -1,0 +1,30 @@
+"""One palette for script, report, surface and slices: cividis, light is good and dark is poor, readable by everyone.
+
+Nuñez, Anderton & Renslow (2018), PLoS ONE 13, e0199239 (cividis).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+STOPS = ("#fee838", "#c8b866", "#948e77", "#666970", "#35456c", "#00224e")  # of equal steps in Å, finest first
+OUTSIDE = "#808080"  # where there is no answer
+PERCENTILES = (2.5, 97.5)  # of the answer, between which the colours run
+LEAST = 0.1  # Å, of a range: an even answer is not noise in all colours
+
+
+def colour_range(values: npt.NDArray[np.float32]) -> tuple[float, float]:
+    """Å of the first and the last colour, for local resolution that is 0 where there is no answer."""
+    inside = values[values > 0]
+    if not inside.size:
+        return 0.0, LEAST
+    low, high = (float(v) for v in np.percentile(inside, PERCENTILES))
+    return low, max(high, low + LEAST)
+
+
+def stops(low: float, high: float) -> Sequence[tuple[float, str]]:
+    """Å and colour of every stop."""
+    return [(float(value), colour) for value, colour in zip(np.linspace(low, high, len(STOPS)), STOPS, strict=True)]
