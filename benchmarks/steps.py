@@ -75,6 +75,7 @@ def run(path: Path, threads: int) -> dict[str, float]:
     clock, start = Clock(), time.perf_counter()
     from cryores_lite import cli, mrc, pipeline
     from cryores_lite.model import Model
+    from cryores_lite.report import ModelName
 
     clock.seconds["import"] = time.perf_counter() - start
     for module in (pipeline, mrc):
@@ -88,7 +89,7 @@ def run(path: Path, threads: int) -> dict[str, float]:
     model = replace(model, session=session)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         outputs = {what: Path(folder) / f"{what}.mrc" for what in ("locres", "mask")}
-        cli._estimate(cli.Job(path, None, outputs, False), model, threads, False)
+        cli._estimate(cli.Job(path, None, outputs, False), model, ModelName("", "", ""), threads, False)
     whole = time.perf_counter() - start
     rest = whole - sum(clock.seconds.values())
     return {**clock.seconds, "rest": rest, "whole": whole, "voxels": session.voxels}

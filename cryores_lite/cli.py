@@ -13,7 +13,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cache, partial
 from pathlib import Path
@@ -26,7 +26,7 @@ from cryores_lite.errors import CryoresError, OutputError
 
 if TYPE_CHECKING:
     from cryores_lite.model import Model
-    from cryores_lite.report import Outcome
+    from cryores_lite.report import ModelName, Outcome
     from cryores_lite.types import LocalResolution
 
 ENDINGS = {  # of the files that can be written, by what they hold
@@ -36,6 +36,12 @@ ENDINGS = {  # of the files that can be written, by what they hold
     "filtered": "_locres_filtered.mrc",
     "display": "_locres_display.mrc",
     "chimerax": "_locres.cxc",
+    "report": "_locres.html",
+    "png": "_locres.png",
+    "atoms_json": "_locres_residues.json",
+    "atoms_csv": "_locres_residues.csv",
+    "atoms_defattr": "_locres.defattr",
+    "atoms_model": "_locres_model.cif",
 }
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -57,6 +63,7 @@ class Job:
     voxel_size: float | None  # Å, instead of the header's
     outputs: dict[str, Path]
     overwrite: bool
+    atoms: Path | None = None  # a model of the molecule
 
 
 def _version(wanted: bool) -> None:
@@ -112,6 +119,19 @@ def estimate(
     chimerax: Annotated[
         bool, typer.Option("--chimerax", help="Also write NAME_locres.cxc, which shows the map coloured in ChimeraX.")
     ] = False,
+    report: Annotated[
+        bool, typer.Option("--report", help="Also write NAME_locres.html: slices, histogram, surface, numbers.")
+    ] = False,
+    png: Annotated[bool, typer.Option("--png", help="Also write NAME_locres.png: one picture for a slide.")] = False,
+    atoms: Annotated[
+        Path | None,
+        typer.Option(
+            "--atoms", metavar="MODEL", help="PDB or mmCIF: also write residues' values as JSON, CSV and .defattr."
+        ),
+    ] = None,
+    atoms_model: Annotated[
+        bool, typer.Option("--atoms-model", help="Also write that model with the values in its B-factor column.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per map and line.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace maps that are there already.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print errors only (and --json).")] = False,
@@ -126,9 +146,23 @@ def estimate(
     """
     for library in ("OPENBLAS", "MKL"):  # read when numpy is imported; the steps have threads of their own
         os.environ.setdefault(f"{library}_NUM_THREADS", "1")
-    wanted = {"uncertainty": uncertainty, "filtered": filtered, "display": display, "chimerax": chimerax}
+    if atoms_model and not atoms:
+        raise typer.BadParameter("--atoms-model needs --atoms MODEL.")
+    per_residue = atoms is not None
+    wanted = {
+        "uncertainty": uncertainty,
+        "filtered": filtered,
+        "display": display,
+        "chimerax": chimerax,
+        "report": report,
+        "png": png,
+        "atoms_json": per_residue,
+        "atoms_csv": per_residue,
+        "atoms_defattr": per_residue,
+        "atoms_model": atoms_model,
+    }
     endings = {what: ending for what, ending in ENDINGS.items() if wanted.get(what, True)}
-    jobs = _plan(maps, output_dir, endings, voxel_size, overwrite)
+    jobs = [replace(job, atoms=atoms) for job in _plan(maps, output_dir, endings, voxel_size, overwrite)]
     from cryores_lite.model import Model  # whatever is heavy waits until there is work
 
     network = cache(lambda: Model.open(model, device=device.value, threads=threads))
@@ -180,7 +214,7 @@ def _attempt(job: Job, network: Callable[[], Model], threads: int | None, show_b
     try:
         model = network()
         name = ModelName(model.spec.name, model.spec.version, model.sha256)
-        result, warnings = _estimate(job, model, threads, show_bar)
+        result, warnings = _estimate(job, model, name, threads, show_bar)
     except CryoresError as error:
         return Outcome(job.map_path, time.perf_counter() - start, name, " ".join(str(error).split()))
     except Exception as error:  # a bug of ours, or no memory left: say where
@@ -189,7 +223,9 @@ def _attempt(job: Job, network: Callable[[], Model], threads: int | None, show_b
     return Outcome(job.map_path, time.perf_counter() - start, name, None, result, job.outputs, warnings)
 
 
-def _estimate(job: Job, model: Model, threads: int | None, show_bar: bool) -> tuple[LocalResolution, tuple[str, ...]]:
+def _estimate(
+    job: Job, model: Model, name: ModelName, threads: int | None, show_bar: bool
+) -> tuple[LocalResolution, tuple[str, ...]]:
     """Read, estimate and write one map: all files, or none."""
     from cryores_lite import outputs, pipeline
     from cryores_lite.model import available_threads
@@ -201,7 +237,7 @@ def _estimate(job: Job, model: Model, threads: int | None, show_bar: bool) -> tu
     progress = partial(_bar, label=job.map_path.name) if show_bar else iter
     with _staging(job.outputs["locres"].parent) as staging:  # before the long work: can we write there?
         result = pipeline.estimate_local_resolution(found.density, model, threads, progress)
-        answer = outputs.Answer(job.map_path, found, result, job.outputs, job.voxel_size, threads)
+        answer = outputs.Answer(job.map_path, found, result, job.outputs, name, job.voxel_size, threads, job.atoms)
         for what, path in job.outputs.items():
             outputs.write(what, staging / path.name, answer)
         _refuse_to_clobber(job)

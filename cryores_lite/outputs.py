@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
 
 from cryores_lite import __version__
 from cryores_lite.mrc import Map, write_map
-from cryores_lite.types import LocalResolution, Mask, Volume
+from cryores_lite.report import ModelName
+from cryores_lite.types import LocalResolution
 
 LABELS = {
     "locres": "local resolution (A); 0 = outside mask",
@@ -28,28 +32,33 @@ class Answer:
     map_path, found : the map's file, and what was read from it
     result : the answer
     files : by what they hold
+    model : what did the work
     voxel_size : Å, where the user gave one instead of the header's
     threads : CPU threads
+    atoms : a model of the molecule, PDB or mmCIF, if the user gave one
     """
 
     map_path: Path
     found: Map
     result: LocalResolution
     files: dict[str, Path]
+    model: ModelName
     voxel_size: float | None
     threads: int
+    atoms: Path | None = None
 
 
 def write(what: str, path: Path, answer: Answer) -> None:
     """Write one kind of file, a key of `Answer.files`, at `path`."""
-    if what == "chimerax":
+    volume = _volume(what, answer)
+    if volume is not None:
+        label = f"cryores_lite {__version__}: {LABELS[what]}"
+        write_map(path, volume, answer.found.header, label=label, voxel_size=answer.voxel_size)
+    elif what == "chimerax":
         path.write_text(_script(answer), encoding="utf-8")
-        return
-    label = f"cryores_lite {__version__}: {LABELS[what]}"
-    write_map(path, _volume(what, answer), answer.found.header, label=label, voxel_size=answer.voxel_size)
 
 
-def _volume(what: str, answer: Answer) -> Volume | Mask:
+def _volume(what: str, answer: Answer) -> npt.NDArray[Any] | None:
     from cryores_lite import chimerax
     from cryores_lite.steps.filter import locally_filtered
 
@@ -58,7 +67,12 @@ def _volume(what: str, answer: Answer) -> Volume | Mask:
         return locally_filtered(density.values, result.values, density.grid.voxel_size, answer.threads)
     if what == "display":
         return chimerax.extended(result.values, density.grid.voxel_size)
-    return {"locres": result.values, "mask": result.mask, "uncertainty": result.uncertainty}[what]
+    ready: dict[str, npt.NDArray[Any]] = {
+        "locres": result.values,
+        "mask": result.mask,
+        "uncertainty": result.uncertainty,
+    }
+    return ready.get(what)
 
 
 def _script(answer: Answer) -> str:
