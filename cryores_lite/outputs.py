@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from cryores_lite import __version__
 from cryores_lite.mrc import Map, write_map
-from cryores_lite.report import ModelName
+from cryores_lite.report import ModelName, Outcome, row
+from cryores_lite.slices import order
 from cryores_lite.types import LocalResolution
 
 LABELS = {
@@ -56,6 +57,10 @@ def write(what: str, path: Path, answer: Answer) -> None:
         write_map(path, volume, answer.found.header, label=label, voxel_size=answer.voxel_size)
     elif what == "chimerax":
         path.write_text(_script(answer), encoding="utf-8")
+    elif what == "report":
+        path.write_text(_page(answer), encoding="utf-8")
+    elif what == "png":
+        path.write_bytes(_picture(answer))
 
 
 def _volume(what: str, answer: Answer) -> npt.NDArray[Any] | None:
@@ -85,3 +90,39 @@ def _script(answer: Answer) -> str:
     as_ccp4 = bool({".map", ".ccp4"} & set(suffixes)) and any(answer.found.header.origin)
     level = chimerax.contour(answer.found.density.values, answer.result.mask)
     return chimerax.script((names[0], names[1]), level, colour_range(answer.result.values), as_ccp4)
+
+
+def _page(answer: Answer) -> str:
+    from cryores_lite import findings, page
+
+    told, density = _row(answer), answer.found.density.values
+    shown = page.upright(density, answer.result, answer.found.header.axes)
+    notes = (*told["warnings"], *findings.notes(answer.map_path.name, density, answer.result))
+    return page.page(told, answer.map_path.name, shown, notes, _settings(told, answer))
+
+
+def _picture(answer: Answer) -> bytes:
+    from cryores_lite import page, picture
+
+    shown = page.upright(answer.found.density.values, answer.result, answer.found.header.axes)
+    return picture.picture(_row(answer), answer.map_path.name, shown)
+
+
+def _row(answer: Answer) -> dict[str, Any]:
+    """What the command prints as JSON, without the time, which is not over yet."""
+    warnings = (*answer.found.warnings, *answer.result.warnings)
+    outcome = Outcome(answer.map_path, 0.0, answer.model, None, answer.result, answer.files, warnings)
+    return {name: value for name, value in row(outcome).items() if name != "seconds"}
+
+
+def _settings(told: dict[str, Any], answer: Answer) -> dict[str, str]:
+    z, y, x = (answer.result.grid.shape[n] for n in order(answer.found.header.axes))
+    source = "the header" if answer.voxel_size is None else "the command line"
+    return {
+        "Map": str(answer.map_path),
+        "Box": f"{x} × {y} × {z} voxels (x, y, z)",
+        "Voxel size": f"{told['voxel_size']:.4g} Å, from {source}; the network saw {told['working_voxel_size']:.4g} Å",
+        "Program": f"cryores_lite {__version__}",
+        "Model": f"{answer.model.name} {answer.model.version}, sha256 {answer.model.sha256}",
+        "Ran on": f"{answer.result.provider}, CPU threads: {answer.threads}",
+    }

@@ -28,3 +28,11 @@ def colour_range(values: npt.NDArray[np.float32]) -> tuple[float, float]:
 def stops(low: float, high: float) -> Sequence[tuple[float, str]]:
     """Å and colour of every stop."""
     return [(float(value), colour) for value, colour in zip(np.linspace(low, high, len(STOPS)), STOPS, strict=True)]
+
+
+def colours(values: npt.NDArray[np.floating], low: float, high: float) -> npt.NDArray[np.uint8]:
+    """Red, green and blue of local resolution in Å: linear between the stops, as ChimeraX does; (…) becomes (…, 3)."""
+    table = np.array([[int(stop[n : n + 2], 16) for n in (1, 3, 5)] for stop in STOPS], np.float32)
+    place = np.clip((values - low) / (high - low), 0, 1) * (len(STOPS) - 1)
+    channels = [np.interp(place, np.arange(len(STOPS)), channel) for channel in table.T]
+    return np.stack(channels, -1).round().astype(np.uint8)
