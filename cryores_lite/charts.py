@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from cryores_lite.palette import STOPS, colours
 from cryores_lite.types import Volume
+from cryores_lite.upright import ticks
 
 BINS = 44
 SHOWN = (0.25, 99.75)  # percentiles between which the histogram runs
-WIDTH, HEIGHT, EDGE, FOOT, HEAD = 560, 250, 16, 46, 26  # of the histogram, in its own units
+WIDTH, HEIGHT, EDGE, FOOT, HEAD = 560, 330, 16, 46, 26  # of the histogram, in its own units
 
 
 def histogram(inside: Volume, median: float, ends: tuple[float, float]) -> str:
@@ -47,7 +46,7 @@ def histogram(inside: Volume, median: float, ends: tuple[float, float]) -> str:
         f'<line x1="{middle:.2f}" x2="{middle:.2f}" y1="6" y2="{foot}" stroke="#1d2733" stroke-dasharray="4 4"/>'
         f'<text class="strong" x="{middle + (8 if side == "start" else -8):.2f}" y="18" text-anchor="{side}">'
         f"median {median:.2f} Å</text>"
-        f'<text x="{WIDTH / 2}" y="{HEIGHT - 4}" text-anchor="middle">local resolution, Å (share of the mask)</text></svg>'
+        f'<text x="{WIDTH / 2}" y="{HEIGHT - 4}" text-anchor="middle">local resolution, Å</text></svg>'
     )
 
 
@@ -56,8 +55,9 @@ def key(ends: tuple[float, float], name: str) -> str:
     low, high = ends
     last = len(STOPS) - 1
     stops = "".join(f'<stop offset="{n / last:.2f}" stop-color="{colour}"/>' for n, colour in enumerate(STOPS))
+    across = (WIDTH - 2 * EDGE) / (high - low)
     labels = "".join(
-        f'<text x="{EDGE + (value - low) / (high - low) * (WIDTH - 2 * EDGE):.2f}" y="38" text-anchor="middle">{said}</text>'
+        f'<text x="{EDGE + (value - low) * across:.2f}" y="38" text-anchor="middle">{said}</text>'
         for value, said in ticks(low, high)
     )
     return (
@@ -67,13 +67,3 @@ def key(ends: tuple[float, float], name: str) -> str:
         f'<text x="{EDGE}" y="60">finer</text><text x="{WIDTH - EDGE}" y="60" text-anchor="end">coarser</text>'
         f'<text x="{WIDTH / 2}" y="60" text-anchor="middle">local resolution, Å</text></svg>'
     )
-
-
-def ticks(low: float, high: float, most: int = 7) -> list[tuple[float, str]]:
-    """Round values between two lengths, at most so many, with as many digits as they need."""
-    raw = (high - low) / most
-    power = 10.0 ** math.floor(math.log10(raw))
-    step = next(power * n for n in (1, 2, 5, 10) if power * n >= raw)
-    digits = max(0, -math.floor(math.log10(step) + 1e-9))
-    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    return [(n * step, f"{n * step:.{digits}f}") for n in range(first, last + 1)]

@@ -12,7 +12,6 @@ import numpy.typing as npt
 from cryores_lite import __version__
 from cryores_lite.mrc import Map, write_map
 from cryores_lite.report import ModelName, Outcome, row
-from cryores_lite.slices import order
 from cryores_lite.types import LocalResolution
 
 LABELS = {
@@ -94,17 +93,19 @@ def _script(answer: Answer) -> str:
 
 def _page(answer: Answer) -> str:
     from cryores_lite import findings, page
+    from cryores_lite.upright import upright
 
     told, density = _row(answer), answer.found.density.values
-    shown = page.upright(density, answer.result, answer.found.header.axes)
     notes = (*told["warnings"], *findings.notes(answer.map_path.name, density, answer.result))
+    shown = upright(density, answer.result, answer.found.header.axes)
     return page.page(told, answer.map_path.name, shown, notes, _settings(told, answer))
 
 
 def _picture(answer: Answer) -> bytes:
-    from cryores_lite import page, picture
+    from cryores_lite import picture
+    from cryores_lite.upright import upright
 
-    shown = page.upright(answer.found.density.values, answer.result, answer.found.header.axes)
+    shown = upright(answer.found.density.values, answer.result, answer.found.header.axes)
     return picture.picture(_row(answer), answer.map_path.name, shown)
 
 
@@ -116,6 +117,8 @@ def _row(answer: Answer) -> dict[str, Any]:
 
 
 def _settings(told: dict[str, Any], answer: Answer) -> dict[str, str]:
+    from cryores_lite.upright import order
+
     z, y, x = (answer.result.grid.shape[n] for n in order(answer.found.header.axes))
     source = "the header" if answer.voxel_size is None else "the command line"
     return {

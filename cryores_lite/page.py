@@ -8,7 +8,6 @@ import io
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
 from string import Template
@@ -20,39 +19,15 @@ import numpy.typing as npt
 from cryores_lite import __version__, findings, slices, surface
 from cryores_lite.charts import histogram, key
 from cryores_lite.chimerax import contour
-from cryores_lite.palette import colour_range, colours
-from cryores_lite.types import LocalResolution, Mask, Volume
+from cryores_lite.upright import Upright, tinted
 
 NOTHING = "No molecule was found in this map, so there is nothing to show here."
+SURFACE = "drawn at density {:.4g}; small loose pieces and what lies outside the mask are left out"
 MASS = (
     "As protein of the usual density (1.35 g/cm³) the mask would hold {}. It is wider than the molecule, so this is an "
     "upper guide."
 )
 NAMES = {"2.5": "2.5 % of the mask is finer than", "25": "25 %", "50": "50 % (median)", "75": "75 %", "97.5": "97.5 %"}
-
-
-@dataclass(frozen=True, eq=False)
-class Upright:
-    """A map and its answer as (z, y, x), whatever the order of the file; `ends` are the first and last colour's Å."""
-
-    density: Volume
-    local: Volume
-    mask: Mask
-    voxel_size: tuple[float, float, float]
-    ends: tuple[float, float]
-
-    @property
-    def inside(self) -> Volume:
-        """Local resolution in the mask, in Å."""
-        return self.local[self.mask]
-
-
-def upright(density: Volume, result: LocalResolution, axes: Sequence[int]) -> Upright:
-    """Turn a map and its answer upright, without a copy; `axes` as in the MRC header."""
-    order = slices.order(axes)
-    z, y, x = (result.grid.voxel_size[n] for n in order)
-    turned = density.transpose(order), result.values.transpose(order), result.mask.transpose(order)
-    return Upright(*turned, (z, y, x), colour_range(result.values))
 
 
 def page(row: Mapping[str, Any], name: str, shown: Upright, notes: Sequence[str], settings: Mapping[str, str]) -> str:
@@ -83,12 +58,12 @@ def page(row: Mapping[str, Any], name: str, shown: Upright, notes: Sequence[str]
         numbers=_numbers(row),
         notes=_notes(notes),
         surface=_surface(mesh is not None, shown),
-        histogram=histogram(shown.inside, row["median"], shown.ends) if shown.mask.any() else _said(NOTHING),
+        histogram=histogram(shown.local[shown.mask], row["median"], shown.ends) if shown.mask.any() else _said(NOTHING),
         percentiles=_rows({NAMES[n]: length(value) for n, value in row["percentiles"].items()}),
         mass=_text(MASS.format(_mass(row))),
         orthogonal=_orthogonal(drawn[:3], width, shown),
         extremes=_extremes(drawn[3:]),
-        settings=_rows({**settings, "surface drawn at": f"density {level:.4g}"}),
+        settings=_rows({**settings, "Surface": SURFACE.format(level)}),
         row=_json(row),
         mesh=_json(surface.packed(mesh) if mesh else None),
     )
@@ -138,7 +113,8 @@ def _surface(there: bool, shown: Upright) -> str:
         '</canvas><div class="controls"><label for="cut">Cut</label>'
         '<input type="range" id="cut" min="0" max="100" step="1" value="0">'
         '<button type="button" id="reset">Reset</button></div>'
-        f'<p class="aside" id="surface-said">Drag to turn, scroll to zoom, hold Shift to move.</p>{key(shown.ends, "one")}'
+        '<p class="aside" id="surface-said">Drag to turn, scroll to zoom, hold Shift and drag to move.</p>'
+        + key(shown.ends, "one")
     )
 
 
@@ -152,26 +128,28 @@ def _orthogonal(figures: Sequence[str], width: float, shown: Upright) -> str:
 def _extremes(figures: Sequence[str]) -> str:
     if not figures:
         return ""
-    told = "By the median of their voxels in the mask, among sections with enough of the molecule."
-    return f'<section><h2>Best and worst section</h2><div class="slices pairs">{"".join(figures)}</div>{_said(told)}</section>'
+    told = (
+        "Sections (normal to z) with the finest and the coarsest median, among those that hold enough of the molecule."
+    )
+    inside = f'<div class="slices">{"".join(figures)}{_said(told)}</div>'
+    return f"<section><h2>Best and worst section</h2>{inside}</section>"
 
 
 def _figures(parts: Sequence[slices.Slice], said: Sequence[str], ends: tuple[float, float]) -> list[str]:
-    return [
-        f'<figure><div class="pair"><img class="density" alt="Map, {part.axis} = {part.number}" src="{_png(grey)}">'
-        f'<img class="local" alt="Local resolution, {part.axis} = {part.number}" src="{_png(tinted(part.local, ends))}">'
-        f"</div><figcaption><b>{words}{part.axis} = {part.number}</b>{_median(part.median)}</figcaption></figure>"
-        for part, grey, words in zip(parts, slices.greys(parts), said, strict=False)
-    ]
+    drawn = []
+    for part, grey, words in zip(parts, slices.greys(parts), said, strict=False):
+        place = f"{part.axis} = {part.number}"
+        images = (("density", "Map", grey), ("local", "Local resolution", tinted(part.local, ends)))
+        pair = "".join(
+            f'<img class="{kind}" alt="{title}, {place}" src="{_png(pixels)}">' for kind, title, pixels in images
+        )
+        told = f"<b>{words}{place}</b>{_median(part.median)}"
+        drawn.append(f'<figure><div class="pair">{pair}</div><figcaption>{told}</figcaption></figure>')
+    return drawn
 
 
 def _median(value: float) -> str:
     return "" if math.isnan(value) else f" · median {value:.2f} Å"
-
-
-def tinted(local: Volume, ends: tuple[float, float]) -> npt.NDArray[np.uint8]:
-    """Local resolution in Å as red, green, blue and opacity: clear where there is no answer."""
-    return np.dstack([colours(local, *ends), np.where(local > 0, 255, 0).astype(np.uint8)])
 
 
 def _png(pixels: npt.NDArray[np.uint8]) -> str:

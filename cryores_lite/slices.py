@@ -48,12 +48,6 @@ class Slice:
     median: float
 
 
-def order(axes: Sequence[int]) -> Shape:
-    """Array axes of z, y and x, for columns, rows and sections along `axes` (1 = x, 2 = y, 3 = z)."""
-    z, y, x = (2 - tuple(axes).index(name) for name in (3, 2, 1))
-    return z, y, x
-
-
 def frame(mask: Mask) -> Frame:
     """Put the molecule in the middle of a cube with a little room; the whole map where there is none."""
     counts = profiles(mask)

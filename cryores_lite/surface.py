@@ -18,6 +18,7 @@ from cryores_lite.types import Lengths, Mask, Volume
 
 SIDE = 120  # voxels of the map that the surface is drawn through, at most
 TRIANGLES = 150_000  # at most
+DUST = 0.01  # of the largest piece: smaller ones are left out
 FULL = 65535  # positions are kept in 16 bits
 
 
@@ -43,8 +44,8 @@ def surface(
 ) -> Mesh | None:
     """Draw the surface of a map around its mask.
 
-    What lies more than `chimerax.REACH` outside the mask has no colour and is left out. Coarser and coarser, until
-    there are few enough triangles.
+    What lies outside the mask and small loose pieces are left out. Coarser and coarser, until there are few enough
+    triangles.
 
     Parameters
     ----------
@@ -66,6 +67,15 @@ def surface(
         if mesh is None or len(mesh.triangles) <= TRIANGLES:
             return mesh
         step += 1
+
+
+def without_dust(above: Mask) -> Mask:
+    """Leave out pieces that are small beside the largest, as ChimeraX's ``surface dust`` does."""
+    pieces, _ = ndimage.label(above)
+    sizes = np.bincount(pieces.ravel())
+    sizes[0] = 0
+    kept: Mask = (sizes >= max(1, DUST * sizes.max()))[pieces] & above
+    return kept
 
 
 def packed(mesh: Mesh) -> dict[str, Any]:
@@ -102,10 +112,11 @@ def _surface(
     spread = extended(averaged, (z, y, x))
     known = (spread > 0).astype(np.float32)
     values = means(density, step)
-    floor = min(float(values.min()), level) - 1e-3 * abs(level) - 1e-6
-    closed = np.pad(np.where(known > 0, values, floor), 1, constant_values=floor)
-    if not closed.max() > level:
+    shown = without_dust((values > level) & ndimage.binary_dilation(answered > 0))
+    if not shown.any():
         return None
+    floor = min(float(values.min()), level) - 1e-3 * abs(level) - 1e-6
+    closed = np.pad(np.where(ndimage.binary_dilation(shown), values, floor), 1, constant_values=floor)
     corners, triangles, _, _ = marching_cubes(closed, level)
     places = (corners - 1).T
     weight = ndimage.map_coordinates(known, places, order=1, mode="nearest")

@@ -17,7 +17,7 @@ void main() {
   tint = colour;
   facing = turn * normal;
   depth = seen.z;
-  gl_Position = vec4(seen.xy * scale + shift, -seen.z * 0.9, 1.0);
+  gl_Position = vec4(seen.xy * scale + shift, -seen.z / 1.01, 1.0);
 }`;
 
 const FRAGMENT = `#version 300 es
@@ -98,7 +98,7 @@ function upload(gl, made, name, values, kind, normalized) {
   gl.vertexAttribPointer(place, 3, kind, normalized, 0, 0);
 }
 
-// Half the diagonal and the middle of the box around the vertices, where 65535 is 1.
+// The middle of the box around the vertices and the farthest of them from there, where 65535 is 1.
 function extent(positions) {
   const low = [Infinity, Infinity, Infinity];
   const high = [0, 0, 0];
@@ -106,10 +106,11 @@ function extent(positions) {
     low[n % 3] = Math.min(low[n % 3], value / 65535);
     high[n % 3] = Math.max(high[n % 3], value / 65535);
   });
-  return {
-    centre: low.map((value, n) => (value + high[n]) / 2),
-    radius: Math.hypot(...low.map((value, n) => high[n] - value)) / 2,
-  };
+  const centre = low.map((value, n) => (value + high[n]) / 2);
+  let radius = 0;
+  for (let n = 0; n < positions.length; n += 3)
+    radius = Math.max(radius, Math.hypot(...centre.map((value, c) => positions[n + c] / 65535 - value)));
+  return { centre, radius };
 }
 
 // Matrices are columns, as WebGL reads them.
@@ -209,7 +210,7 @@ async function show(mesh, canvas) {
       waiting = false;
       const [width, height] = [canvas.clientWidth, canvas.clientHeight].map((n) => Math.round(n * devicePixelRatio));
       if (canvas.width !== width || canvas.height !== height) [canvas.width, canvas.height] = [width, height];
-      const size = (view.zoom * Math.min(width, height)) / (0.9 * radius);
+      const size = (view.zoom * Math.min(width, height)) / (1.02 * radius);
       gl.viewport(0, 0, width, height);
       gl.uniformMatrix3fv(at("turn"), false, view.turn);
       gl.uniform2f(at("scale"), size / width, size / height);

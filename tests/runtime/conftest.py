@@ -88,7 +88,12 @@ class Browser:
 
     def complaints(self):
         """What the page threw, and what stands in its console."""
-        names = ("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded", "Page.javascriptDialogOpening")
+        names = (
+            "Runtime.exceptionThrown",
+            "Runtime.consoleAPICalled",
+            "Log.entryAdded",
+            "Page.javascriptDialogOpening",
+        )
         return [told for told in self.events if told.get("method") in names]
 
     def requests(self):
