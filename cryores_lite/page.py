@@ -27,7 +27,7 @@ MASS = (
     "As protein of the usual density (1.35 g/cm³) the mask would hold {}. It is wider than the molecule, so this is an "
     "upper guide."
 )
-NAMES = {"2.5": "2.5 % of the mask is finer than", "25": "25 %", "50": "50 % (median)", "75": "75 %", "97.5": "97.5 %"}
+NAMES = {"2.5": "2.5 % of the mask reach", "25": "25 %", "50": "50 % (median)", "75": "75 %", "97.5": "97.5 %"}
 
 
 def page(row: Mapping[str, Any], name: str, shown: Upright, notes: Sequence[str], settings: Mapping[str, str]) -> str:

@@ -49,15 +49,18 @@ class Slice:
 
 
 def frame(mask: Mask) -> Frame:
-    """Put the molecule in the middle of a cube with a little room; the whole map where there is none."""
+    """Put the molecule in the middle of a cube with a little room, inside the map if it fits; else show all of it."""
     counts = profiles(mask)
     found = [np.flatnonzero(count) if count.any() else np.arange(count.size) for count in counts]
-    middle = [(int(places[0]) + int(places[-1]) + 1) / 2 for places in found]
     longest = max(int(places[-1] - places[0]) + 1 for places in found)
-    side = min(round(longest * (1 + 2 * MARGIN)) if mask.any() else longest, 2 * longest)
+    side = min(round(longest * (1 + 2 * MARGIN)), max(mask.shape))
     step = -(-side // PIXELS)
     side = -(-side // step) * step
-    z, y, x = (round(m - side / 2) for m in middle)
+    wanted = ((int(places[0]) + int(places[-1]) + 1 - side) // 2 for places in found)
+    z, y, x = (
+        min(max(start, 0), n - side) if side <= n else (n - side) // 2
+        for start, n in zip(wanted, mask.shape, strict=True)
+    )
     c, b, a = (_centroid(count) for count in counts)
     return Frame((z, y, x), side, step, (c, b, a))
 

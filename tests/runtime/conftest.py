@@ -7,6 +7,7 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import time
 
 import pytest
@@ -17,6 +18,7 @@ FLAGS = (
     *("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--window-size=1500,1000"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-default-browser-check"),
 )
+WIRE = "import os, sys; os.dup2(int(sys.argv[1]), 3); os.dup2(int(sys.argv[2]), 4); os.execv(sys.argv[3], sys.argv[3:])"
 PATIENCE = 120  # seconds; a page is ready in two
 
 
@@ -26,14 +28,9 @@ class Browser:
     def __init__(self, program, folder):
         (ours_in, theirs_out), (theirs_in, ours_out) = os.pipe(), os.pipe()
         far = [fcntl.fcntl(end, fcntl.F_DUPFD, 20) for end in (theirs_in, theirs_out)]
-
-        def wire():  # the browser reads from 3 and writes to 4
-            for end, place in zip(far, (3, 4), strict=True):
-                os.dup2(end, place)
-
         words = [program, *FLAGS, f"--user-data-dir={folder}", "about:blank"]
         quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        self.process = subprocess.Popen(words, preexec_fn=wire, pass_fds=(3, 4), **quiet)
+        self.process = subprocess.Popen([sys.executable, "-c", WIRE, *map(str, far), *words], pass_fds=far, **quiet)
         for end in (*far, theirs_in, theirs_out):
             os.close(end)
         self.inlet, self.outlet, self.rest, self.events = ours_in, ours_out, b"", []
