@@ -14,10 +14,10 @@ from cryores_lite import slices
 from cryores_lite.palette import colours
 from cryores_lite.upright import Upright, ticks, tinted
 
-SIZE = (1200, 726)  # pixels
-EDGE, TOP, GAP, SIDE = 30, 96, 10, 280  # where pictures start, between them, and their side
+SIZE = (1200, 742)  # pixels
+EDGE, TOP, GAP, SIDE = 30, 96, 10, 296  # where pictures start, between them, and their side
 RIGHT = EDGE + 3 * (SIDE + GAP) + 22  # of the column with numbers
-KEY = (RIGHT, 156, RIGHT + 30, 426)  # left, top, right, bottom
+KEY = (RIGHT, 156, RIGHT + 30, 442)  # left, top, right, bottom
 INK, SOFT, LINE, PAPER, BLANK = "#1d2733", "#5b6875", "#dfe4ea", "#ffffff", (244, 246, 248)
 RING = "Å"  # which Pillow's own font does not have: an A and a ring
 

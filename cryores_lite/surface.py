@@ -66,7 +66,7 @@ def surface(
         mesh = _surface(density[box], local[box], voxel_size, level, ends, step)
         if mesh is None or len(mesh.triangles) <= TRIANGLES:
             return mesh
-        step += 1
+        step = max(step + 1, int(step * (len(mesh.triangles) / TRIANGLES) ** (1 / 3)))
 
 
 def without_dust(above: Mask) -> Mask:
@@ -135,4 +135,4 @@ def _packed(values: npt.NDArray[Any], kind: type[np.unsignedinteger[Any]]) -> st
     flat = np.ascontiguousarray(values, kind).ravel()
     steps = np.diff(flat, prepend=kind(0)).astype(np.dtype(kind).newbyteorder("<"))
     apart = steps.view(np.uint8).reshape(steps.size, -1).T
-    return base64.b64encode(zlib.compress(apart.tobytes(), 9)).decode("ascii")
+    return base64.b64encode(zlib.compress(apart.tobytes())).decode("ascii")

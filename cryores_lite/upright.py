@@ -52,7 +52,7 @@ def tinted(local: Volume, ends: tuple[float, float]) -> npt.NDArray[np.uint8]:
     return np.dstack([colours(local, *ends), np.where(local > 0, 255, 0).astype(np.uint8)])
 
 
-def ticks(low: float, high: float, most: int = 7) -> list[tuple[float, str]]:
+def ticks(low: float, high: float, most: int = 9) -> list[tuple[float, str]]:
     """Round values between two lengths, at most so many, with as many digits as they need."""
     raw = (high - low) / most
     power = 10.0 ** math.floor(math.log10(raw))
