@@ -21,7 +21,7 @@ from cryores_lite.charts import histogram, key
 from cryores_lite.chimerax import contour
 from cryores_lite.upright import Upright, tinted
 
-NOTHING = "No molecule was found in this map, so there is nothing to show here."
+NOTHING = "No molecule was found in this map, so there is no local resolution to show here."
 SURFACE = "drawn at density {:.4g}; small loose pieces and what lies outside the mask are left out"
 MASS = (
     "As protein of the usual density (1.35 g/cm³) the mask would hold {}. It is wider than the molecule, so this is an "
@@ -60,10 +60,10 @@ def page(row: Mapping[str, Any], name: str, shown: Upright, notes: Sequence[str]
         surface=_surface(mesh is not None, shown),
         histogram=histogram(shown.local[shown.mask], row["median"], shown.ends) if shown.mask.any() else _said(NOTHING),
         percentiles=_rows({NAMES[n]: length(value) for n, value in row["percentiles"].items()}),
-        mass=_text(MASS.format(_mass(row))),
+        mass=_text(MASS.format(_mass(row))) if shown.mask.any() else "",
         orthogonal=_orthogonal(drawn[:3], width, shown),
         extremes=_extremes(drawn[3:]),
-        settings=_rows({**settings, "Surface": SURFACE.format(level)}),
+        settings=_rows({**settings, **({"Surface": SURFACE.format(level)} if mesh else {})}),
         row=_json(row),
         mesh=_json(surface.packed(mesh) if mesh else None),
     )
