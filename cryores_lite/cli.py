@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import io
-import signal
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,20 +12,12 @@ import typer
 
 from cryores_lite import __version__
 from cryores_lite.errors import CryoresError
-from cryores_lite.jobs import Job, Means, calm_libraries, plan, run, tell
+from cryores_lite.jobs import Device, Job, Means, plan, run, settle, tell
 
 if TYPE_CHECKING:
     from cryores_lite.types import Progress
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-
-
-class Device(str, Enum):
-    """Where the network runs."""
-
-    auto = "auto"
-    cpu = "cpu"
-    cuda = "cuda"
 
 
 def _version(wanted: bool) -> None:
@@ -109,7 +98,6 @@ def estimate(
     Writes NAME_locres.mrc (0 outside the molecule) and NAME_mask.mrc for each map.
     Exits with 0 if all went well, 1 if a map failed (the others are done), 2 if the command is wrong.
     """
-    calm_libraries()
     if atoms_model and not atoms:
         raise typer.BadParameter("--atoms-model needs --atoms MODEL.")
     asked = {
@@ -132,9 +120,7 @@ def estimate(
 
 def main() -> None:
     """Run the command, and be interrupted politely: nothing half-written stays."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may know no Å, a file name may be no text
+    settle()
     app()
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
+import signal
 import sys
 import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,6 +43,14 @@ ENDINGS = {  # of the files that can be written, by what they hold
 }
 ALWAYS = ("locres", "mask")
 WITH_ATOMS = ("atoms_json", "atoms_csv", "atoms_defattr")
+
+
+class Device(str, Enum):
+    """Where the network runs."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
 
 
 @dataclass(frozen=True)
@@ -80,10 +91,13 @@ def plan(
     return Job(map_path, voxel_size, outputs, overwrite, atoms)
 
 
-def calm_libraries() -> None:
-    """Let numpy's libraries start no threads: the steps have their own. To be called before numpy is imported."""
-    for library in ("OPENBLAS", "MKL"):
+def settle() -> None:
+    """Prepare the process for work, before numpy is imported."""
+    for library in ("OPENBLAS", "MKL"):  # the steps have threads of their own
         os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an exit cleans up
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may know no Å, a file name may be no text
 
 
 def run(jobs: Sequence[Job], means: Means, progress: Callable[[Job], Progress]) -> Iterator[Outcome]:

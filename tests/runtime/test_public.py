@@ -32,7 +32,7 @@ def test_the_installed_version_is_the_one_in_the_source():
     assert installed == cryores_lite.__version__
 
 
-@pytest.mark.parametrize("module", ["cryores_lite", "cryores_lite.cli", "cryores_lite.errors"])
+@pytest.mark.parametrize("module", ["cryores_lite", "cryores_lite.cli", "cryores_lite.errors", "cryores_lite.relion"])
 def test_importing_loads_nothing_heavy(module):
     code = f"import sys, {module}; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
