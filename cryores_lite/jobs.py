@@ -41,6 +41,14 @@ ENDINGS = {  # of the files that can be written, by what they hold
     "atoms_defattr": "_locres.defattr",
     "atoms_model": "_locres_model.cif",
 }
+SWITCHES = {  # what can be asked for, by what it makes
+    "uncertainty": "NAME_locres_uncertainty.mrc: 1 standard deviation, in Å",
+    "filtered": "NAME_locres_filtered.mrc: the map at its local resolution",
+    "display": "NAME_locres_display.mrc: carried outwards, to colour by",
+    "chimerax": "NAME_locres.cxc, which shows the map coloured in ChimeraX",
+    "report": "NAME_locres.html: slices, histogram, surface, numbers",
+    "png": "NAME_locres.png: one picture for a slide",
+}
 ALWAYS = ("locres", "mask")
 WITH_ATOMS = ("atoms_json", "atoms_csv", "atoms_defattr")
 

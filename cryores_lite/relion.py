@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from cryores_lite.jobs import Device, Job, Means, plan, run, settle, tell
+from cryores_lite.jobs import SWITCHES, Device, Job, Means, plan, run, settle, tell
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,14 +33,6 @@ NODE_TYPES = {  # a label for RELION 4 and 5, a number for RELION 3.1
     "uncertainty": ("Image3D.mrc.cryores_lite.localresmap.uncertainty", 12),
     "filtered": ("DensityMap.mrc.cryores_lite.localresfiltered", 11),
     "display": ("Image3D.mrc.cryores_lite.localresmap.display", 12),
-}
-SWITCHES = {  # what can be asked for, by what it makes
-    "uncertainty": "NAME_locres_uncertainty.mrc: 1 standard deviation, in Å",
-    "filtered": "NAME_locres_filtered.mrc: the map at its local resolution",
-    "display": "NAME_locres_display.mrc: carried outwards, to colour by",
-    "chimerax": "NAME_locres.cxc, which shows the map coloured in ChimeraX",
-    "report": "NAME_locres.html: slices, histogram, surface, numbers",
-    "png": "NAME_locres.png: one picture for a slide",
 }
 WORDS = {**dict.fromkeys(("yes", "true", "on", "1"), True), **dict.fromkeys(("no", "false", "off", "0"), False)}
 UNUSED = ("movies", "mics", "parts", "coords", "mask")  # inputs that RELION offers and that are not needed
@@ -100,20 +92,23 @@ def output_nodes(job: Job) -> str:
     return "\n".join(("", "data_output_nodes", "", "loop_", *columns, *rows, "", ""))
 
 
-def histogram(values: npt.NDArray[np.float32]) -> list[str]:
-    """Count values in Å in bins of a round width, one line each, as RELION prints them: ``[3.2, 3.4): 1234``."""
+def binned(values: npt.NDArray[np.float32]) -> tuple[list[float], list[int]]:
+    """Count values in Å in bins of a round width: the edges of the bins, and what is in them."""
     import numpy as np
 
     if not values.size:
-        return []
+        return [], []
     extent = float(values.max() - values.min())
     width = next((width for width in WIDTHS if extent / width < MOST_BINS), WIDTHS[-1])
     places = np.floor(values / width).astype(int)
-    first = places.min()
-    return [
-        f"[{(first + n) * width:.1f}, {(first + n + 1) * width:.1f}): {count}"
-        for n, count in enumerate(np.bincount(places - first))
-    ]
+    first, counts = int(places.min()), np.bincount(places - places.min()).tolist()
+    return [(first + n) * width for n in range(len(counts) + 1)], counts
+
+
+def histogram(values: npt.NDArray[np.float32]) -> list[str]:
+    """Write the bins of values in Å as RELION does: ``[3.2, 3.4): 1234``."""
+    edges, counts = binned(values)
+    return [f"[{low:.1f}, {high:.1f}): {count}" for (low, high), count in zip(pairwise(edges), counts, strict=True)]
 
 
 @contextlib.contextmanager
