@@ -21,11 +21,12 @@ COMMAND = (  # a file called finger presses Abort, once, when the map has been r
 REFERENCE, MASK, FINAL, RESOLUTION = "6", "7", "11", "12"  # node types of RELION 3.1
 
 
-def relion(project, *words):
+def relion(project, program, *words):
     finished = subprocess.run(
-        ["relion_pipeliner", *words], cwd=project, capture_output=True, text=True, timeout=300, check=False
+        [f"relion_{program}", *words], cwd=project, capture_output=True, text=True, timeout=300, check=False
     )
     assert finished.returncode == 0, finished.stderr
+    return finished.stdout
 
 
 def table(project, name, *columns):
@@ -63,12 +64,12 @@ def add(project, *options, exe="./cryores", reference="map.mrc"):
     fields = [f"fn_exe == {exe}", f"in_3dref == {reference}", "nr_threads == 1"]
     for n, (label, value) in enumerate(options, 1):
         fields += [f"param{n}_label == {label}", f"param{n}_value == {value}"]
-    relion(project, "--addJob", "External", "--addJobOptions", ";".join(fields))
+    relion(project, "pipeliner", "--addJob", "External", "--addJobOptions", ";".join(fields))
     assert status(project) == SCHEDULED
 
 
 def go(project):
-    relion(project, "--schedule", "here", "--RunJobs", JOB, "--sec_wait_after", "0")
+    relion(project, "pipeliner", "--schedule", "here", "--RunJobs", JOB, "--sec_wait_after", "0")
 
 
 def test_relion_finds_the_maps_and_takes_the_job_for_done(project):
@@ -86,6 +87,9 @@ def test_relion_finds_the_maps_and_takes_the_job_for_done(project):
     assert table(project, "output_edges", "EdgeProcess", "EdgeToNode") == {(JOB, name) for name, _ in made}
     assert (project / JOB / "run.err").read_text() == ""
     assert "[3.0, 3.2): " in (project / JOB / "run.out").read_text()
+    mask = relion(project, "image_handler", "--i", f"{JOB}map_mask.mrc", "--stats")
+    assert "80 x 80 x 80" in mask
+    assert "minval= 0 maxval= 1; angpix = 1.2" in mask
 
 
 def test_a_command_that_names_relion_is_told_its_folder_twice_and_runs(project):
