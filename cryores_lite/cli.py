@@ -228,22 +228,25 @@ def _estimate(
 ) -> tuple[LocalResolution, tuple[str, ...]]:
     """Read, estimate and write one map: all files, or none."""
     from cryores_lite import outputs, pipeline
+    from cryores_lite.atoms import read_fitted
     from cryores_lite.model import available_threads
     from cryores_lite.mrc import read_map
 
     _refuse_to_clobber(job)
+    outputs.check(job.map_path, job.outputs)
     threads = threads or available_threads()
     found = read_map(job.map_path, voxel_size=job.voxel_size)
+    fitted = read_fitted(job.atoms, found, job.map_path) if job.atoms else None
     progress = partial(_bar, label=job.map_path.name) if show_bar else iter
     with _staging(job.outputs["locres"].parent) as staging:  # before the long work: can we write there?
         result = pipeline.estimate_local_resolution(found.density, model, threads, progress)
-        answer = outputs.Answer(job.map_path, found, result, job.outputs, name, job.voxel_size, threads, job.atoms)
+        answer = outputs.Answer(job.map_path, found, result, job.outputs, name, job.voxel_size, threads, fitted)
         for what, path in job.outputs.items():
             outputs.write(what, staging / path.name, answer)
         _refuse_to_clobber(job)
         for path in job.outputs.values():
             (staging / path.name).replace(path)
-    return result, (*found.warnings, *result.warnings)
+    return result, (*found.warnings, *result.warnings, *outputs.notes(answer))
 
 
 def _refuse_to_clobber(job: Job) -> None:

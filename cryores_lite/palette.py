@@ -20,7 +20,7 @@ def colour_range(values: npt.NDArray[np.float32]) -> tuple[float, float]:
     """Å of the first and the last colour, for local resolution that is 0 where there is no answer."""
     inside = values[values > 0]
     if not inside.size:
-        return 0.0, LEAST
+        return LEAST, 2 * LEAST
     low, high = (float(v) for v in np.percentile(inside, PERCENTILES))
     return low, max(high, low + LEAST)
 
@@ -28,3 +28,11 @@ def colour_range(values: npt.NDArray[np.float32]) -> tuple[float, float]:
 def stops(low: float, high: float) -> Sequence[tuple[float, str]]:
     """Å and colour of every stop."""
     return [(float(value), colour) for value, colour in zip(np.linspace(low, high, len(STOPS)), STOPS, strict=True)]
+
+
+def colour(value: float, low: float, high: float) -> str:
+    """Colour of a value in Å, as #rrggbb: between two stops in proportion, beyond the ends that of the end."""
+    place = np.clip((value - low) / (high - low), 0, 1) * (len(STOPS) - 1)
+    channels = np.array([[int(stop[i : i + 2], 16) for i in (1, 3, 5)] for stop in STOPS])
+    red, green, blue = (round(float(np.interp(place, range(len(STOPS)), channel))) for channel in channels.T)
+    return f"#{red:02x}{green:02x}{blue:02x}"
