@@ -79,7 +79,7 @@ class Measured:
         total, inside = len(self.fitted.places), sum(residue.atoms for residue in self.residues)
         if inside >= FEW * total:
             return self.fitted.notes
-        few = f"Of {total} atoms of {self.fitted.name} only {inside} lie in the molecule; is it fitted to this map?"
+        few = f"{inside} of {total} atoms of {self.fitted.name} lie in the molecule; is it fitted to this map?"
         return (*self.fitted.notes, few)
 
 

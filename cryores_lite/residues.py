@@ -10,7 +10,8 @@ import re
 from cryores_lite.atoms import Measured, Residue, with_values
 from cryores_lite.palette import OUTSIDE, colour
 
-PLAIN = re.compile(r"\w+", re.ASCII)  # a name that means itself in a ChimeraX specifier and in CIF
+PLAIN = re.compile(r"\w+", re.ASCII)  # means itself in a ChimeraX specifier
+BARE = re.compile(r"(?!(data|save|loop|stop|global)_)[a-z0-9][!-~]*", re.IGNORECASE)  # and in CIF without quotes
 COLUMNS = ("chain", "seq", "icode", "residue", "atoms", "locres")
 
 
@@ -41,7 +42,8 @@ def as_json(measured: Measured, colours: tuple[float, float]) -> str:
 def as_csv(measured: Measured) -> str:
     """One line per residue; the last field, Å, is empty where nothing was measured."""
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
+    returns = any("\r" in residue.chain + residue.name for residue in measured.residues)  # not quoted by every Python
+    writer = csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL)
     writer.writerow(COLUMNS)
     writer.writerows((r.chain, r.seq, r.icode, r.name, r.atoms, r.locres) for r in measured.residues)
     return out.getvalue()
@@ -60,7 +62,8 @@ def as_cif(measured: Measured) -> str:
 
     structure = with_values(measured)
     labels = {name for chain in structure[0] for residue in chain for name in (chain.name, residue.subchain)}
-    groups = gemmi.MmcifOutputGroups(all(map(is_plain, labels)))
+    labels |= {entity.name for entity in structure.entities}
+    groups = gemmi.MmcifOutputGroups(all(map(BARE.fullmatch, labels)))
     groups.atoms = groups.group_pdb = groups.auth_all = True
     if not groups.entity:  # gemmi quotes names among the atoms, and nowhere else
         for number, chain in enumerate(structure[0]):
