@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from cryores_lite.palette import OUTSIDE, stops
 from cryores_lite.types import Lengths, Mask, Volume
 
 REACH = 8.0  # Å by which colours reach out of the mask: a surface drawn low still has some
+UNWRITABLE = re.compile(r'"(?=\s|$)|[\x00-\x1f\x7f\x85\u2028\u2029]')  # ends a quoted name, or a line
 STEP = 0.01  # Å, over which grey turns to colour
 CONTOUR = 0.45  # share of the mask's voxels that the suggested surface encloses
 
@@ -97,7 +99,7 @@ def quoted(name: str) -> str:
     OutputError
         The name cannot be written so.
     """
-    if '" ' in name or name.endswith('"') or any(ord(letter) < 32 for letter in name):
+    if UNWRITABLE.search(name):
         raise OutputError(
             f"no ChimeraX script for {name!r}",
             found="a quote before a blank or at the end, or a line break, in the name",
