@@ -63,6 +63,7 @@ class Job:
     voxel_size: float | None  # Å, instead of the header's
     outputs: dict[str, Path]
     overwrite: bool
+    label: str  # beside the progress bar
     atoms: Path | None = None  # a model of the molecule
 
 
@@ -194,10 +195,11 @@ def _plan(
     from cryores_lite.mrc import map_stem
 
     jobs = []
-    for path in maps:
+    for number, path in enumerate(maps, 1):
         folder, stem = output_dir or path.parent, map_stem(path)
         outputs = {what: folder / f"{stem}{ending}" for what, ending in endings.items()}
-        jobs.append(Job(path, voxel_size, outputs, overwrite))
+        label = f"{number}/{len(maps)} {path.name}" if len(maps) > 1 else path.name
+        jobs.append(Job(path, voxel_size, outputs, overwrite, label))
     taken = Counter(path.resolve() for job in jobs for path in job.outputs.values())
     taken.update({path.resolve() for path in maps})
     for path in (path for job in jobs for path in job.outputs.values()):
@@ -237,7 +239,7 @@ def _estimate(
     threads = threads or available_threads()
     found = read_map(job.map_path, voxel_size=job.voxel_size)
     fitted = read_fitted(job.atoms, found, job.map_path) if job.atoms else None
-    progress = partial(_bar, label=job.map_path.name) if show_bar else iter
+    progress = partial(_bar, label=job.label) if show_bar else iter
     with _staging(job.outputs["locres"].parent) as staging:  # before the long work: can we write there?
         result = pipeline.estimate_local_resolution(found.density, model, threads, progress)
         answer = outputs.Answer(job.map_path, found, result, job.outputs, name, job.voxel_size, threads, fitted)

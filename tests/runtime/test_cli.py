@@ -4,6 +4,7 @@ import contextlib
 import gzip
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -279,10 +280,13 @@ def test_an_interrupted_run_leaves_nothing(tmp_path, number, code):
     assert [path.name for path in tmp_path.iterdir()] == ["a.mrc"]
 
 
-def test_a_bar_is_drawn_on_a_terminal_and_stdout_stays_clean(tmp_path):
+@pytest.mark.parametrize(
+    ("names", "labels"), [(["a.mrc"], [b"a.mrc"]), (["a.mrc", "b.mrc"], [b"1/2 a.mrc", b"2/2 b.mrc"])]
+)
+def test_a_bar_is_drawn_on_a_terminal_and_stdout_stays_clean(tmp_path, names, labels):
     pty = pytest.importorskip("pty")
     ours, theirs = pty.openpty()
-    words = [*COMMAND, str(save(tmp_path / "a.mrc")), "--json", "-j", "1"]
+    words = [*COMMAND, *(str(save(tmp_path / name)) for name in names), "--json", "-j", "1"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=theirs, env={**os.environ, "TERM": "xterm"}) as process:
         os.close(theirs)
         seen = b""
@@ -291,9 +295,11 @@ def test_a_bar_is_drawn_on_a_terminal_and_stdout_stays_clean(tmp_path):
                 seen += chunk
         stdout = process.stdout.read()
     os.close(ours)
-    assert b"a.mrc" in seen
-    assert b"100%" in seen
-    assert json.loads(stdout)["outcome"] == "done"
+    drawn = [line.strip() for line in re.split(rb"\r|\n|\x1b\[[?0-9]*[A-Za-z]", seen)]
+    for label in labels:
+        assert any(line.startswith(label) for line in drawn)
+    assert seen.count(b"100%") >= len(names)
+    assert [json.loads(line)["outcome"] for line in stdout.splitlines()] == ["done"] * len(names)
 
 
 def test_help_is_there_at_once():
