@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from cryores_lite.model import Model
     from cryores_lite.mrc import read_map, write_map
     from cryores_lite.pipeline import estimate
+    from cryores_lite.slices import plot
     from cryores_lite.types import LocalResolution
 
-__all__ = ["CryoresError", "LocalResolution", "Model", "__version__", "estimate", "read_map", "write_map"]
+__all__ = ["CryoresError", "LocalResolution", "Model", "__version__", "estimate", "plot", "read_map", "write_map"]
 __version__ = "0.1.0"
 
 _ROOMS = {
@@ -28,6 +29,7 @@ _ROOMS = {
     "LocalResolution": "types",
     "Model": "model",
     "estimate": "pipeline",
+    "plot": "slices",
     "read_map": "mrc",
     "write_map": "mrc",
 }
