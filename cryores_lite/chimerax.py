@@ -13,15 +13,18 @@ from cryores_lite.palette import OUTSIDE, stops
 from cryores_lite.types import Lengths, Mask, Volume
 
 REACH = 8.0  # Å by which colours reach out of the mask: a surface drawn low still has some
+DUST = 10  # Å, size of pieces of surface that are hidden
 UNWRITABLE = re.compile(r'"(?=\s|$)|[\x00-\x1f\x7f\x85\u2028\u2029]')  # ends a quoted name, or a line
 STEP = 0.01  # Å, over which grey turns to colour
-CONTOUR = 0.45  # share of the mask's voxels that the suggested surface encloses
+CONTOUR = 0.45  # share of the mask's voxels that the suggested surface encloses,
+NOISE = 0.001  # unless more than this share of the others would be above: in a sharpened map that is dust everywhere
 
 
 def contour(density: Volume, mask: Mask) -> float:
-    """A density at which the surface shows the molecule: so many of its voxels lie above."""
-    inside = density[mask]
-    return float(np.quantile(inside, 1 - CONTOUR)) if inside.size else float(density.max())
+    """A density at which the surface shows the molecule and not the noise around it."""
+    inside, outside = density[mask], density[~mask]
+    shows = [np.quantile(part, 1 - share) for part, share in ((inside, CONTOUR), (outside, NOISE)) if part.size]
+    return float(max(shows)) if inside.size else float(density.max())
 
 
 def extended(values: Volume, voxel_size: Lengths) -> Volume:
@@ -85,6 +88,7 @@ def script(
         f"open {locres_name} id 2" + (" format ccp4" if as_ccp4 else ""),
         "volume #2 hide",
         f"volume #1 style surface level {level:.6g} step 1 calculateSurfaces true",
+        f"surface dust #1 size {DUST:g}",
         "color sample #1 map #2 palette " + ":".join(palette),
         "key " + " ".join(f"{colour}:{value:.1f}" for value, colour in pairs) + " size .25,.04 pos .7,.06",
     )
