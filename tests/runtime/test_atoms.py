@@ -198,9 +198,9 @@ def test_hydrogens_and_deuterium_change_nothing(tmp_path):
 def test_what_lies_outside_the_mask_is_not_counted_and_a_residue_of_it_is_null(tmp_path):
     """The mask ends between x = 0 and x = 1.5 Å."""
     path = save(tmp_path / "a.mrc")
-    inside, edge, outside = (-3.0, 15.0, 30.0), (0.5, 15.0, 30.0), (9.0, 15.0, 30.0)
+    inside, edge, beyond, outside = ((x, 15.0, 30.0) for x in (-3.0, 0.5, 1.0, 9.0))
     chains = [
-        ("A", [(1, [("C", inside), ("C", outside)]), (2, [("C", outside)]), (3, [("H", inside)])]),
+        ("A", [(1, [("C", inside), ("C", outside)]), (2, [("C", beyond)]), (3, [("H", inside)])]),
         ("B", [(1, [("C", edge)]), (2, [("C", (200.0, 0.0, 0.0))])]),
         ("C", [(1, [("C", outside)])]),
     ]
@@ -210,8 +210,7 @@ def test_what_lies_outside_the_mask_is_not_counted_and_a_residue_of_it_is_null(t
     assert locres(found) == pytest.approx([here, None, None, near, None, None], abs=1e-3)
     assert [residue.atoms for residue in found.residues] == [1, 0, 0, 1, 0, 0]
     assert found.chains == pytest.approx({"A": here, "B": near, "C": None}, abs=1e-3)
-    (note,) = found.notes
-    assert "2 of 6 atoms of m.cif" in note
+    assert "2 of 6 atoms of m.cif" in found.notes[0]
     told = json.loads(residues.as_json(found, (4, 5)))["local_resolution"]["0"]["data"]
     assert told["locres"] == locres(found)
     assert [colour == OUTSIDE for colour in told["color"]] == [value is None for value in told["locres"]]

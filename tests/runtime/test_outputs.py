@@ -109,6 +109,9 @@ def test_the_script_finds_the_map_when_its_folder_is_a_link_to_elsewhere(tmp_pat
     (tmp_path / "out").symlink_to(tmp_path / "far" / "away")
     first, *_ = script(map_path, tmp_path / "out")
     assert (tmp_path / "far" / "away" / named(first)).samefile(map_path)
+    save(tmp_path / "far" / "n.mrc")
+    first, *_ = script(tmp_path / "out" / ".." / "n.mrc", tmp_path / "other")
+    assert named(first) == "../far/n.mrc"
 
 
 def test_a_link_to_a_map_keeps_its_own_name_since_the_suffix_places_it(tmp_path):
