@@ -64,7 +64,7 @@ def as_cif(measured: Measured) -> str:
     labels = {name for chain in structure[0] for residue in chain for name in (chain.name, residue.subchain)}
     labels |= {entity.name for entity in structure.entities}
     groups = gemmi.MmcifOutputGroups(all(map(BARE.fullmatch, labels)))
-    groups.atoms = groups.group_pdb = groups.auth_all = True
+    groups.atoms = groups.group_pdb = True
     if not groups.entity:  # gemmi quotes names among the atoms, and nowhere else
         for number, chain in enumerate(structure[0]):
             for residue in chain:
