@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -112,7 +113,9 @@ def estimate(
     jobs = [plan(path, output_dir, asked, atoms=atoms, voxel_size=voxel_size, overwrite=overwrite) for path in maps]
     _refuse_collisions(jobs)
     show_bar, failed = sys.stderr.isatty() and not quiet, False
-    for outcome in run(jobs, Means(model, device.value, threads), _bar if show_bar else lambda _: iter):
+    for outcome in run(
+        jobs, Means(model, device.value, threads), partial(_bar, len(jobs)) if show_bar else lambda *_: iter
+    ):
         failed |= outcome.error is not None
         tell(outcome, as_json, quiet)
     raise typer.Exit(int(failed))
@@ -133,9 +136,12 @@ def _refuse_collisions(jobs: Sequence[Job]) -> None:
             raise typer.BadParameter(f"Two of these maps would write {path}, or it is one of them. Run them apart.")
 
 
-def _bar(job: Job) -> Progress:
+def _bar(count: int, number: int, job: Job) -> Progress:
+    """A bar for the tiles of one of `count` maps."""
+    label = f"{number}/{count} {job.map_path.name}" if count > 1 else job.map_path.name
+
     def shown(tiles: Sequence[Any]) -> Iterator[Any]:
-        with typer.progressbar(tiles, label=job.map_path.name, file=sys.stderr) as bar:
+        with typer.progressbar(tiles, label=label, file=sys.stderr) as bar:
             yield from bar
 
     return shown

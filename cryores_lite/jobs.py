@@ -108,17 +108,17 @@ def settle() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may know no Å, a file name may be no text
 
 
-def run(jobs: Sequence[Job], means: Means, progress: Callable[[Job], Progress]) -> Iterator[Outcome]:
+def run(jobs: Sequence[Job], means: Means, progress: Callable[[int, Job], Progress]) -> Iterator[Outcome]:
     """Do the jobs one after the other with one network, opened when the first needs it.
 
-    `progress` gives what wraps the sequence of a job's tiles.
+    `progress` gives what wraps the sequence of a job's tiles, by the job and its number, from 1.
     """
     from cryores_lite.model import Model
 
     network = cache(lambda: Model.open(means.model, device=means.device, threads=means.threads))
-    for job in jobs:
+    for number, job in enumerate(jobs, 1):
         with contextlib.redirect_stdout(sys.stderr):  # libraries print; stdout is for answers
-            outcome = _attempt(job, network, means.threads, progress(job))
+            outcome = _attempt(job, network, means.threads, progress(number, job))
         yield outcome
 
 
@@ -158,21 +158,24 @@ def _estimate(
 ) -> tuple[LocalResolution, tuple[str, ...]]:
     """Read, estimate and write one map: all files, or none."""
     from cryores_lite import outputs, pipeline
+    from cryores_lite.atoms import read_fitted
     from cryores_lite.model import available_threads
     from cryores_lite.mrc import read_map
 
     _refuse_to_clobber(job)
+    outputs.check(job.map_path, job.outputs)
     threads = threads or available_threads()
     found = read_map(job.map_path, voxel_size=job.voxel_size)
+    fitted = read_fitted(job.atoms, found, job.map_path) if job.atoms else None
     with _staging(job.outputs["locres"].parent) as staging:  # before the long work: can we write there?
         result = pipeline.estimate_local_resolution(found.density, model, threads, progress)
-        answer = outputs.Answer(job.map_path, found, result, job.outputs, name, job.voxel_size, threads, job.atoms)
+        answer = outputs.Answer(job.map_path, found, result, job.outputs, name, job.voxel_size, threads, fitted)
         for what, path in job.outputs.items():
             outputs.write(what, staging / path.name, answer)
         _refuse_to_clobber(job)
         for path in job.outputs.values():
             (staging / path.name).replace(path)
-    return result, (*found.warnings, *result.warnings)
+    return result, (*found.warnings, *result.warnings, *outputs.notes(answer))
 
 
 def _refuse_to_clobber(job: Job) -> None:

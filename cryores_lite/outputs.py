@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from cryores_lite import __version__
+from cryores_lite.atoms import Fitted, Measured, measure
+from cryores_lite.errors import OutputError
 from cryores_lite.mrc import Map, write_map
+from cryores_lite.palette import colour_range
+from cryores_lite.place import is_placed_by_start
 from cryores_lite.report import ModelName, Outcome, row
 from cryores_lite.types import LocalResolution
 
@@ -35,7 +41,7 @@ class Answer:
     model : what did the work
     voxel_size : Å, where the user gave one instead of the header's
     threads : CPU threads
-    atoms : a model of the molecule, PDB or mmCIF, if the user gave one
+    atoms : a model of the molecule, if the user gave one
     """
 
     map_path: Path
@@ -45,7 +51,24 @@ class Answer:
     model: ModelName
     voxel_size: float | None
     threads: int
-    atoms: Path | None = None
+    atoms: Fitted | None = None
+
+    @cached_property
+    def measured(self) -> Measured | None:
+        """The model's residues with their local resolution, read off once for all files."""
+        return None if self.atoms is None else measure(self.atoms, self.result)
+
+
+def check(map_path: Path, files: dict[str, Path]) -> None:
+    """Refuse before the long work what could not be written after it.
+
+    Raises
+    ------
+    OutputError
+        A name cannot be written in a ChimeraX script.
+    """
+    if "chimerax" in files:
+        _script_names(map_path, files)
 
 
 def write(what: str, path: Path, answer: Answer) -> None:
@@ -55,11 +78,41 @@ def write(what: str, path: Path, answer: Answer) -> None:
         label = f"cryores_lite {__version__}: {LABELS[what]}"
         write_map(path, volume, answer.found.header, label=label, voxel_size=answer.voxel_size)
     elif what == "chimerax":
-        path.write_text(_script(answer), encoding="utf-8")
+        _write(path, _script(answer))
     elif what == "report":
-        path.write_text(_page(answer), encoding="utf-8")
+        _write(path, _page(answer))
     elif what == "png":
-        path.write_bytes(_picture(answer))
+        _write(path, _picture(answer))
+    elif what.startswith("atoms_"):
+        _write(path, _residues(what, answer))
+
+
+def notes(answer: Answer) -> tuple[str, ...]:
+    """Sentences for the user about what was written."""
+    from cryores_lite.residues import left_out
+
+    measured = answer.measured
+    return (*measured.notes, *left_out(measured)) if measured else ()
+
+
+def _write(path: Path, content: str | bytes) -> None:
+    """Write a file; the names in a text may be no text themselves."""
+    try:
+        path.write_bytes(content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content)
+    except OSError as error:
+        found, try_ = error.strerror or error, "check the space left"
+        raise OutputError(str(path), found=found, expected="to write it", try_=try_) from error
+
+
+def _residues(what: str, answer: Answer) -> str:
+    from cryores_lite import residues
+
+    measured = answer.measured
+    assert measured, "files of residues are asked for with a model only"
+    if what == "atoms_json":
+        return residues.as_json(measured, colour_range(answer.result.values))
+    texts = {"atoms_csv": residues.as_csv, "atoms_defattr": residues.as_defattr, "atoms_model": residues.as_cif}
+    return texts[what](measured)
 
 
 def _volume(what: str, answer: Answer) -> npt.NDArray[Any] | None:
@@ -81,14 +134,22 @@ def _volume(what: str, answer: Answer) -> npt.NDArray[Any] | None:
 
 def _script(answer: Answer) -> str:
     from cryores_lite import chimerax
-    from cryores_lite.palette import colour_range
 
-    folder, coloured = answer.files["chimerax"].parent, answer.files.get("display", answer.files["locres"])
-    names = tuple(os.path.relpath(path, folder) for path in (answer.map_path, coloured))
-    suffixes = [suffix.lower() for suffix in answer.map_path.suffixes]
-    as_ccp4 = bool({".map", ".ccp4"} & set(suffixes)) and any(answer.found.header.origin)
+    names = _script_names(answer.map_path, answer.files)
+    as_ccp4 = is_placed_by_start(answer.map_path) and any(answer.found.header.origin)
     level = chimerax.contour(answer.found.density.values, answer.result.mask)
-    return chimerax.script((names[0], names[1]), level, colour_range(answer.result.values), as_ccp4)
+    values = answer.result.values
+    finest = float(values.min(where=values > 0, initial=np.inf))
+    return chimerax.script(names, level, finest, colour_range(values), as_ccp4)
+
+
+def _script_names(map_path: Path, files: dict[str, Path]) -> tuple[str, str]:
+    """The map and what colours it, quoted, as seen from the script's folder. ChimeraX follows links to folders."""
+    from cryores_lite.chimerax import quoted
+
+    folder, coloured = files["chimerax"].parent.resolve(), files.get("display", files["locres"])
+    names = [os.path.relpath(path.parent.resolve() / path.name, folder) for path in (map_path, coloured)]
+    return quoted(names[0]), quoted(names[1])
 
 
 def _page(answer: Answer) -> str:

@@ -20,7 +20,7 @@ def colour_range(values: npt.NDArray[np.float32]) -> tuple[float, float]:
     """Å of the first and the last colour, for local resolution that is 0 where there is no answer."""
     inside = values[values > 0]
     if not inside.size:
-        return 0.0, LEAST
+        return LEAST, 2 * LEAST
     low, high = (float(v) for v in np.percentile(inside, PERCENTILES))
     return low, max(high, low + LEAST)
 
@@ -36,3 +36,9 @@ def colours(values: npt.NDArray[np.floating], low: float, high: float) -> npt.ND
     place = np.clip((values - low) / (high - low), 0, 1) * (len(STOPS) - 1)
     channels = [np.interp(place, np.arange(len(STOPS)), channel) for channel in table.T]
     return np.stack(channels, -1).round().astype(np.uint8)
+
+
+def colour(value: float, low: float, high: float) -> str:
+    """Colour of a value in Å, as #rrggbb."""
+    red, green, blue = colours(np.array(value), low, high).tolist()
+    return f"#{red:02x}{green:02x}{blue:02x}"

@@ -63,7 +63,7 @@ def work(options: argparse.Namespace) -> None:
     # The folder is this job's own, and the job may be run again in it.
     job = plan(options.in_3dref, options.o, asked, atoms=options.atoms, voxel_size=options.angpix, overwrite=True)
     means = Means(options.model, options.device, options.j)
-    (outcome,) = run([job], means, lambda _: partial(until_aborted, folder=options.o))
+    (outcome,) = run([job], means, lambda *_: partial(until_aborted, folder=options.o))
     tell(outcome)
     if outcome.result is None:
         sys.exit(1)

@@ -8,11 +8,11 @@ import pytest
 
 import cryores_lite
 
-HEAVY = {"mrcfile", "numpy", "onnxruntime", "scipy", "skimage", "torch"}
+HEAVY = {"gemmi", "matplotlib", "mrcfile", "numpy", "onnxruntime", "scipy", "skimage", "torch"}
 
 
 def test_the_public_names_are_these_and_all_load():
-    names = {"CryoresError", "LocalResolution", "Model", "__version__", "estimate", "read_map", "write_map"}
+    names = {"CryoresError", "LocalResolution", "Model", "__version__", "estimate", "plot", "read_map", "write_map"}
     assert set(cryores_lite.__all__) == set(dir(cryores_lite)) == names
     for name in names:
         loaded = getattr(cryores_lite, name)
