@@ -73,8 +73,9 @@ def run(path: Path, threads: int) -> dict[str, float]:
     """Seconds by step of one map ("rest": what no step accounts for), and working voxels that the network saw."""
     os.environ["OPENBLAS_NUM_THREADS"] = "1"  # as the command does
     clock, start = Clock(), time.perf_counter()
-    from cryores_lite import cli, mrc, pipeline
+    from cryores_lite import jobs, mrc, pipeline
     from cryores_lite.model import Model
+    from cryores_lite.report import ModelName
 
     clock.seconds["import"] = time.perf_counter() - start
     for module in (pipeline, mrc):
@@ -88,7 +89,7 @@ def run(path: Path, threads: int) -> dict[str, float]:
     model = replace(model, session=session)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         outputs = {what: Path(folder) / f"{what}.mrc" for what in ("locres", "mask")}
-        cli._estimate(cli.Job(path, None, outputs, False), model, threads, False)
+        jobs._estimate(jobs.Job(path, None, outputs, False), model, ModelName("", "", ""), threads, iter)
     whole = time.perf_counter() - start
     rest = whole - sum(clock.seconds.values())
     return {**clock.seconds, "rest": rest, "whole": whole, "voxels": session.voxels}

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from cryores_lite.errors import CryoresError
+    from cryores_lite.figure import plot
     from cryores_lite.model import Model
     from cryores_lite.mrc import read_map, write_map
     from cryores_lite.pipeline import estimate
     from cryores_lite.types import LocalResolution
 
-__all__ = ["CryoresError", "LocalResolution", "Model", "__version__", "estimate", "read_map", "write_map"]
+__all__ = ["CryoresError", "LocalResolution", "Model", "__version__", "estimate", "plot", "read_map", "write_map"]
 __version__ = "0.1.0"
 
 _ROOMS = {
@@ -28,6 +29,7 @@ _ROOMS = {
     "LocalResolution": "types",
     "Model": "model",
     "estimate": "pipeline",
+    "plot": "figure",
     "read_map": "mrc",
     "write_map": "mrc",
 }

@@ -9,7 +9,10 @@ from typing import Any
 
 from cryores_lite.types import PERCENTILES, LocalResolution
 
-FILES = ("locres", "mask", "uncertainty")  # what a file can hold
+FILES = (  # what a file can hold
+    *("locres", "mask", "uncertainty", "filtered", "display", "chimerax", "report", "png"),
+    *("atoms_json", "atoms_csv", "atoms_defattr", "atoms_model"),
+)
 
 
 @dataclass(frozen=True)

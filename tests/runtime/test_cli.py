@@ -4,6 +4,7 @@ import contextlib
 import gzip
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -16,6 +17,9 @@ import mrcfile
 import numpy as np
 import pytest
 from scipy import ndimage
+
+from cryores_lite.jobs import ENDINGS
+from cryores_lite.report import FILES
 
 SCRIPT = Path(sys.executable).with_name("cryores-lite")
 COMMAND = [str(SCRIPT)] if SCRIPT.exists() else [sys.executable, "-c", "from cryores_lite.cli import main; main()"]
@@ -95,12 +99,12 @@ def test_every_row_has_every_field_whatever_the_outcome(batch):
     for row in rows(finished):
         assert set(row) == FIELDS
         assert set(row["percentiles"]) == {"2.5", "25", "50", "75", "97.5"}
-        assert set(row["files"]) == {"locres", "mask", "uncertainty"}
+        assert tuple(row["files"]) == FILES == tuple(ENDINGS)
         assert set(row["model"]) == {"name", "version", "sha256"}
         assert len(row["model"]["sha256"]) == 64
     done = rows(finished)[0]
     names = {"locres": "placed_locres.mrc", "mask": "placed_mask.mrc"}
-    assert done["files"] == {**{what: str(out / name) for what, name in names.items()}, "uncertainty": None}
+    assert done["files"] == {**dict.fromkeys(FILES), **{what: str(out / name) for what, name in names.items()}}
     assert done["provider"].endswith("ExecutionProvider")
     assert (done["voxel_size"], done["error"]) == (1.5, None)
     assert done["seconds"] > 0
@@ -276,10 +280,13 @@ def test_an_interrupted_run_leaves_nothing(tmp_path, number, code):
     assert [path.name for path in tmp_path.iterdir()] == ["a.mrc"]
 
 
-def test_a_bar_is_drawn_on_a_terminal_and_stdout_stays_clean(tmp_path):
+@pytest.mark.parametrize(
+    ("names", "labels"), [(["a.mrc"], [b"a.mrc"]), (["a.mrc", "b.mrc"], [b"1/2 a.mrc", b"2/2 b.mrc"])]
+)
+def test_a_bar_is_drawn_on_a_terminal_and_stdout_stays_clean(tmp_path, names, labels):
     pty = pytest.importorskip("pty")
     ours, theirs = pty.openpty()
-    words = [*COMMAND, str(save(tmp_path / "a.mrc")), "--json", "-j", "1"]
+    words = [*COMMAND, *(str(save(tmp_path / name)) for name in names), "--json", "-j", "1"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=theirs, env={**os.environ, "TERM": "xterm"}) as process:
         os.close(theirs)
         seen = b""
@@ -288,9 +295,11 @@ def test_a_bar_is_drawn_on_a_terminal_and_stdout_stays_clean(tmp_path):
                 seen += chunk
         stdout = process.stdout.read()
     os.close(ours)
-    assert b"a.mrc" in seen
-    assert b"100%" in seen
-    assert json.loads(stdout)["outcome"] == "done"
+    drawn = [line.strip() for line in re.split(rb"\r|\n|\x1b\[[?0-9]*[A-Za-z]", seen)]
+    for label in labels:
+        assert any(line.startswith(label) for line in drawn)
+    assert seen.count(b"100%") >= len(names)
+    assert [json.loads(line)["outcome"] for line in stdout.splitlines()] == ["done"] * len(names)
 
 
 def test_help_is_there_at_once():

@@ -8,11 +8,11 @@ import pytest
 
 import cryores_lite
 
-HEAVY = {"mrcfile", "numpy", "onnxruntime", "scipy", "skimage", "torch"}
+HEAVY = {"gemmi", "matplotlib", "mrcfile", "numpy", "onnxruntime", "scipy", "skimage", "torch"}
 
 
 def test_the_public_names_are_these_and_all_load():
-    names = {"CryoresError", "LocalResolution", "Model", "__version__", "estimate", "read_map", "write_map"}
+    names = {"CryoresError", "LocalResolution", "Model", "__version__", "estimate", "plot", "read_map", "write_map"}
     assert set(cryores_lite.__all__) == set(dir(cryores_lite)) == names
     for name in names:
         loaded = getattr(cryores_lite, name)
@@ -32,15 +32,15 @@ def test_the_installed_version_is_the_one_in_the_source():
     assert installed == cryores_lite.__version__
 
 
-@pytest.mark.parametrize("module", ["cryores_lite", "cryores_lite.cli", "cryores_lite.errors"])
+@pytest.mark.parametrize("module", ["cryores_lite", "cryores_lite.cli", "cryores_lite.errors", "cryores_lite.relion"])
 def test_importing_loads_nothing_heavy(module):
     code = f"import sys, {module}; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not HEAVY & set(loaded)
 
 
-def test_the_runtime_never_loads_torch():
-    code = "import sys; from cryores_lite import *; print(*sys.modules)"
+def test_the_runtime_never_loads_torch_nor_a_pipeliner():
+    code = "import sys; from cryores_lite import *; import cryores_lite.relion; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "onnxruntime" in loaded
-    assert not {"torch", "training", "export"} & set(loaded)
+    assert not {"torch", "training", "export", "pipeliner", "cryores_lite.doppio"} & set(loaded)

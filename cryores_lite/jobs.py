@@ -1,0 +1,197 @@
+"""Maps in, files out: what the commands share. Whatever is heavy is imported when there is work."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from cryores_lite.errors import CryoresError, OutputError
+
+if TYPE_CHECKING:
+    from cryores_lite.model import Model
+    from cryores_lite.report import ModelName, Outcome
+    from cryores_lite.types import LocalResolution, Progress
+
+ENDINGS = {  # of the files that can be written, by what they hold
+    "locres": "_locres.mrc",
+    "mask": "_mask.mrc",
+    "uncertainty": "_locres_uncertainty.mrc",
+    "filtered": "_locres_filtered.mrc",
+    "display": "_locres_display.mrc",
+    "chimerax": "_locres.cxc",
+    "report": "_locres.html",
+    "png": "_locres.png",
+    "atoms_json": "_locres_residues.json",
+    "atoms_csv": "_locres_residues.csv",
+    "atoms_defattr": "_locres.defattr",
+    "atoms_model": "_locres_model.cif",
+}
+SWITCHES = {  # what can be asked for, by what it makes
+    "uncertainty": "NAME_locres_uncertainty.mrc: 1 standard deviation, in Å",
+    "filtered": "NAME_locres_filtered.mrc: the map at its local resolution",
+    "display": "NAME_locres_display.mrc: carried outwards, to colour by",
+    "chimerax": "NAME_locres.cxc, which shows the map coloured in ChimeraX",
+    "report": "NAME_locres.html: slices, histogram, surface, numbers",
+    "png": "NAME_locres.png: one picture for a slide",
+}
+ALWAYS = ("locres", "mask")
+WITH_ATOMS = ("atoms_json", "atoms_csv", "atoms_defattr")
+
+
+class Device(str, Enum):
+    """Where the network runs."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One map and the files to make of it, by what they hold (the keys of `ENDINGS`)."""
+
+    map_path: Path
+    voxel_size: float | None  # Å, instead of the header's
+    outputs: dict[str, Path]
+    overwrite: bool
+    atoms: Path | None = None  # a model of the molecule
+
+
+@dataclass(frozen=True)
+class Means:
+    """What the work is done with."""
+
+    model: Path | None  # an ONNX network, or None for the shipped one
+    device: str
+    threads: int | None  # or None for all that this process may use
+
+
+def plan(
+    map_path: Path,
+    output_dir: Path | None,
+    asked: Mapping[str, bool],
+    *,
+    atoms: Path | None = None,
+    voxel_size: float | None = None,
+    overwrite: bool = False,
+) -> Job:
+    """Name the files to make of a map: those always made, those `asked` for by what they hold, those of `atoms`."""
+    from cryores_lite.mrc import map_stem
+
+    folder, stem = output_dir or map_path.parent, map_stem(map_path)
+    wanted = {*ALWAYS, *(what for what, yes in asked.items() if yes), *(WITH_ATOMS if atoms else ())}
+    outputs = {what: folder / f"{stem}{ending}" for what, ending in ENDINGS.items() if what in wanted}
+    return Job(map_path, voxel_size, outputs, overwrite, atoms)
+
+
+def settle() -> None:
+    """Prepare the process for work, before numpy is imported."""
+    for library in ("OPENBLAS", "MKL"):  # the steps have threads of their own
+        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an exit cleans up
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may know no Å, a file name may be no text
+
+
+def run(jobs: Sequence[Job], means: Means, progress: Callable[[int, Job], Progress]) -> Iterator[Outcome]:
+    """Do the jobs one after the other with one network, opened when the first needs it.
+
+    `progress` gives what wraps the sequence of a job's tiles, by the job and its number, from 1.
+    """
+    from cryores_lite.model import Model
+
+    network = cache(lambda: Model.open(means.model, device=means.device, threads=means.threads))
+    for number, job in enumerate(jobs, 1):
+        with contextlib.redirect_stdout(sys.stderr):  # libraries print; stdout is for answers
+            outcome = _attempt(job, network, means.threads, progress(number, job))
+        yield outcome
+
+
+def tell(outcome: Outcome, as_json: bool = False, quiet: bool = False) -> None:
+    """Print an outcome: errors and warnings to stderr, the answer to stdout."""
+    from cryores_lite import report
+
+    if outcome.error is not None:
+        typer.echo(f"error: {outcome.error}", err=True)
+    for warning in () if quiet else outcome.warnings:
+        typer.echo(f"warning: {outcome.map_path.name}: {warning}", err=True)
+    if as_json:
+        typer.echo(json.dumps(report.row(outcome), allow_nan=False))
+    elif outcome.result is not None and not quiet:
+        typer.echo(report.summary(outcome))
+
+
+def _attempt(job: Job, network: Callable[[], Model], threads: int | None, progress: Progress) -> Outcome:
+    """Do one map; whatever goes wrong becomes an outcome, so that the next map has its turn."""
+    from cryores_lite.report import ModelName, Outcome
+
+    start, name = time.perf_counter(), None
+    try:
+        model = network()
+        name = ModelName(model.spec.name, model.spec.version, model.sha256)
+        result, warnings = _estimate(job, model, name, threads, progress)
+    except CryoresError as error:
+        return Outcome(job.map_path, time.perf_counter() - start, name, " ".join(str(error).split()))
+    except Exception as error:  # a bug of ours, or no memory left: say where
+        traceback.print_exc()
+        return Outcome(job.map_path, time.perf_counter() - start, name, f"internal error, {error!r}")
+    return Outcome(job.map_path, time.perf_counter() - start, name, None, result, job.outputs, warnings)
+
+
+def _estimate(
+    job: Job, model: Model, name: ModelName, threads: int | None, progress: Progress
+) -> tuple[LocalResolution, tuple[str, ...]]:
+    """Read, estimate and write one map: all files, or none."""
+    from cryores_lite import outputs, pipeline
+    from cryores_lite.atoms import read_fitted
+    from cryores_lite.model import available_threads
+    from cryores_lite.mrc import read_map
+
+    _refuse_to_clobber(job)
+    outputs.check(job.map_path, job.outputs)
+    threads = threads or available_threads()
+    found = read_map(job.map_path, voxel_size=job.voxel_size)
+    fitted = read_fitted(job.atoms, found, job.map_path) if job.atoms else None
+    with _staging(job.outputs["locres"].parent) as staging:  # before the long work: can we write there?
+        result = pipeline.estimate_local_resolution(found.density, model, threads, progress)
+        answer = outputs.Answer(job.map_path, found, result, job.outputs, name, job.voxel_size, threads, fitted)
+        for what, path in job.outputs.items():
+            outputs.write(what, staging / path.name, answer)
+        _refuse_to_clobber(job)
+        for path in job.outputs.values():
+            (staging / path.name).replace(path)
+    return result, (*found.warnings, *result.warnings, *outputs.notes(answer))
+
+
+def _refuse_to_clobber(job: Job) -> None:
+    for path in job.outputs.values():
+        if path.is_dir() or (not job.overwrite and os.path.lexists(path)):
+            raise OutputError(str(path), found="a file", expected="a free name", try_="pass --overwrite or -o DIR")
+
+
+@contextlib.contextmanager
+def _staging(folder: Path) -> Iterator[Path]:
+    """Open a hidden folder inside `folder`, on the same disk, that is gone afterwards whatever happens."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        staging = tempfile.TemporaryDirectory(prefix=".cryores_lite-", dir=folder, ignore_cleanup_errors=True)
+    except OSError as error:
+        found, try_ = error.strerror or error, "name a folder of yours with -o"
+        raise OutputError(str(folder), found=found, expected="to write there", try_=try_) from error
+    with staging as name:
+        yield Path(name)
