@@ -157,12 +157,10 @@ def write_map(
 
 def extent(path: StrPath) -> tuple[Shape, int]:
     """Tell the shape of a map, and the bytes that it takes in memory once read: 0 if it is mapped from its file."""
-    path = Path(path)
-    with path.open("rb") as file, _unpacked(file) as stream:
-        words = _read_words(path, stream)
-        mapped = stream is file and data_dtype_from_header(words) == np.float32
-    shape = _check_words(path, words)[0]
-    return shape, 0 if mapped else 4 * math.prod(shape)
+    with Path(path).open("rb") as file, _unpacked(file) as stream:
+        words = _read_words(Path(path), stream)
+        held = stream is not file or data_dtype_from_header(words) != np.float32
+    return (shape := _check_words(Path(path), words)[0]), 4 * math.prod(shape) * held
 
 
 def map_stem(path: StrPath) -> str:
