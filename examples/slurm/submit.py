@@ -60,15 +60,16 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=20)
     parser.add_argument("--cpus", type=int, default=2, help="per task")
     options, others = parser.parse_known_args()
-    paths = largest_first(read_list(options.maps))
+    listed = read_list(options.maps)
+    tasks = min(options.tasks, len(listed))
+    paths = largest_first(listed)
     options.answers.mkdir(parents=True, exist_ok=True)
-    sorted_list = options.answers / "maps.txt"
-    sorted_list.write_text("".join(f"{path}\n" for path in paths), encoding="utf-8", errors="surrogateescape")
+    ordered = options.answers / "maps.txt"
+    ordered.write_text("".join(f"{path}\n" for path in paths), encoding="utf-8", errors="surrogateescape")
     megabytes = ceil(SPARE * max(map(memory, paths)) / 2**20) or 1024
-    tasks = min(options.tasks, len(paths))
     words = (f"--array=1-{tasks}", f"--cpus-per-task={options.cpus}", f"--mem={megabytes}M", *others)
-    job = sbatch(*words, HERE / "array.sh", sorted_list, options.answers)
-    after = sbatch(f"--dependency=afterany:{job}", HERE / "gather.sh", sorted_list, options.answers)
+    job = sbatch(*words, HERE / "array.sh", ordered, options.answers)
+    after = sbatch(f"--dependency=afterany:{job}", HERE / "gather.sh", ordered, options.answers)
     sys.stdout.write(f"array {job}: {len(paths)} maps in {tasks} tasks of {megabytes} MB; gather {after}\n")
 
 

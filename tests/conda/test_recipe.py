@@ -44,8 +44,9 @@ def test_the_recipe_needs_and_installs_what_the_project_does(project, recipe):
 
 
 def test_the_recipe_is_about_this_project_in_this_version(project, recipe):
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert (recipe["schema_version"], recipe["package"]["name"]) == (1, project["name"])
-    assert recipe["package"]["version"] == cryores_lite.__version__
+    assert recipe["package"]["version"] == citation["version"] == cryores_lite.__version__
     assert (recipe["about"]["summary"], recipe["about"]["license"]) == (project["description"], project["license"])
 
 
