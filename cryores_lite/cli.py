@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cryores_lite import __version__
+from cryores_lite import __version__, maplist
 from cryores_lite.errors import CryoresError
 from cryores_lite.jobs import Device, Job, Means, plan, run, settle, tell
 
@@ -45,7 +47,23 @@ def _positive(value: float | None) -> float | None:
 
 @app.command()
 def estimate(
-    maps: Annotated[list[Path], typer.Argument(metavar="MAP", help="MRC/CCP4 maps, plain, .gz or .bz2.")],
+    maps: Annotated[
+        list[Path] | None, typer.Argument(metavar="MAP...", help="MRC/CCP4 maps, plain, .gz or .bz2.")
+    ] = None,
+    maps_from: Annotated[
+        str | None,
+        typer.Option(
+            "--maps-from", metavar="LIST", help="A file of maps, one a line, or -. Finished ones are skipped."
+        ),
+    ] = None,
+    table: Annotated[
+        list[Path] | None,
+        typer.Option("--table", metavar="FILE", help="A row per map, as .csv or .jsonl. Finished maps are skipped."),
+    ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option("--shard", metavar="I/N", help="Do part I of N of LIST; slurm: this array task's part."),
+    ] = None,
     output_dir: Annotated[
         Path | None,
         typer.Option("-o", "--output-dir", "--o", metavar="DIR", file_okay=False, help="Default: beside each map."),
@@ -110,14 +128,21 @@ def estimate(
         "png": png,
         "atoms_model": atoms_model,
     }
-    jobs = [plan(path, output_dir, asked, atoms=atoms, voxel_size=voxel_size, overwrite=overwrite) for path in maps]
+    paths, tables = _chosen(maps or [], maps_from, shard, output_dir, table or [])
+    jobs = [plan(path, output_dir, asked, atoms=atoms, voxel_size=voxel_size, overwrite=overwrite) for path in paths]
     _refuse_collisions(jobs)
-    show_bar, failed = sys.stderr.isatty() and not quiet, False
-    for outcome in run(
-        jobs, Means(model, device.value, threads), partial(_bar, len(jobs)) if show_bar else lambda *_: iter
-    ):
+    means = Means(model, device.value, threads)
+    progress = partial(_bar, len(jobs)) if sys.stderr.isatty() and not quiet else lambda *_: iter
+    if maps_from or tables:
+        from cryores_lite import batch
+
+        with _errors_told():
+            raise typer.Exit(int(not batch.work(jobs, means, tables, batch.Voice(as_json, quiet, progress))))
+    failed = False
+    for outcome in run(jobs, means, progress):
         failed |= outcome.error is not None
         tell(outcome, as_json, quiet)
+        del outcome  # large, and not needed while the next map is worked on
     raise typer.Exit(int(failed))
 
 
@@ -125,6 +150,33 @@ def main() -> None:
     """Run the command, and be interrupted politely: nothing half-written stays."""
     settle()
     app()
+
+
+def _chosen(
+    maps: Sequence[Path], maps_from: str | None, words: str | None, output_dir: Path | None, tables: Sequence[Path]
+) -> tuple[Sequence[Path], Sequence[Path]]:
+    """Choose the maps of this call, and name its tables."""
+    if not maps and not maps_from:
+        raise typer.BadParameter("Name a map, or a list of maps with --maps-from.")
+    if not maps_from and words:
+        raise typer.BadParameter("--shard needs --maps-from: all parts must see one list.")
+    if not maps_from:
+        return maps, tables
+    with _errors_told(2):
+        listed = [*maps, *maplist.read_list(maps_from)]
+        maplist.refuse_twins(listed, output_dir)
+        part = maplist.shard(words, os.environ) if words else None
+    return (part.of(listed), [part.name(path) for path in tables]) if part else (listed, tables)
+
+
+@contextlib.contextmanager
+def _errors_told(code: int = 1) -> Iterator[None]:
+    """Make what the user can put right one line and an exit code."""
+    try:
+        yield
+    except CryoresError as error:
+        typer.echo(f"error: {' '.join(str(error).split())}", err=True)
+        raise typer.Exit(code) from None
 
 
 def _refuse_collisions(jobs: Sequence[Job]) -> None:

@@ -24,6 +24,7 @@ from cryores_lite.errors import CryoresError, OutputError
 
 if TYPE_CHECKING:
     from cryores_lite.model import Model
+    from cryores_lite.mrc import Map
     from cryores_lite.report import ModelName, Outcome
     from cryores_lite.types import LocalResolution, Progress
 
@@ -113,13 +114,23 @@ def run(jobs: Sequence[Job], means: Means, progress: Callable[[int, Job], Progre
 
     `progress` gives what wraps the sequence of a job's tiles, by the job and its number, from 1.
     """
+    network = opener(means)
+    for number, job in enumerate(jobs, 1):
+        yield attempt(job, network, means.threads, progress(number, job))
+
+
+def opener(means: Means) -> Callable[[], Model]:
+    """Give what opens the network when it is first called, and hands out the same one ever after."""
     from cryores_lite.model import Model
 
-    network = cache(lambda: Model.open(means.model, device=means.device, threads=means.threads))
-    for number, job in enumerate(jobs, 1):
-        with contextlib.redirect_stdout(sys.stderr):  # libraries print; stdout is for answers
-            outcome = _attempt(job, network, means.threads, progress(number, job))
-        yield outcome
+    return cache(lambda: Model.open(means.model, device=means.device, threads=means.threads))
+
+
+def read(job: Job) -> Map:
+    """Read a job's map."""
+    from cryores_lite.mrc import read_map
+
+    return read_map(job.map_path, voxel_size=job.voxel_size)
 
 
 def tell(outcome: Outcome, as_json: bool = False, quiet: bool = False) -> None:
@@ -136,15 +147,28 @@ def tell(outcome: Outcome, as_json: bool = False, quiet: bool = False) -> None:
         typer.echo(report.summary(outcome))
 
 
-def _attempt(job: Job, network: Callable[[], Model], threads: int | None, progress: Progress) -> Outcome:
+def attempt(
+    job: Job,
+    network: Callable[[], Model],
+    threads: int | None,
+    progress: Progress,
+    read: Callable[[Job], Map] = read,
+) -> Outcome:
     """Do one map; whatever goes wrong becomes an outcome, so that the next map has its turn."""
+    with contextlib.redirect_stdout(sys.stderr):  # libraries print; stdout is for answers
+        return _attempt(job, network, threads, progress, read)
+
+
+def _attempt(
+    job: Job, network: Callable[[], Model], threads: int | None, progress: Progress, read: Callable[[Job], Map]
+) -> Outcome:
     from cryores_lite.report import ModelName, Outcome
 
     start, name = time.perf_counter(), None
     try:
         model = network()
         name = ModelName(model.spec.name, model.spec.version, model.sha256)
-        result, warnings = _estimate(job, model, name, threads, progress)
+        result, warnings = _estimate(job, model, name, threads, progress, read)
     except CryoresError as error:
         return Outcome(job.map_path, time.perf_counter() - start, name, " ".join(str(error).split()))
     except Exception as error:  # a bug of ours, or no memory left: say where
@@ -154,18 +178,17 @@ def _attempt(job: Job, network: Callable[[], Model], threads: int | None, progre
 
 
 def _estimate(
-    job: Job, model: Model, name: ModelName, threads: int | None, progress: Progress
+    job: Job, model: Model, name: ModelName, threads: int | None, progress: Progress, read: Callable[[Job], Map]
 ) -> tuple[LocalResolution, tuple[str, ...]]:
     """Read, estimate and write one map: all files, or none."""
     from cryores_lite import outputs, pipeline
     from cryores_lite.atoms import read_fitted
     from cryores_lite.model import available_threads
-    from cryores_lite.mrc import read_map
 
     _refuse_to_clobber(job)
     outputs.check(job.map_path, job.outputs)
     threads = threads or available_threads()
-    found = read_map(job.map_path, voxel_size=job.voxel_size)
+    found = read(job)
     fitted = read_fitted(job.atoms, found, job.map_path) if job.atoms else None
     with _staging(job.outputs["locres"].parent) as staging:  # before the long work: can we write there?
         result = pipeline.estimate_local_resolution(found.density, model, threads, progress)

@@ -155,6 +155,14 @@ def write_map(
     return path
 
 
+def extent(path: StrPath) -> tuple[Shape, int]:
+    """Tell the shape of a map, and the bytes that it takes in memory once read: 0 if it is mapped from its file."""
+    with Path(path).open("rb") as file, _unpacked(file) as stream:
+        words = _read_words(Path(path), stream)
+        held = stream is not file or data_dtype_from_header(words) != np.float32
+    return (shape := _check_words(Path(path), words)[0]), 4 * math.prod(shape) * held
+
+
 def map_stem(path: StrPath) -> str:
     """Name a map without its folder and suffixes: ``maps/emd_1234.map.gz`` is ``emd_1234``."""
     path = Path(path)

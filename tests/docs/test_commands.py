@@ -1,0 +1,123 @@
+"""Every command of ours, and every piece of Python, in README and docs does what it says: it runs, and ends with 0."""
+
+import gzip
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cryores_lite import read_map
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "examples" / "example_map.mrc"
+PROGRAMS = {"cryores-lite": "cli", "cryores-lite-gather": "gather"}
+TOURS = ("docs/tutorial.md", "docs/cluster.md")  # read from top to bottom
+LISTS = ("README.md", "docs/outputs.md")  # each line by itself
+OURS = ("cryores-lite", "ls examples/")
+
+
+def blocks(page, language):
+    return re.findall(
+        rf"^```{language}\n(.*?)^```$", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    )
+
+
+def lines(page):
+    return [line for block in blocks(page, "sh") for line in block.splitlines() if line.startswith(OURS)]
+
+
+def run(words, folder):
+    finished = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+    assert finished.returncode == 0, f"{words}\n{finished.stdout}{finished.stderr}"
+    return finished.stdout
+
+
+def write_model(path):
+    """A residue of one atom where the density is highest."""
+    gemmi = pytest.importorskip("gemmi")
+    found = read_map(EXAMPLE)
+    values, grid = found.density.values, found.density.grid
+    z, y, x = (
+        n * step for n, step in zip(divmod_all(int(values.argmax()), values.shape), grid.voxel_size, strict=True)
+    )
+    structure, model, chain, residue, atom = (
+        gemmi.Structure(),
+        gemmi.Model(1),
+        gemmi.Chain("A"),
+        gemmi.Residue(),
+        gemmi.Atom(),
+    )
+    residue.name, residue.seqid = "GLY", gemmi.SeqId(1, " ")
+    atom.name, atom.element = "CA", gemmi.Element("C")
+    atom.pos = gemmi.Position(*(a + b for a, b in zip((x, y, z), found.header.origin, strict=True)))
+    residue.add_atom(atom)
+    chain.add_residue(residue)
+    model.add_chain(chain)
+    structure.add_model(model)
+    structure.make_mmcif_document().write_file(str(path))
+
+
+def divmod_all(number, shape):
+    """Indices of an element by its place in memory."""
+    _, b, c = shape
+    return number // (b * c), number // c % b, number % c
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder with the files that the pages speak of, and our commands on the PATH."""
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name, module in PROGRAMS.items():
+        script = programs / name
+        script.write_text(
+            f'#!/bin/sh\nexec "{sys.executable}" -c "from cryores_lite.{module} import main; main()" "$@"\n'
+        )
+        script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    work = tmp_path / "work"
+    shutil.copytree(EXAMPLE.parent, work / "examples")
+    for name in ("map.mrc", "a.mrc", "NAME.mrc"):
+        shutil.copy(EXAMPLE, work / name)
+    (work / "b.map.gz").write_bytes(gzip.compress(EXAMPLE.read_bytes()))
+    (work / "LIST").write_text("a.mrc\nb.map.gz\n")
+    return work
+
+
+@pytest.mark.parametrize("page", TOURS)
+def test_a_page_can_be_followed_from_top_to_bottom(folder, page):
+    steps = re.findall(
+        r"^```(sh|python)\n(.*?)^```$", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    )
+    assert steps
+    for language, step in steps:
+        run(["sh", "-eu", "-c", step] if language == "sh" else [sys.executable, "-c", step], folder)
+
+
+@pytest.mark.parametrize("line", [line for page in LISTS for line in lines(page)])
+def test_a_command_runs(folder, line):
+    if "--atoms" in line:
+        write_model(folder / "model.cif")
+    if "jq" in line and not shutil.which("jq"):
+        pytest.skip("jq is not installed here")
+    run(["sh", "-eu", "-c", line], folder)
+
+
+@pytest.mark.parametrize("page", LISTS)
+def test_python_runs(folder, page):
+    if "plot(" in "".join(blocks(page, "python")):
+        pytest.importorskip("matplotlib")
+    run(["cryores-lite", "NAME.mrc", "-q"], folder)
+    assert blocks(page, "python")
+    for block in blocks(page, "python"):
+        run([sys.executable, "-c", block], folder)
+
+
+def test_every_link_between_pages_leads_somewhere():
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / link).exists(), f"{page.name}: {link}"
