@@ -17,7 +17,7 @@ from cryores_lite.steps import condition, evidence
 from cryores_lite.steps.tile import ALIGN, cover
 from cryores_lite.types import Half, Level, Volume
 
-SHIPPED = "cryores_v4.onnx"
+SHIPPED = "cryores_v5.onnx"
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 CUDA_OPTIONS = {
     "arena_extend_strategy": "kSameAsRequested",  # not the next power of two

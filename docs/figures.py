@@ -15,7 +15,7 @@ from matplotlib import pyplot as plt
 from cryores_lite import estimate, read_map
 
 ROOT = Path(__file__).resolve().parents[1]
-RELEASED = "v4"
+RELEASED = "v5"
 
 
 def draw_example() -> None:

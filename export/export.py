@@ -1,7 +1,7 @@
 """Turn trained weights into the ONNX file that the runtime opens, and prove that both give the same answer.
 
-    python -m export --weights training/weights/v4.safetensors --calibration training/weights/v4.calibration.json \\
-        --out models/cryores_v4.onnx
+    python -m export --weights training/weights/v5.safetensors --calibration training/weights/v5.calibration.json \\
+        --out models/cryores_v5.onnx
 
 The file carries its contract in its metadata. The export fails, and writes nothing, when onnx.checker objects or
 when torch and onnxruntime differ by more than 1e-3 Å or 1e-4 of mask probability on the tiles of a real map.
@@ -118,6 +118,8 @@ def write(network: LocalResolutionNet, path: Path, contract: dict[str, object]) 
         verbose=False,
     )
     model = onnx.load(path)
+    for part in (*model.graph.node, *model.graph.input, *model.graph.output, *model.graph.value_info, model.graph):
+        del part.metadata_props[:]  # where in which file on this machine it came from
     onnx.helper.set_model_props(model, {"contract": json.dumps(contract)})
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, path)
@@ -150,7 +152,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--name", default="cryores")
-    parser.add_argument("--version", default="4")
+    parser.add_argument("--version", default="5")
     parser.add_argument("--calibration", type=Path, help="JSON of training.calibrate")
     parser.add_argument("--map", type=Path, default=EXAMPLE, help="map for the comparison")
     args = parser.parse_args()

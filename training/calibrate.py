@@ -1,7 +1,7 @@
 """Fit what is read off validation maps, not trained: where the mask begins, and how large stated errors must be.
 
-    python -m training.calibrate --weights training/weights/v4.safetensors --validation runs/validation \\
-        --structures ../shared/data/structures --out training/weights/v4.calibration.json
+    python -m training.calibrate --weights training/weights/v5.safetensors --validation runs/validation \\
+        --structures ../shared/data/structures --out training/weights/v5.calibration.json
 
 `export` writes the numbers into the model's contract. The mask begins at the highest probability that keeps 95 % of
 the typical (median) map's molecule: a few maps in which hardly any molecule can be seen would widen all others'

@@ -1,7 +1,7 @@
 """Train the level network on whole maps' evidence, and put it into trained weights. Minutes on one CPU core.
 
     python -m training.level --data runs/train --validation runs/validation --weights runs/first/weights.safetensors \\
-        --out training/weights/v4.safetensors
+        --out training/weights/v5.safetensors
 
 Its readers see other maps in every step, and start from other weights: what they agree on is in the evidence.
 """

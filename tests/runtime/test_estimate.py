@@ -168,7 +168,7 @@ def test_the_uncertainty_is_positive_inside_and_covers_the_truth_of_the_example(
     assert (error <= 1.2816 * answer.uncertainty[inside]).mean() > 0.6
 
 
-@pytest.mark.xfail(strict=True, reason="cryores_v4 states errors that are too large on ordinary maps: see its card")
+@pytest.mark.xfail(strict=True, reason="cryores_v5 states errors that are too large on ordinary maps: see its card")
 def test_the_uncertainty_is_not_wider_than_the_errors_of_the_example(answer, truth):
     inside = (truth > 0) & answer.mask
     error = np.abs(answer.values[inside] - truth[inside])
