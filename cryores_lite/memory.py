@@ -12,6 +12,7 @@ from cryores_lite.types import Shape
 
 BASE = 0.25e9  # bytes: libraries, the network, one tile
 PER_VOXEL = 12.0  # bytes per voxel of the box around the molecule: its waves twice, and its band powers
+SMALL = 16e6  # bytes that are not worth looking for
 RIM = 28  # voxels by which the box is padded, at most, up to 512
 
 
@@ -35,6 +36,24 @@ def require(box: Shape) -> None:
             found=f"{there / 1e9:.1f} GB free",
             expected=f"about {wanted / 1e9:.1f} GB for a molecule in {' x '.join(map(str, box))} voxels",
             try_="ask for more (Slurm: --mem), or crop or bin the map",
+        )
+
+
+def require_bytes(name: str, wanted: float, box: str) -> None:
+    """Refuse a file whose values will not fit, before any of them is read.
+
+    Raises
+    ------
+    NotEnoughMemory
+        Less memory is free than `wanted` bytes.
+    """
+    there = available() if wanted > SMALL else math.inf
+    if wanted > there:
+        raise NotEnoughMemory(
+            f"{name} does not fit into memory",
+            found=f"{there / 1e9:.1f} GB free",
+            expected=f"{wanted / 1e9:.3g} GB for the {box} voxels that its header tells of",
+            try_="check the header, ask for more (Slurm: --mem), or crop or bin the map",
         )
 
 
