@@ -13,7 +13,7 @@ import typer
 
 from cryores_lite import __version__
 from cryores_lite.errors import CryoresError
-from cryores_lite.jobs import Device, Job, Means, plan, run, settle, tell
+from cryores_lite.jobs import Device, Job, Means, in_plain_words, plan, run, settle, tell
 
 if TYPE_CHECKING:
     from cryores_lite.types import Progress
@@ -124,7 +124,8 @@ def estimate(
 def main() -> None:
     """Run the command, and be interrupted politely: nothing half-written stays."""
     settle()
-    app()
+    with in_plain_words():
+        app()
 
 
 def _refuse_collisions(jobs: Sequence[Job]) -> None:

@@ -9,6 +9,13 @@ CryoresError
 └── NotEnoughMemory  the map will not fit into memory (also a MemoryError)
 """
 
+import errno
+
+SIGNS = (  # of memory or threads refused, in the words of those whose errors have no type for it
+    *("bad allocation", "bad_alloc", "Failed to allocate memory", "Cannot allocate memory"),
+    *("can't start new thread", "failed to map segment", "cannot allocate memory in static TLS"),
+)
+
 
 class CryoresError(Exception):
     """Anything the user can put right. Bugs keep Python's own exceptions."""
@@ -39,3 +46,26 @@ class DeviceError(CryoresError, RuntimeError):
 
 class NotEnoughMemory(CryoresError, MemoryError):
     """The map will not fit into memory."""
+
+
+def lack_of_memory(what: str) -> NotEnoughMemory:
+    """Say that memory ran out during the work."""
+    return NotEnoughMemory(
+        what,
+        found="no memory left",
+        expected="enough for a map of this size",
+        try_="ask for more (Slurm: --mem, shell: ulimit -v), use fewer threads, or crop or bin the map",
+    )
+
+
+def is_lack_of_memory(error: BaseException | None) -> bool:
+    """Whether an error, or what caused it, is that the system gave no more memory or threads."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
+            return True
+        if any(sign in str(error) for sign in SIGNS):
+            return True
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return False

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from mrcfile.mrcinterpreter import MrcInterpreter  # type: ignore[import-untyped]
 from mrcfile.utils import data_dtype_from_header  # type: ignore[import-untyped]
 
-from cryores_lite.errors import CryoresError, MapNotFound, OutputError
+from cryores_lite.errors import CryoresError, MapNotFound, OutputError, is_lack_of_memory, lack_of_memory
 from cryores_lite.header import (
     Header,
     check_range,
@@ -90,7 +90,9 @@ def read_map(path: StrPath, *, voxel_size: float | None = None) -> Map:
         raise
     except (FileNotFoundError, NotADirectoryError):
         raise MapNotFound(str(path), found="no such file", expected="a map", try_="check the path") from None
-    except (OSError, EOFError, zlib.error) as error:
+    except (OSError, EOFError, zlib.error, MemoryError) as error:
+        if is_lack_of_memory(error):
+            raise lack_of_memory(path.name) from error
         found = getattr(error, "strerror", None) or error
         raise refusal(path, "file", found, "a readable, whole file", "fetch it again or unlock it") from error
 
