@@ -37,6 +37,16 @@ def _version(wanted: bool) -> None:
     raise typer.Exit
 
 
+def _check(wanted: bool) -> None:
+    if not wanted:
+        return
+    from cryores_lite.check import report
+
+    text, well = report()
+    typer.echo(text)
+    raise typer.Exit(int(not well))
+
+
 def _positive(value: float | None) -> float | None:
     if value is not None and not value > 0:
         raise typer.BadParameter(f"{value:g} is not a length in Å.")
@@ -92,6 +102,9 @@ def estimate(
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print errors only (and --json).")] = False,
     version: Annotated[
         bool, typer.Option("--version", is_eager=True, callback=_version, help="Print the versions and exit.")
+    ] = False,
+    check: Annotated[
+        bool, typer.Option("--check", is_eager=True, callback=_check, help="Test this installation and exit.")
     ] = False,
 ) -> None:
     """Estimate the local resolution of cryo-EM maps, in Å per voxel.

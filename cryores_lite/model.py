@@ -141,11 +141,37 @@ def available_threads() -> int:
     if slurm.isdigit() and int(slurm) > 0:
         return int(slurm)
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return max(1, min(count, int(quota) // int(period)))
-    except (OSError, ValueError):
-        return count
+    return max(1, min(count, int(cpu_quota() or count)))
+
+
+def cpu_quota() -> float | None:
+    """CPUs' worth of time that this process's control group is given, of version 2 or 1, or None without a limit."""
+    root = Path("/sys/fs/cgroup")
+    for names in (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
+        try:
+            quota, period = (int(word) for name in names for word in (root / name).read_text().split())
+        except (OSError, ValueError):  # "max" is no number
+            continue
+        if quota > 0 and period > 0:
+            return quota / period
+    return None
+
+
+def providers() -> dict[str, bool]:
+    """Whether each provider that onnxruntime lists really opens the shipped model; those that first build for minutes
+    are left out."""
+    data, found = onnxfile.read(shipped()), {}
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    for name in onnxruntime.get_available_providers():
+        if "Tensorrt" in name:
+            continue
+        try:
+            session = onnxruntime.InferenceSession(data, options, providers=[name])
+            found[name] = session.get_providers()[0] == name
+        except Exception:  # onnxruntime's own errors share no base class below Exception
+            found[name] = False
+    return found
 
 
 def _session(data: bytes, file: Path, device: str, threads: int) -> Any:
