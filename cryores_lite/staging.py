@@ -52,10 +52,8 @@ def staging(folder: Path) -> Iterator[Path]:
         found, try_ = error.strerror or error, "name a folder of yours with -o"
         raise OutputError(str(folder), found=found, expected="to write there", try_=try_) from error
     with contextlib.ExitStack() as stack:
-        stack.callback(shutil.rmtree, here, ignore_errors=True)
         owner = _locked(here / OWNER, create=True)
-        stack.callback(_close, owner)  # before: on NFS an open file cannot be removed
-        stack.callback(_emptied, here)  # before that: nobody may finish what is being removed
+        stack.callback(_discard, here, owner)
         if owner is not None:
             with contextlib.suppress(OSError):  # a full disk will be told of by the files that matter
                 os.write(owner, _machine().encode())
@@ -80,8 +78,14 @@ def publish(here: Path, names: Sequence[str], overwrite: bool) -> None:
         (here / f"{READY}.part").replace(here / READY)
         with contextlib.suppress(OSError):  # some file systems sync no folders
             _sync(here)
-        with _alone(here.parent), _undisturbed():
-            _rename(here, names, overwrite)
+        try:
+            with _alone(here.parent), _undisturbed():
+                _rename(here, names, overwrite)
+        finally:
+            named = _named(here, names)
+            if all(named) or not any(named):  # else the next run has to finish
+                with contextlib.suppress(OSError):
+                    (here / READY).unlink()
     except OSError as error:
         found = "a file" if isinstance(error, FileExistsError) else error.strerror or error
         expected = "a free name" if isinstance(error, FileExistsError) else "to write it"
@@ -109,24 +113,24 @@ def _clear_away(left: Path) -> None:
     owner = _locked(left / OWNER)
     if owner is None:
         return
+    same_machine = os.read(owner, 200) == _machine().encode()
+    if not same_machine and time.time() - about.st_mtime < OLD:
+        os.close(owner)
+        return
     try:
-        same_machine = os.read(owner, 200).decode() == _machine()
-        if not same_machine and time.time() - about.st_mtime < OLD:
-            return
         if (left / READY).exists():
             mark = json.loads((left / READY).read_text(encoding="utf-8"))
             _finish(left, [Path(name).name for name in mark["names"]], mark["overwrite"])
-        _emptied(left)
+            (left / READY).unlink()
     finally:
-        _close(owner)
-    shutil.rmtree(left, ignore_errors=True)
+        _discard(left, owner)
 
 
 def _finish(left: Path, names: Sequence[str], overwrite: bool) -> None:
     """Name the other files of a run that died after it had named some; never replace what is newer."""
     pairs = [(left / name, left.parent / name) for name in names]
     with _alone(left.parent), _undisturbed():
-        if not any(not made.exists() or _is_same(made, target) for made, target in pairs):
+        if not any(_named(left, names)):
             return
         for made, target in pairs:
             if not made.exists() or target.is_dir():
@@ -134,6 +138,10 @@ def _finish(left: Path, names: Sequence[str], overwrite: bool) -> None:
             is_free = not os.path.lexists(target)
             if is_free or (overwrite and target.lstat().st_mtime <= made.stat().st_mtime):
                 made.replace(target)
+
+
+def _named(here: Path, names: Sequence[str]) -> list[bool]:
+    return [not (here / name).exists() or _is_same(here / name, here.parent / name) for name in names]
 
 
 def _is_same(made: Path, target: Path) -> bool:
@@ -193,12 +201,17 @@ def _close(opened: int | None) -> None:
         os.close(opened)
 
 
-def _emptied(here: Path) -> None:
-    """Remove all but the lock, the mark first."""
-    for path in (here / READY, *here.iterdir()):
+def _discard(here: Path, owner: int | None) -> None:
+    """Remove a folder unless it is marked, and let go of its lock: after the files, so that nobody else clears away
+    what is being cleared, and before the folder, since on NFS an open file cannot be removed."""
+    marked = (here / READY).exists()
+    for path in () if marked else here.iterdir():
         if path.name != OWNER:
             with contextlib.suppress(OSError):
                 path.unlink()
+    _close(owner)
+    if not marked:
+        shutil.rmtree(here, ignore_errors=True)
 
 
 def _machine() -> str:
