@@ -78,14 +78,8 @@ def publish(here: Path, names: Sequence[str], overwrite: bool) -> None:
         (here / f"{READY}.part").replace(here / READY)
         with contextlib.suppress(OSError):  # some file systems sync no folders
             _sync(here)
-        try:
-            with _alone(here.parent), _undisturbed():
-                _rename(here, names, overwrite)
-        finally:
-            named = _named(here, names)
-            if all(named) or not any(named):  # else the next run has to finish
-                with contextlib.suppress(OSError):
-                    (here / READY).unlink()
+        with _alone(here.parent), _undisturbed():
+            _rename(here, names, overwrite)
     except OSError as error:
         found = "a file" if isinstance(error, FileExistsError) else error.strerror or error
         expected = "a free name" if isinstance(error, FileExistsError) else "to write it"
@@ -110,18 +104,15 @@ def _clear_away(left: Path) -> None:
     about = left.lstat()
     if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.getuid():
         return
-    owner = _locked(left / OWNER)
-    if owner is None:
+    owner, is_old = _locked(left / OWNER), time.time() - about.st_mtime > OLD
+    if owner is None and ((left / OWNER).exists() or not is_old):  # taken, or not even begun
         return
-    same_machine = os.read(owner, 200) == _machine().encode()
-    if not same_machine and time.time() - about.st_mtime < OLD:
+    if owner is not None and not is_old and os.read(owner, 200) != _machine().encode():
         os.close(owner)
         return
     try:
-        if (left / READY).exists():
-            mark = json.loads((left / READY).read_text(encoding="utf-8"))
-            _finish(left, [Path(name).name for name in mark["names"]], mark["overwrite"])
-            (left / READY).unlink()
+        names, overwrite = _mark(left)
+        _finish(left, names, overwrite)
     finally:
         _discard(left, owner)
 
@@ -138,6 +129,15 @@ def _finish(left: Path, names: Sequence[str], overwrite: bool) -> None:
             is_free = not os.path.lexists(target)
             if is_free or (overwrite and target.lstat().st_mtime <= made.stat().st_mtime):
                 made.replace(target)
+
+
+def _mark(here: Path) -> tuple[list[str], bool]:
+    """Names of the files of a folder that is ready, and whether they may replace others; none of one that is not."""
+    try:
+        mark = json.loads((here / READY).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return [], False
+    return [Path(name).name for name in mark["names"]], bool(mark["overwrite"])
 
 
 def _named(here: Path, names: Sequence[str]) -> list[bool]:
@@ -202,16 +202,21 @@ def _close(opened: int | None) -> None:
 
 
 def _discard(here: Path, owner: int | None) -> None:
-    """Remove a folder unless it is marked, and let go of its lock: after the files, so that nobody else clears away
-    what is being cleared, and before the folder, since on NFS an open file cannot be removed."""
-    marked = (here / READY).exists()
-    for path in () if marked else here.iterdir():
-        if path.name != OWNER:
-            with contextlib.suppress(OSError):
-                path.unlink()
-    _close(owner)
-    if not marked:
-        shutil.rmtree(here, ignore_errors=True)
+    """Remove a folder, unless only some of its files have got their names: then the next run has to finish.
+
+    Its lock is let go after its files, so that nobody clears away what is being cleared, and before the folder itself,
+    since on NFS an open file cannot be removed.
+    """
+    with _undisturbed():
+        named = _named(here, _mark(here)[0])
+        half = any(named) and not all(named)
+        for path in () if half else (here / READY, *here.iterdir()):
+            if path.name != OWNER:
+                with contextlib.suppress(OSError):
+                    path.unlink()
+        _close(owner)
+        if not half and os.access(here.parent, os.W_OK):  # else it could not go, but its lock would
+            shutil.rmtree(here, ignore_errors=True)
 
 
 def _machine() -> str:

@@ -56,7 +56,9 @@ def attempt_all(cases):
             noise.seek(0)
             noise.truncate()
             said = outcome.error or "; ".join(outcome.warnings)
-            yield Attempt(cases[n - 1], _kind(outcome), said.replace(f"{job.map_path.parent}/", ""), seconds, tuple(wrong))
+            yield Attempt(
+                cases[n - 1], _kind(outcome), said.replace(f"{job.map_path.parent}/", ""), seconds, tuple(wrong)
+            )
 
 
 def _wrong(case, job, outcome, expected, noise):

@@ -159,7 +159,9 @@ def _kinds() -> list[Case]:
         Case(group, "a stack of images", made("a.mrc", **stack), REFUSED, "a stack of 36 images"),
         Case(group, "a stack by name", made("a.mrcs"), REFUSED, "a stack of images"),
         Case(group, "a stack of volumes", made("a.mrc", ispg=401, mz=12), REFUSED, "a stack of volumes"),
-        Case(group, "a volume with a stack's header", made("a.mrc", ispg=0, mz=1), WARNED, "that of a stack", same=True),
+        Case(
+            group, "a volume with a stack's header", made("a.mrc", ispg=0, mz=1), WARNED, "that of a stack", same=True
+        ),
     ]
 
 
@@ -268,7 +270,9 @@ def _mistakes() -> list[Case]:
         Case(group, "a mask of bytes", made("a.mrc", solid.astype(np.int8)), REFUSED, "a mask"),
         Case(group, "a local-resolution map", made("a.mrc", local.astype(np.float32)), WARNED, "local-resolution map"),
         Case(group, "a difference map", made("a.mrc", apart.astype(np.float32)), WARNED, "a difference of two maps"),
-        Case(group, "a half map, by RELION's name", made("run_half1_class001_unfil.mrc"), WARNED, "half map", same=True),
+        Case(
+            group, "a half map, by RELION's name", made("run_half1_class001_unfil.mrc"), WARNED, "half map", same=True
+        ),
         Case(group, "a half map, by EMDB's name", made("emd_1_half_map_2.map"), WARNED, "half map", same=True),
         Case(group, "behalf_of_1.mrc", made("behalf_of_1.mrc"), DONE, same=True),
     ]

@@ -48,7 +48,7 @@ def mrc(values=None, *, order="<", extended=b"", **words):
                 file.set_data(data.astype(data.dtype.newbyteorder(order)))
                 file.voxel_size = VOXEL_SIZE
         raw = path.read_bytes()
-    raw = raw[:1024] + extended + raw[1024:]
+    raw = raw[:220] + bytes(804) + extended + raw[1024:]  # without mrcfile's label, which holds the time
     return patched(raw, order, **({"nsymbt": len(extended)} | words))
 
 
