@@ -117,14 +117,18 @@ def _leave(code: int, *_: object) -> None:
 @contextlib.contextmanager
 def in_plain_words() -> Iterator[None]:
     """End the command with one line where even the libraries find no memory, or where it is interrupted."""
+    from cryores_lite.memory import require_libraries
+
     try:
+        require_libraries()
         yield
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
         if not is_lack_of_memory(error):
             raise
-        typer.echo(f"error: {lack_of_memory('cryores-lite')}", err=True)
+        told = error if isinstance(error, CryoresError) else lack_of_memory("cryores-lite")
+        typer.echo(f"error: {told}", err=True)
         sys.exit(1)
 
 

@@ -24,6 +24,7 @@ from tests.hostile.files import mrc
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 OPTIONS = ("--uncertainty", "--chimerax", "--png", "-q", "-j", "1")
+PATIENCE = 120  # seconds; a run takes two
 SIGNALS = {"SIGINT": 130, "SIGTERM": 143, "SIGKILL": -9}
 STOPPED = """
 import os, signal, sys
@@ -92,12 +93,22 @@ def prepared(folder, old):
 NAMES = ("a_mask.mrc", "a_locres_uncertainty.mrc", "a_locres.cxc", "a_locres.png", "a_locres.mrc")
 
 
-def started(folder, overwrite, at=0, how="SIGKILL", told=""):
+def started(folder, overwrite, at=0, how="SIGKILL", told="", before=None):
     """The command on the map of a folder, to be stopped at its n-th touch of the folder."""
     words = [sys.executable, "-c", STOPPED, str(at), how, str(told), "a.mrc", *OPTIONS]
     words += ["--overwrite"] if overwrite else []
     kept = {**os.environ, "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
-    return subprocess.Popen(words, cwd=folder, env=kept, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(words, cwd=folder, env=kept, stderr=subprocess.PIPE, text=True, preexec_fn=before)
+
+
+def ended(process):
+    """Exit code and errors of a run, which is killed if it takes for ever."""
+    try:
+        _, noise = process.communicate(timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return None, f"no end after {PATIENCE} s"
+    return process.returncode, noise
 
 
 def contents(folder):
@@ -118,8 +129,8 @@ def reference(folder):
     place, told = prepared(folder / "reference", False), folder / "told"
     start = time.perf_counter()
     with started(place, False, told=told) as process:
-        _, noise = process.communicate()
-    assert process.returncode == 0, noise
+        code, noise = ended(process)
+    assert code == 0, noise
     return contents(place), int(told.read_text()), time.perf_counter() - start
 
 
@@ -141,13 +152,13 @@ def campaign(points, seed, immutables=0):
                     with contextlib.suppress(subprocess.TimeoutExpired):
                         process.wait(choose.uniform(0, seconds))
                     process.send_signal(getattr(signal, how))
-                _, noise = process.communicate()
+                code, noise = ended(process)
             if how == "immutable":
                 immutable(folder, False)
             label = (
                 f"{how} at {f'touch {at}' if by_touch else 'a time'} of {touches}, {'over old files' if old else 'new'}"
             )
-            _judge(tally, label, folder, before, whole, how, process.returncode, noise)
+            _judge(tally, label, folder, before, whole, how, code, noise)
     return tally
 
 
@@ -166,7 +177,7 @@ def _judge(tally, label, folder, before, whole, how, code, noise):
     if any(path.name != OWNER for name in hidden(folder) for path in (folder / name).iterdir()):
         tally.bad.append(f"{label}: {hidden(folder)} stays")
     tally.begun += bool(hidden(folder))
-    if code not in (0, 1, SIGNALS.get(how, 1)) and -code not in (signal.SIGTERM, signal.SIGINT):
+    if code not in (0, 1, SIGNALS.get(how, 1), -signal.SIGTERM, -signal.SIGINT):
         tally.bad.append(f"{label}: exit code {code}")
     if "Traceback" in noise and "KeyboardInterrupt" not in noise.splitlines()[-1]:
         tally.bad.append(f"{label}: {noise}")
