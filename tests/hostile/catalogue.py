@@ -263,13 +263,13 @@ def _mistakes() -> list[Case]:
     solid, soft = ball().astype(np.float32), ndimage.gaussian_filter(ball().astype(np.float32), 1.0)
     soft = np.clip(soft, 0.02, 0.98) - 0.02
     local = np.where(ball(), 4 + ndimage.gaussian_filter(np.random.default_rng(0).normal(size=solid.shape), 2) * 9, 0)
-    apart = np.random.default_rng(1).normal(size=solid.shape) * (0.5 + solid)
+    apart = density() - np.roll(density(), 2, 0)
     return [
         Case(group, "a mask", made("a.mrc", solid), REFUSED, "a mask"),
         Case(group, "a mask with a soft edge", made("a.mrc", soft), REFUSED, "a mask"),
         Case(group, "a mask of bytes", made("a.mrc", solid.astype(np.int8)), REFUSED, "a mask"),
         Case(group, "a local-resolution map", made("a.mrc", local.astype(np.float32)), WARNED, "local-resolution map"),
-        Case(group, "a difference map", made("a.mrc", apart.astype(np.float32)), WARNED, "a difference of two maps"),
+        Case(group, "a difference map", made("a.mrc", apart), WARNED, "a difference of two maps"),
         Case(
             group, "a half map, by RELION's name", made("run_half1_class001_unfil.mrc"), WARNED, "half map", same=True
         ),
