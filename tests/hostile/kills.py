@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from cryores_lite.staging import OWNER, PREFIX, clear_away
@@ -124,14 +125,16 @@ def hidden(folder):
     return [path.name for path in folder.iterdir() if path.name.startswith(PREFIX)]
 
 
-def reference(folder):
+@cache
+def reference():
     """The answer of a run that nobody stops, how often it touches its folder, and how long it takes."""
-    place, told = prepared(folder / "reference", False), folder / "told"
-    start = time.perf_counter()
-    with started(place, False, told=told) as process:
-        code, noise = ended(process)
-    assert code == 0, noise
-    return contents(place), int(told.read_text()), time.perf_counter() - start
+    with tempfile.TemporaryDirectory() as name:
+        place, told = prepared(Path(name) / "reference", False), Path(name) / "told"
+        start = time.perf_counter()
+        with started(place, False, told=told) as process:
+            code, noise = ended(process)
+        assert code == 0, noise
+        return contents(place), int(told.read_text()), time.perf_counter() - start
 
 
 def campaign(points, seed, immutables=0):
@@ -139,7 +142,7 @@ def campaign(points, seed, immutables=0):
     tally, choose = Tally(seed), random.Random(seed)
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
-        whole, touches, seconds = reference(root)
+        whole, touches, seconds = reference()
         for number in range(points + immutables):
             old = choose.random() < 0.5
             folder = prepared(root / str(number), old)

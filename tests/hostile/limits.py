@@ -43,8 +43,7 @@ def disk(size):
 def full_disks(count, seed):
     """Run on file systems too small for the map's answers, most of them."""
     tally, choose = Tally(), random.Random(seed)
-    with tempfile.TemporaryDirectory() as name:
-        whole, _, _ = reference(Path(name))
+    whole, _, _ = reference()
     needed = sum(len(mrc()) for _ in range(4)) + 200_000
     for _ in range(count):
         size = choose.randrange(len(mrc()) + 8192, round(1.2 * needed))
@@ -62,7 +61,7 @@ def races(count):
     """Run twice at once on one map; then, over old answers, twice at once with leave to overwrite."""
     tally = Tally()
     with tempfile.TemporaryDirectory() as name:
-        whole, _, _ = reference(Path(name))
+        whole, _, _ = reference()
         for number in range(count):
             overwrite = number % 2 == 1
             folder = prepared(Path(name) / str(number), overwrite)
@@ -80,7 +79,7 @@ def memories(limits=LIMITS):
     """Run with so many MB of address space."""
     tally = Tally()
     with tempfile.TemporaryDirectory() as name:
-        whole, _, _ = reference(Path(name))
+        whole, _, _ = reference()
         for limit in limits:
             folder = prepared(Path(name) / str(limit), False)
             before = contents(folder)
@@ -100,7 +99,7 @@ def groups(limits=(100, 200, 300, 400, 600)):
     root = Path("/sys/fs/cgroup/memory" if Path("/sys/fs/cgroup/memory").is_dir() else "/sys/fs/cgroup")
     words = ("memory.limit_in_bytes", "memory.max")
     with tempfile.TemporaryDirectory() as name:
-        whole, _, _ = reference(Path(name))
+        whole, _, _ = reference()
         for limit in limits:
             group, folder = root / f"hostile-{os.getpid()}", prepared(Path(name) / str(limit), False)
             before = contents(folder)

@@ -11,9 +11,8 @@ from cryores_lite.errors import ModelError
 from cryores_lite.model import Model, shipped
 
 ROOT = Path(__file__).resolve().parents[2]
-ROOMS = [
-    ROOT / name for name in ("cryores_lite", "training", "export", "benchmarks", "examples") if (ROOT / name).is_dir()
-]
+ROOMS = [Path(onnxfile.__file__).parent]
+ROOMS += [ROOT / name for name in ("training", "export", "benchmarks", "examples") if (ROOT / name).is_dir()]
 UNPICKLERS = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 
 
