@@ -9,7 +9,10 @@ CryoresError
 └── NotEnoughMemory  the map will not fit into memory (also a MemoryError)
 """
 
+from __future__ import annotations
+
 import errno
+from collections.abc import Iterator
 
 SIGNS = (  # of memory or threads refused, in the words of those whose errors have no type for it
     *("bad allocation", "bad_alloc", "Failed to allocate memory", "Cannot allocate memory"),
@@ -58,14 +61,25 @@ def lack_of_memory(what: str) -> NotEnoughMemory:
     )
 
 
-def is_lack_of_memory(error: BaseException | None) -> bool:
+def is_lack_of_memory(error: BaseException) -> bool:
     """Whether an error, or what caused it, is that the system gave no more memory or threads."""
+    return any(
+        isinstance(cause, MemoryError)
+        or getattr(cause, "errno", None) == errno.ENOMEM
+        or any(sign in str(cause) for sign in SIGNS)
+        for cause in _causes(error)
+    )
+
+
+def end_within(error: BaseException) -> BaseException | None:
+    """Find the interrupt or exit that caused an error: libraries that are being loaded wrap it in one of theirs."""
+    return next((cause for cause in _causes(error) if isinstance(cause, (KeyboardInterrupt, SystemExit))), None)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
     seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
-            return True
-        if any(sign in str(error) for sign in SIGNS):
-            return True
-        seen.add(id(error))
-        error = error.__cause__ or error.__context__
-    return False
+    here: BaseException | None = error
+    while here is not None and id(here) not in seen:
+        yield here
+        seen.add(id(here))
+        here = here.__cause__ or here.__context__

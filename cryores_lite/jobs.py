@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from cryores_lite.errors import CryoresError, OutputError, is_lack_of_memory, lack_of_memory
+from cryores_lite.errors import CryoresError, OutputError, end_within, is_lack_of_memory, lack_of_memory
 
 if TYPE_CHECKING:
     from cryores_lite.model import Model
@@ -49,6 +49,7 @@ SWITCHES = {  # what can be asked for, by what it makes
     "png": "NAME_locres.png: one picture for a slide",
 }
 ALWAYS = ("locres", "mask")
+INTERRUPTED = 130  # exit code
 WITH_ATOMS = ("atoms_json", "atoms_csv", "atoms_defattr")
 
 
@@ -123,8 +124,11 @@ def in_plain_words() -> Iterator[None]:
         require_libraries()
         yield
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
     except Exception as error:
+        end = end_within(error)
+        if end is not None:
+            sys.exit(end.code if isinstance(end, SystemExit) else INTERRUPTED)
         if not is_lack_of_memory(error):
             raise
         told = error if isinstance(error, CryoresError) else lack_of_memory("cryores-lite")
@@ -172,6 +176,8 @@ def _attempt(job: Job, network: Callable[[], Model], threads: int | None, progre
     except CryoresError as error:
         return Outcome(job.map_path, time.perf_counter() - start, name, " ".join(str(error).split()))
     except Exception as error:
+        if end := end_within(error):
+            raise end from None
         if is_lack_of_memory(error):
             said = str(lack_of_memory(job.map_path.name))
             return Outcome(job.map_path, time.perf_counter() - start, name, said)

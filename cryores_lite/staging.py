@@ -45,18 +45,19 @@ def staging(folder: Path) -> Iterator[Path]:
     OutputError
         Nothing can be written there.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        here = Path(tempfile.mkdtemp(prefix=PREFIX, dir=folder))
-    except OSError as error:
-        found, try_ = error.strerror or error, "name a folder of yours with -o"
-        raise OutputError(str(folder), found=found, expected="to write there", try_=try_) from error
     with contextlib.ExitStack() as stack:
-        owner = _locked(here / OWNER, create=True)
-        stack.callback(_discard, here, owner)
-        if owner is not None:
-            with contextlib.suppress(OSError):  # a full disk will be told of by the files that matter
-                os.write(owner, _machine().encode())
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with _undisturbed():  # until it is known how to remove it
+                here = Path(tempfile.mkdtemp(prefix=PREFIX, dir=folder))
+                owner = _locked(here / OWNER, create=True)
+                stack.callback(_discard, here, owner)
+                if owner is not None:
+                    with contextlib.suppress(OSError):  # a full disk will be told of by the files that matter
+                        os.write(owner, _machine().encode())
+        except OSError as error:
+            found, try_ = error.strerror or error, "name a folder of yours with -o"
+            raise OutputError(str(folder), found=found, expected="to write there", try_=try_) from error
         yield here
 
 
