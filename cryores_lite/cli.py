@@ -15,7 +15,7 @@ import typer
 
 from cryores_lite import __version__, maplist
 from cryores_lite.errors import CryoresError
-from cryores_lite.jobs import Device, Job, Means, plan, run, settle, tell
+from cryores_lite.jobs import Device, Job, Means, in_plain_words, plan, run, settle, tell
 
 if TYPE_CHECKING:
     from cryores_lite.types import Progress
@@ -37,6 +37,16 @@ def _version(wanted: bool) -> None:
         shipped = f"no model: {error}"
     typer.echo(f"cryores-lite {__version__}\n{shipped}\nonnxruntime {onnxruntime.__version__}")
     raise typer.Exit
+
+
+def _check(wanted: bool) -> None:
+    if not wanted:
+        return
+    from cryores_lite.check import report
+
+    text, well = report()
+    typer.echo(text)
+    raise typer.Exit(int(not well))
 
 
 def _positive(value: float | None) -> float | None:
@@ -111,6 +121,9 @@ def estimate(
     version: Annotated[
         bool, typer.Option("--version", is_eager=True, callback=_version, help="Print the versions and exit.")
     ] = False,
+    check: Annotated[
+        bool, typer.Option("--check", is_eager=True, callback=_check, help="Test this installation and exit.")
+    ] = False,
 ) -> None:
     """Estimate the local resolution of cryo-EM maps, in Å per voxel.
 
@@ -149,7 +162,8 @@ def estimate(
 def main() -> None:
     """Run the command, and be interrupted politely: nothing half-written stays."""
     settle()
-    app()
+    with in_plain_words():
+        app()
 
 
 def _chosen(

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 
 from cryores_lite.types import LocalResolution, Volume
 
 PROTEIN = 0.81  # Da/Å³, at the usual 1.35 g/cm³
-HALF_MAP = re.compile(r"half[_-]?(map)?[_-]?[12ab](?![a-z0-9])", re.IGNORECASE)  # of RELION, EMDB, cryoSPARC
 TRAINED = (1.3, 20.0)  # Å that the model was trained on
 SAME = 0.2  # share of voxels with one value from which a map is called masked
 SOME = 0.01  # share of the mask that is worth a sentence
@@ -20,17 +17,14 @@ def mass(mask_volume: float) -> float:
     return PROTEIN * mask_volume / 1000
 
 
-def notes(name: str, density: Volume, result: LocalResolution) -> list[str]:
-    """What can be told from the map, its name and its answer alone, as sentences.
+def notes(density: Volume, result: LocalResolution) -> list[str]:
+    """What can be told from the map and its answer alone, as sentences.
 
     Parameters
     ----------
-    name : of the map's file
     density : (z, y, x), on the grid of `result`
     """
     said = []
-    if HALF_MAP.search(name):
-        said.append("By its name this is a half map. Its noise is stronger than the final map's: pass the final one.")
     same = np.count_nonzero(density == density[0, 0, 0]) / density.size
     if same > SAME:
         said.append(f"The map was masked or padded: {same:.0%} of its voxels hold one and the same value.")

@@ -8,19 +8,18 @@ import json
 import os
 import signal
 import sys
-import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from cryores_lite.errors import CryoresError, OutputError
+from cryores_lite.errors import CryoresError, OutputError, end_within, is_lack_of_memory, lack_of_memory
 
 if TYPE_CHECKING:
     from cryores_lite.model import Model
@@ -51,6 +50,7 @@ SWITCHES = {  # what can be asked for, by what it makes
     "png": "NAME_locres.png: one picture for a slide",
 }
 ALWAYS = ("locres", "mask")
+INTERRUPTED = 130  # exit code
 WITH_ATOMS = ("atoms_json", "atoms_csv", "atoms_defattr")
 
 
@@ -104,9 +104,37 @@ def settle() -> None:
     """Prepare the process for work, before numpy is imported."""
     for library in ("OPENBLAS", "MKL"):  # the steps have threads of their own
         os.environ.setdefault(f"{library}_NUM_THREADS", "1")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an exit cleans up
+    for name, code in (("SIGTERM", 143), ("SIGHUP", 129)):  # an exit cleans up
+        number = getattr(signal, name, None)
+        if number and signal.getsignal(number) == signal.SIG_DFL:  # not what nohup has switched off
+            signal.signal(number, partial(_leave, code))
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may know no Å, a file name may be no text
+
+
+def _leave(code: int, *_: object) -> None:
+    sys.exit(code)
+
+
+@contextlib.contextmanager
+def in_plain_words() -> Iterator[None]:
+    """End the command with one line where even the libraries find no memory, or where it is interrupted."""
+    from cryores_lite.memory import require_libraries
+
+    try:
+        require_libraries()
+        yield
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except Exception as error:
+        end = end_within(error)
+        if end is not None:
+            sys.exit(end.code if isinstance(end, SystemExit) else INTERRUPTED)
+        if not is_lack_of_memory(error):
+            raise
+        told = error if isinstance(error, CryoresError) else lack_of_memory("cryores-lite")
+        typer.echo(f"error: {told}", err=True)
+        sys.exit(1)
 
 
 def run(jobs: Sequence[Job], means: Means, progress: Callable[[int, Job], Progress]) -> Iterator[Outcome]:
@@ -171,7 +199,13 @@ def _attempt(
         result, warnings = _estimate(job, model, name, threads, progress, read)
     except CryoresError as error:
         return Outcome(job.map_path, time.perf_counter() - start, name, " ".join(str(error).split()))
-    except Exception as error:  # a bug of ours, or no memory left: say where
+    except Exception as error:
+        if end := end_within(error):
+            raise end from None
+        if is_lack_of_memory(error):
+            said = str(lack_of_memory(job.map_path.name))
+            return Outcome(job.map_path, time.perf_counter() - start, name, said)
+        # A bug of ours: say where.
         traceback.print_exc()
         return Outcome(job.map_path, time.perf_counter() - start, name, f"internal error, {error!r}")
     return Outcome(job.map_path, time.perf_counter() - start, name, None, result, job.outputs, warnings)
@@ -183,21 +217,25 @@ def _estimate(
     """Read, estimate and write one map: all files, or none."""
     from cryores_lite import outputs, pipeline
     from cryores_lite.atoms import read_fitted
+    from cryores_lite.mistaken import advised
     from cryores_lite.model import available_threads
+    from cryores_lite.staging import clear_away, publish, staging
 
+    folder = job.outputs["locres"].parent
+    clear_away(folder)
     _refuse_to_clobber(job)
     outputs.check(job.map_path, job.outputs)
     threads = threads or available_threads()
-    found = read(job)
+    found = advised(job.map_path, read(job))
     fitted = read_fitted(job.atoms, found, job.map_path) if job.atoms else None
-    with _staging(job.outputs["locres"].parent) as staging:  # before the long work: can we write there?
+    with staging(folder) as here:  # before the long work: can we write there?
         result = pipeline.estimate_local_resolution(found.density, model, threads, progress)
         answer = outputs.Answer(job.map_path, found, result, job.outputs, name, job.voxel_size, threads, fitted)
         for what, path in job.outputs.items():
-            outputs.write(what, staging / path.name, answer)
+            outputs.write(what, here / path.name, answer)
         _refuse_to_clobber(job)
-        for path in job.outputs.values():
-            (staging / path.name).replace(path)
+        last = sorted(job.outputs, key=lambda what: what == "locres")
+        publish(here, [job.outputs[what].name for what in last], job.overwrite)
     return result, (*found.warnings, *result.warnings, *outputs.notes(answer))
 
 
@@ -205,16 +243,3 @@ def _refuse_to_clobber(job: Job) -> None:
     for path in job.outputs.values():
         if path.is_dir() or (not job.overwrite and os.path.lexists(path)):
             raise OutputError(str(path), found="a file", expected="a free name", try_="pass --overwrite or -o DIR")
-
-
-@contextlib.contextmanager
-def _staging(folder: Path) -> Iterator[Path]:
-    """Open a hidden folder inside `folder`, on the same disk, that is gone afterwards whatever happens."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        staging = tempfile.TemporaryDirectory(prefix=".cryores_lite-", dir=folder, ignore_cleanup_errors=True)
-    except OSError as error:
-        found, try_ = error.strerror or error, "name a folder of yours with -o"
-        raise OutputError(str(folder), found=found, expected="to write there", try_=try_) from error
-    with staging as name:
-        yield Path(name)

@@ -6,12 +6,17 @@ import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cryores_lite.errors import NotEnoughMemory
-from cryores_lite.types import Shape
+
+if TYPE_CHECKING:  # this room is entered before any library is loaded
+    from cryores_lite.types import Shape
 
 BASE = 0.25e9  # bytes: libraries, the network, one tile
 PER_VOXEL = 12.0  # bytes per voxel of the box around the molecule: its waves twice, and its band powers
+LIBRARIES = 0.4e9  # bytes of address space that loading them takes; with less, OpenBLAS tries for ever
+SMALL = 16e6  # bytes that are not worth looking for
 RIM = 28  # voxels by which the box is padded, at most, up to 512
 
 
@@ -35,6 +40,42 @@ def require(box: Shape) -> None:
             found=f"{there / 1e9:.1f} GB free",
             expected=f"about {wanted / 1e9:.1f} GB for a molecule in {' x '.join(map(str, box))} voxels",
             try_="ask for more (Slurm: --mem), or crop or bin the map",
+        )
+
+
+def require_libraries() -> None:
+    """Refuse to load the libraries into an address space (ulimit -v) too small for them.
+
+    Raises
+    ------
+    NotEnoughMemory
+        It is smaller than `LIBRARIES`.
+    """
+    there = min((math.inf, *_own_limit()))
+    if there < LIBRARIES:
+        raise NotEnoughMemory(
+            "cryores-lite cannot begin",
+            found=f"{there / 1e9:.2f} GB of address space",
+            expected=f"{LIBRARIES / 1e9:.1f} GB and more, by the map",
+            try_="raise ulimit -v",
+        )
+
+
+def require_bytes(name: str, wanted: float, box: str) -> None:
+    """Refuse a file whose values will not fit, before any of them is read.
+
+    Raises
+    ------
+    NotEnoughMemory
+        Less memory is free than `wanted` bytes.
+    """
+    there = available() if wanted > SMALL else math.inf
+    if wanted > there:
+        raise NotEnoughMemory(
+            f"{name} does not fit into memory",
+            found=f"{there / 1e9:.1f} GB free",
+            expected=f"{wanted / 1e9:.3g} GB for the {box} voxels that its header tells of",
+            try_="check the header, ask for more (Slurm: --mem), or crop or bin the map",
         )
 
 

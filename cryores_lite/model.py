@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -12,7 +13,8 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from cryores_lite.errors import DeviceError, ModelError
+from cryores_lite import onnxfile
+from cryores_lite.errors import DeviceError, ModelError, is_lack_of_memory, lack_of_memory
 from cryores_lite.steps import condition, evidence
 from cryores_lite.steps.tile import ALIGN, cover
 from cryores_lite.types import Half, Level, Volume
@@ -25,6 +27,7 @@ CUDA_OPTIONS = {
 }
 INPUTS = ("evidence", "density", "bands", "context", "level")
 OUTPUTS = ("global", "median", "doubt", "relative", "error", "mask")
+LARGEST_TILE = 512  # working voxels
 SMALLEST = 16  # working voxels, the edge of a tile that only asks for the level
 
 
@@ -88,12 +91,7 @@ class Model:
             CUDA was asked for and cannot be used.
         """
         file = shipped() if path is None else Path(path)
-        try:
-            data = file.read_bytes()
-        except OSError as error:
-            raise ModelError(
-                f"cannot read the model {file}", found=error.strerror, expected="an ONNX file", try_="check --model"
-            ) from error
+        data = onnxfile.read(file)
         session = _session(data, file, device, threads or available_threads())
         provider = session.get_providers()[0]
         said: tuple[str, ...] = ()
@@ -143,11 +141,37 @@ def available_threads() -> int:
     if slurm.isdigit() and int(slurm) > 0:
         return int(slurm)
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return max(1, min(count, int(quota) // int(period)))
-    except (OSError, ValueError):
-        return count
+    return max(1, min(count, int(cpu_quota() or count)))
+
+
+def cpu_quota() -> float | None:
+    """CPUs' worth of time that this process's control group is given, of version 2 or 1, or None without a limit."""
+    root = Path("/sys/fs/cgroup")
+    for names in (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
+        try:
+            quota, period = (int(word) for name in names for word in (root / name).read_text().split())
+        except (OSError, ValueError):  # "max" is no number
+            continue
+        if quota > 0 and period > 0:
+            return quota / period
+    return None
+
+
+def providers() -> dict[str, bool]:
+    """Whether each provider that onnxruntime lists really opens the shipped model; those that first build for minutes
+    are left out."""
+    data, found = onnxfile.read(shipped()), {}
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    for name in onnxruntime.get_available_providers():
+        if "Tensorrt" in name:
+            continue
+        try:
+            session = onnxruntime.InferenceSession(data, options, providers=[name])
+            found[name] = session.get_providers()[0] == name
+        except Exception:  # onnxruntime's own errors share no base class below Exception
+            found[name] = False
+    return found
 
 
 def _session(data: bytes, file: Path, device: str, threads: int) -> Any:
@@ -163,6 +187,8 @@ def _session(data: bytes, file: Path, device: str, threads: int) -> Any:
     try:
         session = onnxruntime.InferenceSession(data, options, providers=wanted)
     except Exception as error:  # onnxruntime's own errors share no base class below Exception
+        if is_lack_of_memory(error):
+            raise lack_of_memory(f"the model {file.name}") from error
         raise ModelError(
             f"cannot open the model {file}",
             found=str(error).splitlines()[0][:160],
@@ -179,6 +205,15 @@ def _session(data: bytes, file: Path, device: str, threads: int) -> Any:
     return session
 
 
+def _checked(name: str, value: Any, kind: str) -> Any:
+    """Let a value of the contract pass if it is what `ModelSpec` says: a text, a count, or a finite number."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    right = {"str": isinstance(value, str), "int": number and isinstance(value, int), "float": number}[kind]
+    if right and (name != "tile" or value <= LARGEST_TILE):
+        return value
+    raise ValueError(f"{name} is {value!r}")
+
+
 def _spec(session: Any, file: Path) -> ModelSpec:
     meta = session.get_modelmeta().custom_metadata_map
     expected = {
@@ -189,7 +224,7 @@ def _spec(session: Any, file: Path) -> ModelSpec:
     }
     try:
         contract = json.loads(meta["contract"])
-        spec = ModelSpec(**{f.name: contract[f.name] for f in fields(ModelSpec)})
+        spec = ModelSpec(**{f.name: _checked(f.name, contract[f.name], str(f.type)) for f in fields(ModelSpec)})
         cover(np.zeros((1, 1, 1), bool), (ALIGN,) * 3, spec.halo, spec.tile**3)  # a ValueError where they do not fit
     except (KeyError, ValueError, TypeError) as error:
         raise ModelError(

@@ -23,31 +23,27 @@ import numpy.typing as npt
 from mrcfile.mrcinterpreter import MrcInterpreter  # type: ignore[import-untyped]
 from mrcfile.utils import data_dtype_from_header  # type: ignore[import-untyped]
 
-from cryores_lite.errors import CryoresError, InputError, MapNotFound, OutputError
-from cryores_lite.types import Density, Grid, Lengths, Shape, Volume
+from cryores_lite.errors import CryoresError, MapNotFound, OutputError, is_lack_of_memory, lack_of_memory
+from cryores_lite.header import (
+    Header,
+    check_range,
+    check_spread,
+    check_words,
+    grid_of,
+    header_of,
+    kind_of,
+    refusal,
+    shape_xyz,
+    truncated,
+)
+from cryores_lite.memory import require_bytes
+from cryores_lite.types import Density, Volume
 
-Floats: TypeAlias = tuple[float, float, float]
-Ints: TypeAlias = tuple[int, int, int]
 StrPath: TypeAlias = "str | os.PathLike[str]"
 
-VOXEL_SIZES = (0.3, 10.0)  # Å; finer or coarser is a header in other units, or no cryo-EM map
-MAX_AXIS_RATIO = 1.01
 MAX_NON_FINITE = 0.01  # of all voxels
-ITEM_SIZES = {0: 1, 1: 2, 2: 4, 6: 2, 12: 2}  # mode: bytes
-OTHER_MODES = {3: "complex int16", 4: "complex float32", 101: "4-bit"}
 CHUNK = 1 << 24
-
-
-@dataclass(frozen=True)
-class Header:
-    """The words that place a map in space, kept so that the answer lands on it (MRC2014 words in brackets)."""
-
-    cella: Floats  # Å, (x, y, z) [11-13]; the voxel size is cella / m, also in crops, where m is not the shape
-    cellb: Floats  # degrees [14-16]
-    m: Ints  # voxels per cell, (x, y, z) [8-10]
-    nstart: Ints  # voxels, (columns, rows, sections) [5-7]
-    axes: Ints  # which of 1 = x, 2 = y, 3 = z are the columns, rows, sections [17-19]
-    origin: Floats  # Å, (x, y, z) [50-52]
+SURPLUS = 1 << 26  # bytes that a compressed file may hold beyond what its header says, if it is not larger itself
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,9 +90,11 @@ def read_map(path: StrPath, *, voxel_size: float | None = None) -> Map:
         raise
     except (FileNotFoundError, NotADirectoryError):
         raise MapNotFound(str(path), found="no such file", expected="a map", try_="check the path") from None
-    except (OSError, EOFError, zlib.error) as error:
+    except (OSError, EOFError, zlib.error, MemoryError) as error:
+        if is_lack_of_memory(error):
+            raise lack_of_memory(path.name) from error
         found = getattr(error, "strerror", None) or error
-        raise _refusal(path, "file", found, "a readable, whole file", "fetch it again or unlock it") from error
+        raise refusal(path, "file", found, "a readable, whole file", "fetch it again or unlock it") from error
 
 
 def write_map(
@@ -211,7 +209,7 @@ class _Writer(MrcInterpreter):  # type: ignore[misc]
         self.add_label(label)
         words.nxstart, words.nystart, words.nzstart = header.nstart
         words.mapc, words.mapr, words.maps = header.axes
-        shape = _shape_xyz(header.axes, values.shape)
+        shape = shape_xyz(header.axes, values.shape)
         m = tuple(m if m > 0 else n for m, n in zip(header.m, shape, strict=True))
         words.mx, words.my, words.mz = m
         words.cella = header.cella if voxel_size is None else tuple(voxel_size * n for n in m)
@@ -225,21 +223,24 @@ class _Writer(MrcInterpreter):  # type: ignore[misc]
 
 def _read_map(path: Path, voxel_size: float | None) -> Map:
     if voxel_size is not None:
-        _check_range(path, (voxel_size,) * 3)
+        check_range(path, (voxel_size,) * 3)
     if Path(map_stem(path)).suffix.lower() == ".mrcs":
-        raise _refusal(path, "kind", "a stack of images (.mrcs)", "a volume", "pass the reconstructed map")
+        raise refusal(path, "kind", "a stack of images (.mrcs)", "a volume", "pass the reconstructed map")
     if path.exists() and not path.is_file():  # a pipe would block for ever
         kind = "a folder" if path.is_dir() else "no regular file"
-        raise _refusal(path, "file", kind, "an MRC file", "pass one .mrc, .map or .ccp4 file")
+        raise refusal(path, "file", kind, "an MRC file", "pass one .mrc, .map or .ccp4 file")
     with path.open("rb") as file, _unpacked(file) as stream:
         words = _read_words(path, stream)
-        shape, size = _check_words(path, words)
+        shape, size = check_words(path, words)
         length = os.fstat(file.fileno()).st_size
         if stream is file and length < size:
-            raise _truncated(path, length, size)
-        header, notes = _header(path, words)
-        grid, more = _grid(path, header, shape, int(words.ispg), voxel_size)
+            raise truncated(path, length, size)
+        header, notes = header_of(path, words)
+        grid, more = grid_of(path, header, shape, int(words.ispg), voxel_size)
         notes += more
+        voxels, as_is = math.prod(shape), data_dtype_from_header(words) == np.dtype(np.float32)
+        wanted = (0 if stream is file else size) + voxels * (1 if as_is else 5)  # and a byte for the mask
+        require_bytes(path.name, wanted, " x ".join(map(str, shape)))
         if stream is file:  # its pages are read when they are looked at, and can be let go
             stored: npt.NDArray[Any] = np.memmap(
                 file, data_dtype_from_header(words), "c", 1024 + int(words.nsymbt), shape
@@ -249,10 +250,11 @@ def _read_map(path: Path, voxel_size: float | None) -> Map:
             stream.seek(0)
             stored = _Reader(stream).data
             if stored is None:
-                raise _truncated(path, stream.tell(), size)
-            surplus = sum(len(chunk) for chunk in iter(lambda: stream.read(CHUNK), b""))  # reaches the checksum
+                raise truncated(path, stream.tell(), size)
+            surplus = _drained(path, stream, size)
     if surplus:
-        notes.append(f"The file is {surplus} bytes longer than its header says; the end was ignored.")
+        said = f"The file is {surplus} bytes longer than its header says; the end was ignored."
+        notes.append(f"{said} If NSYMBT is wrong in the header, the map is shifted.")
     if words.mode == 0:
         stored, more = _signed_or_not(stored, words)
         notes += more
@@ -270,83 +272,27 @@ def _unpacked(file: IO[bytes]) -> IO[bytes]:
     return file
 
 
+def _drained(path: Path, stream: IO[bytes], size: int) -> int:
+    """Read a compressed stream to its end and checksum: the bytes beyond the map. No end in sight is a bomb."""
+    surplus = 0
+    while chunk := stream.read(CHUNK):
+        surplus += len(chunk)
+        if surplus > max(size, SURPLUS):
+            found = f"more than {size + surplus} bytes when unpacked"
+            raise refusal(path, "size", found, f"{size} from its header", "fetch it again or repair the header")
+    return surplus
+
+
 def _read_words(path: Path, stream: IO[bytes]) -> Any:
+    kind = kind_of(stream.read(1024))
+    if kind:
+        try_ = "fetch the file itself with git lfs pull" if "LFS" in kind else "convert it to .mrc or unpack it"
+        raise refusal(path, "format", kind, "an MRC/CCP4 map", try_)
+    stream.seek(0)
     try:
         return _Reader(stream, header_only=True).header
     except ValueError:
-        raise _refusal(path, "file", f"{stream.tell()} bytes", "an MRC map (1024 or more)", "fetch it again") from None
-
-
-def _check_words(path: Path, words: Any) -> tuple[Shape, int]:
-    """Refuse what is no volume; return the shape and the bytes that such a file must have."""
-    mode, ispg, nsymbt = int(words.mode), int(words.ispg), int(words.nsymbt)
-    shape = (int(words.nz), int(words.ny), int(words.nx))
-    size = "{2} x {1} x {0} voxels".format(*shape)
-    mode_name = f"{mode} ({OTHER_MODES.get(mode, 'unknown')})"
-    signed = bytes(words.map)[:3] == b"MAP"  # missing in files older than MRC2000
-    is_mrc = nsymbt >= 0 and (signed or (mode in ITEM_SIZES and min(shape) > 0))
-    for right, *refusal in (
-        (is_mrc, "format", "no MRC header", "an MRC/CCP4 map", "convert it to .mrc"),
-        (mode in ITEM_SIZES, "mode", mode_name, "0, 1, 2, 6 or 12", "save it as 32-bit float (mode 2)"),
-        (min(shape) > 0, "size", size, "1 or more on each axis", "fetch it again"),
-        (min(shape) > 1, "size", size, "a three-dimensional map", "pass the volume, not a projection or slice"),
-        (ispg < 401, "kind", f"a stack of volumes (ISPG {ispg})", "one volume", "pass its volumes one by one"),
-    ):
-        if not right:
-            raise _refusal(path, *refusal)
-    return shape, 1024 + nsymbt + math.prod(shape) * ITEM_SIZES[mode]
-
-
-def _header(path: Path, words: Any) -> tuple[Header, list[str]]:
-    axes, notes = (int(words.mapc), int(words.mapr), int(words.maps)), []
-    if axes == (0, 0, 0):
-        axes = (1, 2, 3)
-        notes.append("The header gives no axis order; columns, rows and sections were taken as X, Y and Z.")
-    if sorted(axes) != [1, 2, 3]:
-        raise _refusal(path, "axis order", axes, "1, 2 and 3 in any order", "repair MAPC, MAPR and MAPS")
-    header = Header(
-        cella=words.cella.item(),
-        cellb=words.cellb.item(),
-        m=(int(words.mx), int(words.my), int(words.mz)),
-        nstart=(int(words.nxstart), int(words.nystart), int(words.nzstart)),
-        axes=axes,
-        origin=words.origin.item(),
-    )
-    if header.cellb != (0, 0, 0) and not all(abs(angle - 90) < 0.1 for angle in header.cellb):
-        found = "{:g}, {:g}, {:g} degrees".format(*header.cellb)
-        raise _refusal(path, "cell angles", found, "90, 90, 90", "resample it on an orthogonal grid")
-    return header, notes
-
-
-def _grid(path: Path, header: Header, shape: Shape, ispg: int, voxel_size: float | None) -> tuple[Grid, list[str]]:
-    """Voxel sizes as the header gives them, unless it lies or `voxel_size` overrides it."""
-    if voxel_size is not None:
-        return Grid(shape, (voxel_size,) * 3), []
-    notes = []
-    x, y, z = (a / m if m > 0 else math.nan for a, m in zip(header.cella, header.m, strict=True))
-    sections = _shape_xyz(header.axes, shape)[2]
-    if header.m[2] == 1 and math.isclose(z, sections * x, rel_tol=0.01):
-        notes.append(f"The header is that of a stack (MZ is 1, Z voxels of {z:g} Å); {x:g} Å was taken for Z too.")
-        z = x
-    elif header.m[2] == 1 and ispg == 0:
-        found = f"a stack of {sections} images (ISPG 0, MZ 1)"
-        raise _refusal(path, "kind", found, "a volume", "pass the map, or --voxel-size if this is one")
-    sizes = (x, y, z)
-    _check_range(path, sizes)
-    if max(sizes) > MAX_AXIS_RATIO * min(sizes):
-        found = "{:.4g}, {:.4g}, {:.4g} Å in x, y, z".format(*sizes)
-        raise _refusal(path, "voxel size", found, "equal axes within 1 %", "pass the true one with --voxel-size")
-    if sizes == (1, 1, 1):
-        notes.append("The voxel size is exactly 1 Å, which often means unknown; if so, pass --voxel-size.")
-    column, row, section = (sizes[axis - 1] for axis in header.axes)
-    return Grid(shape, (section, row, column)), notes
-
-
-def _check_range(path: Path, sizes: Lengths) -> None:
-    low, high = VOXEL_SIZES
-    if not all(low <= size <= high for size in sizes):  # NaN too
-        found = "{:.4g}, {:.4g}, {:.4g} Å in x, y, z".format(*sizes)
-        raise _refusal(path, "voxel size", found, f"{low:g} to {high:g} Å", "pass the true one with --voxel-size")
+        raise refusal(path, "file", f"{stream.tell()} bytes", "an MRC map (1024 or more)", "fetch it again") from None
 
 
 def _signed_or_not(stored: npt.NDArray[Any], words: Any) -> tuple[npt.NDArray[Any], list[str]]:
@@ -371,29 +317,16 @@ def _roughness(values: npt.NDArray[Any]) -> int:
 def _check_values(path: Path, stored: npt.NDArray[Any]) -> tuple[Volume, list[str]]:
     values: Volume = stored.astype(np.float32, copy=False)
     values.flags.writeable = True  # Cython code of others refuses read-only arrays
-    finite = [np.isfinite(plane) for plane in values]
-    bad, notes = values.size - sum(int(np.count_nonzero(plane)) for plane in finite), []
+    bad, notes = sum(int(np.count_nonzero(~np.isfinite(plane))) for plane in values), []
     if bad > MAX_NON_FINITE * values.size:
         found = f"{bad} of {values.size} voxels not finite"
-        raise _refusal(path, "values", found, "at most 1 %", "compute the map again")
+        raise refusal(path, "values", found, "at most 1 %", "compute the map again")
     if bad:
-        values, whole = np.array(values), np.stack(finite)
-        values[~whole] = np.median(values[whole])
+        whole = np.isfinite(values)
+        values = np.where(whole, values, np.median(values[whole]))
         notes.append(f"{bad} voxels were NaN or infinite and were replaced by the median.")
-    if all((plane == values.flat[0]).all() for plane in values):
-        raise _refusal(path, "values", f"{values.flat[0]:g} everywhere", "a density", "compute the map again")
+    lowest, highest = float(values.min()), float(values.max())
+    if lowest == highest:
+        raise refusal(path, "values", f"{lowest:g} everywhere", "a density", "compute the map again")
+    check_spread(lowest, highest, path.name)
     return values, notes
-
-
-def _shape_xyz(axes: Ints, shape: tuple[int, ...]) -> Ints:
-    """Voxels along X, Y, Z of a (sections, rows, columns) shape."""
-    along = dict(zip(axes, reversed(shape), strict=True))
-    return along[1], along[2], along[3]
-
-
-def _truncated(path: Path, found: int, expected: int) -> InputError:
-    return _refusal(path, "size", f"{found} bytes", f"{expected} from its header", "it is cut short: fetch it again")
-
-
-def _refusal(path: Path, what: str, found: object, expected: object, try_: str) -> InputError:
-    return InputError(f"{path.name}, {what}", found=found, expected=expected, try_=try_)

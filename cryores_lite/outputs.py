@@ -157,7 +157,7 @@ def _page(answer: Answer) -> str:
     from cryores_lite.upright import upright
 
     told, density = _row(answer), answer.found.density.values
-    notes = (*told["warnings"], *findings.notes(answer.map_path.name, density, answer.result))
+    notes = (*told["warnings"], *findings.notes(density, answer.result))
     shown = upright(density, answer.result, answer.found.header.axes)
     return page.page(told, answer.map_path.name, shown, notes, _settings(told, answer))
 

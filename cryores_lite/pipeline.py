@@ -12,6 +12,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from cryores_lite.errors import InputError
+from cryores_lite.header import check_spread
 from cryores_lite.memory import require
 from cryores_lite.model import Model, available_threads
 from cryores_lite.steps.aggregate import aggregate
@@ -257,6 +258,7 @@ def _density(density: npt.ArrayLike, voxel_size: float | Sequence[float]) -> Den
             expected="finite values that differ",
             try_="check the map",
         )
+    check_spread(float(values.min()), float(values.max()), "the density")
     if not (np.isfinite(sizes).all() and (sizes > 0).all()):
         raise InputError(
             "the voxel size cannot be used",

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from cryores_lite.mrc import Floats, Header
+from cryores_lite.header import Floats, Header
 from cryores_lite.types import Lengths
 
 SAME = 0.01  # Å: places nearer than that are the same

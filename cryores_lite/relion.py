@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from cryores_lite.jobs import SWITCHES, Device, Job, Means, plan, run, settle, tell
+from cryores_lite.jobs import SWITCHES, Device, Job, Means, in_plain_words, plan, run, settle, tell
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,7 +50,7 @@ def main() -> None:
     """Run as an External job: whatever happens, RELION is told how it ended."""
     settle()
     words = sys.argv[1:]
-    with _ending_told(_job_folder(words)):
+    with _ending_told(_job_folder(words)), in_plain_words():
         work(_parser().parse_args(words))
 
 

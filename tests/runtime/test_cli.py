@@ -345,3 +345,15 @@ def test_a_map_that_will_not_fit_into_memory_is_refused_before_the_work(tmp_path
     assert finished.returncode == 1
     one_error(finished, "memory", "GB")
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(("end", "code"), [("KeyboardInterrupt", 130), ("SystemExit(143)", 143)])
+def test_an_interrupt_that_a_library_wraps_while_it_is_loaded_still_ends_the_command_quietly(tmp_path, end, code):
+    """Seen with onnxruntime, whose C code turns an interrupt into ImportError."""
+    wrapped = f"try:\n    raise {end}\nexcept BaseException as error:\n    raise ImportError('failed') from error\n"
+    (tmp_path / "onnxruntime.py").write_text(wrapped)
+    words = "import sys; sys.path.insert(0, sys.argv.pop(1)); from cryores_lite.cli import main; main()"
+    finished = subprocess.run(
+        [sys.executable, "-c", words, tmp_path, save(tmp_path / "a.mrc")], capture_output=True, text=True, check=False
+    )
+    assert (finished.returncode, finished.stdout, finished.stderr) == (code, "", "")
