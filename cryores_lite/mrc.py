@@ -37,7 +37,7 @@ from cryores_lite.header import (
     truncated,
 )
 from cryores_lite.memory import require_bytes
-from cryores_lite.types import Density, Volume
+from cryores_lite.types import Density, Shape, Volume
 
 StrPath: TypeAlias = "str | os.PathLike[str]"
 
@@ -158,7 +158,7 @@ def extent(path: StrPath) -> tuple[Shape, int]:
     with Path(path).open("rb") as file, _unpacked(file) as stream:
         words = _read_words(Path(path), stream)
         held = stream is not file or data_dtype_from_header(words) != np.float32
-    return (shape := _check_words(Path(path), words)[0]), 4 * math.prod(shape) * held
+    return (shape := check_words(Path(path), words)[0]), 4 * math.prod(shape) * held
 
 
 def map_stem(path: StrPath) -> str:
