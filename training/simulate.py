@@ -164,9 +164,9 @@ def draw_map(signal: Signal, recipe: Recipe, rng: np.random.Generator) -> Simula
     scale = match_level(signal, frequencies, white, following, inside)
     half_noise = scale * white + following
     fsc = signal.powers / np.maximum(signal.powers + half_noise, 1e-20)
-    local = truth.crossing(fsc, frequencies, 2 * signal.voxel_size)
+    local = truth.crossing(fsc, frequencies)
     curve = signal.powers[:, inside].sum(1) / (signal.powers + half_noise)[:, inside].sum(1)
-    overall = float(truth.crossing(curve[:, None].astype(np.float32), frequencies, 2 * signal.voxel_size)[0])
+    overall = float(truth.crossing(curve[:, None].astype(np.float32), frequencies)[0])
 
     noise = fft.irfftn(white_filter * fft.rfftn(envelope * rng.standard_normal(shape, np.float32)), s=shape)
     swing = random_field(shape, lengths, 8.0, rng)
@@ -331,6 +331,6 @@ def match_level(signal: Signal, frequencies: Curve, white: Volume, following: Vo
     for _ in range(24):
         middle = (low + high) / 2
         noise = np.float32(np.exp(middle)) * even + tied
-        found = truth.crossing(power / np.maximum(power + noise, 1e-20), frequencies, 2 * signal.voxel_size)
+        found = truth.crossing(power / np.maximum(power + noise, 1e-20), frequencies)
         low, high = (middle, high) if np.median(found) < signal.resolution else (low, middle)
     return float(np.exp((low + high) / 2))
