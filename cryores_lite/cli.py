@@ -13,7 +13,7 @@ import typer
 
 from cryores_lite import __version__
 from cryores_lite.errors import CryoresError
-from cryores_lite.jobs import Device, Job, Means, plan, run, settle, tell
+from cryores_lite.jobs import Device, Job, Means, Method, plan, run, settle, tell
 
 if TYPE_CHECKING:
     from cryores_lite.types import Progress
@@ -45,7 +45,7 @@ def _positive(value: float | None) -> float | None:
 
 @app.command()
 def estimate(
-    maps: Annotated[list[Path], typer.Argument(metavar="MAP", help="MRC/CCP4 maps, plain, .gz or .bz2.")],
+    maps: Annotated[list[Path] | None, typer.Argument(metavar="MAP", help="MRC/CCP4 maps, plain, .gz or .bz2.")] = None,
     output_dir: Annotated[
         Path | None,
         typer.Option("-o", "--output-dir", "--o", metavar="DIR", file_okay=False, help="Default: beside each map."),
@@ -54,6 +54,15 @@ def estimate(
         float | None,
         typer.Option("--voxel-size", "--angpix", "--apix", metavar="Å", callback=_positive, help="Default: the map's."),
     ] = None,
+    half_maps: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(
+            "--half-maps", metavar="H1 H2", help="Compare with their FSC. Without MAP, their average is the map."
+        ),
+    ] = None,
+    method: Annotated[
+        Method, typer.Option("--method", help="statistical: no network, only the noise of visible solvent.")
+    ] = Method.network,
     device: Annotated[Device, typer.Option("-d", "--device", help="Where the network runs.")] = Device.auto,
     threads: Annotated[
         int | None,
@@ -99,6 +108,9 @@ def estimate(
     Writes NAME_locres.mrc (0 outside the molecule) and NAME_mask.mrc for each map.
     Exits with 0 if all went well, 1 if a map failed (the others are done), 2 if the command is wrong.
     """
+    paths = _maps(maps or [], half_maps)
+    if method is Method.statistical and uncertainty:
+        raise typer.BadParameter("--method statistical does not know its --uncertainty.")
     if atoms_model and not atoms:
         raise typer.BadParameter("--atoms-model needs --atoms MODEL.")
     asked = {
@@ -110,11 +122,14 @@ def estimate(
         "png": png,
         "atoms_model": atoms_model,
     }
-    jobs = [plan(path, output_dir, asked, atoms=atoms, voxel_size=voxel_size, overwrite=overwrite) for path in maps]
+    more: dict[str, Any] = {"atoms": atoms, "half_maps": half_maps, "voxel_size": voxel_size, "overwrite": overwrite}
+    jobs = [plan(path, output_dir, asked, **more) for path in paths]
     _refuse_collisions(jobs)
     show_bar, failed = sys.stderr.isatty() and not quiet, False
     for outcome in run(
-        jobs, Means(model, device.value, threads), partial(_bar, len(jobs)) if show_bar else lambda *_: iter
+        jobs,
+        Means(model, device.value, threads, method.value),
+        partial(_bar, len(jobs)) if show_bar else lambda *_: iter,
     ):
         failed |= outcome.error is not None
         tell(outcome, as_json, quiet)
@@ -127,10 +142,19 @@ def main() -> None:
     app()
 
 
+def _maps(maps: Sequence[Path], half_maps: tuple[Path, Path] | None) -> Sequence[Path | None]:
+    """Give the maps to do; None stands for the average of the half maps."""
+    if not maps and not half_maps:
+        raise typer.BadParameter("Missing argument 'MAP...'.")
+    if half_maps and len(maps) > 1:
+        raise typer.BadParameter("--half-maps belong to one MAP. Run the others apart.")
+    return maps or [None]
+
+
 def _refuse_collisions(jobs: Sequence[Job]) -> None:
     """Refuse names that would collide, before any work."""
     taken = Counter(path.resolve() for job in jobs for path in job.outputs.values())
-    taken.update({job.map_path.resolve() for job in jobs})
+    taken.update({path.resolve() for job in jobs for path in (job.map_path, *(job.half_maps or ()))})
     for path in (path for job in jobs for path in job.outputs.values()):
         if taken[path.resolve()] > 1:
             raise typer.BadParameter(f"Two of these maps would write {path}, or it is one of them. Run them apart.")
