@@ -32,7 +32,8 @@ def curves(fsc: Mapping[str, Any]) -> str:
     """
     frequencies = fsc["frequencies"]
     last = frequencies[-1]
-    lines, legend = [], []
+    lines: list[str] = []
+    legend: list[str] = []
     for name, (said, shade, dashes) in NAMES.items():
         if not fsc[name]:
             continue
@@ -41,10 +42,11 @@ def curves(fsc: Mapping[str, Any]) -> str:
         lines.append(f'<polyline points="{points}" fill="none" {style}/>')
         y = HEAD + 14 + 21 * len(legend)
         legend.append(
-            f'<line x1="{WIDTH - 200}" x2="{WIDTH - 172}" y1="{y}" y2="{y}" {style}/>'
-            f'<text x="{WIDTH - 164}" y="{y + 5}">{said}</text>'
+            f'<line x1="{WIDTH - 218}" x2="{WIDTH - 190}" y1="{y}" y2="{y}" {style}/>'
+            f'<text x="{WIDTH - 182}" y="{y + 5}">{said}</text>'
         )
     cut, end = _fsc(FSC_CUT), _x(min(1 / fsc["resolution"] / last, 1))
+    side = 8 if end < LEFT + 0.7 * ACROSS else -8
     marks = "".join(_below(_x(f / last), said) for f, said in _round(last))
     sides = "".join(_beside(_fsc(value), f"{value:g}") for value in (0, 0.5, 1))
     return (
@@ -53,7 +55,7 @@ def curves(fsc: Mapping[str, Any]) -> str:
         f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{cut:.1f}" y2="{cut:.1f}" stroke="{GREY}" stroke-dasharray="4 4"/>'
         f"{''.join(lines)}{''.join(legend)}"
         f'<line x1="{end:.1f}" x2="{end:.1f}" y1="{cut:.1f}" y2="{_fsc(0):.1f}" stroke="#1d2733"/>'
-        f'<text class="strong" x="{end:.1f}" y="{cut - 8:.1f}" text-anchor="end">'
+        f'<text class="strong" x="{end + side:.1f}" y="{cut - 8:.1f}" text-anchor="{"start" if side > 0 else "end"}">'
         f"{fsc['resolution']:.2f} Å at 0.143</text>"
         f'<text x="{LEFT}" y="20">Fourier shell correlation</text>'
         f'<text x="{LEFT + ACROSS / 2}" y="{HEIGHT - 6}" text-anchor="middle">resolution, Å (1/frequency)</text></svg>'

@@ -144,7 +144,7 @@ def _halves(row: Mapping[str, Any]) -> str:
         return ""
     numbers = {
         "FSC of the whole at 0.143": length(fsc["resolution"]),
-        "at 0.5": length(fsc["resolution_half"]),
+        "The same at 0.5": length(fsc["resolution_half"]),
         "Median local resolution by FSC": length(compared["median_fsc"]),
         "Correlation with the estimate": _plain(compared["r"]),
         "Root mean square difference": length(compared["rmse"]),
