@@ -55,7 +55,9 @@ class Recipe:
     masking: dict[str, float] = field(
         default_factory=lambda: {"none": 0.32, "sphere": 0.08, "soft": 0.21, "tight": 0.15, "zone": 0.16, "cut": 0.08}
     )
-    uneven_noise: float = 0.2  # noise stronger or weaker at the molecule, or changing slowly over the box
+    uneven_noise: float = 0.2  # noise stronger or weaker at the molecule
+    at_molecule: tuple[float, float] = (-0.2, 0.8)  # by this share of its power
+    drifting_noise: float = 0.2  # noise that changes slowly over the box
     falling_noise: float = 0.4  # noise that falls off with distance from the centre
     following_noise: float = 0.7  # what pose errors and a finite ensemble make of the signal
     missing_views: float = 0.2  # noise amplified in a cone of directions
@@ -289,8 +291,8 @@ def noise_envelope(mask: Mask, voxel_size: float, recipe: Recipe, rng: np.random
         envelope *= np.exp(-0.5 * rng.uniform(0.1, 1.5) * away ** rng.uniform(1, 3)).astype(np.float32)
     if rng.random() < recipe.uneven_noise:
         body = ndimage.gaussian_filter(mask.astype(np.float32), 6 / voxel_size)
-        envelope *= np.sqrt(1 + rng.uniform(-0.2, 0.8) * body)
-    if rng.random() < recipe.uneven_noise:
+        envelope *= np.sqrt(1 + rng.uniform(*recipe.at_molecule) * body)
+    if rng.random() < recipe.drifting_noise:
         lengths = tuple(n * voxel_size for n in mask.shape)
         envelope *= np.exp(0.5 * rng.uniform(0, 0.35) * random_field(mask.shape, lengths, rng.uniform(12, 40), rng))
     return envelope
