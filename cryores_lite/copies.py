@@ -13,7 +13,8 @@ from cryores_lite.errors import InputError
 from cryores_lite.steps.correlation import Curve
 from cryores_lite.types import Shape, Volume
 
-EDGE = 24  # voxels of a window
+EDGE = 16  # voxels of a window
+MOST = 13  # places along an axis where one may be
 WINDOWS = 4  # that are looked at
 SAME = 0.75  # FSC above which shells hold one density: filters and masks lower a copy's a little
 ALIKE = 0.3  # FSC above which the user is told that nowhere the maps' own noise shows
@@ -67,16 +68,18 @@ def strength(values: Volume, windows: list[Shape]) -> float:
 
 
 def places(values: Volume) -> tuple[list[Shape], list[Shape]]:
-    """First voxels of the windows with most and with least density, a window apart.
+    """First voxels of the windows with most and with least density.
 
     The corners are left out: beyond the sphere that images fill, reconstructions hold what gridding leaves there.
     """
-    middles = [np.arange(0, max(n - EDGE, 0) + 1, EDGE) + min(EDGE, n) / 2 for n in values.shape]
+    room = [max(n - EDGE, 0) for n in values.shape]
+    starts = [np.linspace(0, r, min(MOST, 2 * r // EDGE + 1)).astype(int) for r in room]
     away = sum(
-        ((m / n - 0.5) ** 2).reshape([-1 if a == axis else 1 for a in range(3)])
-        for axis, (m, n) in enumerate(zip(middles, values.shape, strict=True))
+        (((s + min(EDGE, n) / 2) / n - 0.5) ** 2).reshape([-1 if a == axis else 1 for a in range(3)])
+        for axis, (s, n) in enumerate(zip(starts, values.shape, strict=True))
     )
-    grid = [(int(z) * EDGE, int(y) * EDGE, int(x) * EDGE) for z, y, x in np.argwhere(away <= max(0.25, away.min()))]
+    near = np.argwhere(away <= max(0.25, away.min()))
+    grid = [(int(starts[0][z]), int(starts[1][y]), int(starts[2][x])) for z, y, x in near]
     order = np.argsort([float(cube(values, place).std()) for place in grid])
     return [grid[n] for n in order[::-1][:WINDOWS]], [grid[n] for n in order[:WINDOWS]]
 
