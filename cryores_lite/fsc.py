@@ -37,7 +37,7 @@ MARGIN = 30.0  # Å around the molecule
 STEP = 1.12  # ratio of neighbouring bands, at most: those of the truth, 1.05, cost twice as much and score the same
 CALM = 2.0  # the window of the noise, in units of the signal's
 LEAST = 1e-30
-PER_VOXEL = 30.0  # bytes per voxel of the box: two spectra, a band of each, and what a transform needs
+PER_VOXEL = 22.0  # bytes per voxel of the box: two spectra, a band of each, and what a transform needs
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,8 +18,8 @@ from matplotlib.colors import LinearSegmentedColormap
 
 from cryores_lite import estimate, plot, read_map
 from cryores_lite.chimerax import contour
-from cryores_lite.palette import OUTSIDE, STOPS, colour_range
 from cryores_lite.figure import widest
+from cryores_lite.palette import OUTSIDE, STOPS, colour_range
 
 ROOT = Path(__file__).resolve().parents[1]
 MAP = ROOT / "examples" / "example_map.mrc"
