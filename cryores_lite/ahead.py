@@ -15,7 +15,7 @@ from cryores_lite.errors import CryoresError
 from cryores_lite.jobs import Job, read
 
 if TYPE_CHECKING:
-    from cryores_lite.mrc import Map
+    from cryores_lite.jobs import Source
     from cryores_lite.record import Record
 
 COPIES = 2.0  # of a map in memory while it is unpacked: as stored, and as float32
@@ -29,11 +29,11 @@ class Ready:
     key: dict[str, Any] | None = None  # of its work; None if a file cannot be read
     record: Record | None = None
     is_finished: bool = False
-    found: Map | None = None  # None: to be read when its turn comes
+    found: Source | None = None  # None: to be read when its turn comes
     needs: float = 0.0  # bytes that its work will take, if its molecule fills the box
     error: Exception | None = None  # why there is nothing to read
 
-    def read(self, job: Job) -> Map:
+    def read(self, job: Job) -> Source:
         """Give the map, or say why there is none."""
         if self.error is not None:
             raise self.error
@@ -51,14 +51,14 @@ def look(job: Job, busy: float, key: Callable[[Job], dict[str, Any]]) -> Ready:
     busy : bytes that other work will take meanwhile
     key : of its work
     """
-    if not job.map_path.is_file():  # reading a pipe would wait for ever
+    if not all(path.is_file() for path in (job.map_path, *(job.half_maps or ()))):  # reading a pipe would wait for ever
         return Ready(job)
     try:
         told, there = key(job), record.read(job)
         if there is not None and record.is_finished(job, told, there):
             return Ready(job, told, there, is_finished=True)
         shape, held = mrc.extent(job.map_path)
-        fits = busy + COPIES * held <= memory.available()
+        fits = not job.half_maps and busy + COPIES * held <= memory.available()  # half maps: nothing to do meanwhile
         found = _read(job) if fits else None
     except OSError as error:
         return Ready(job, error=error if isinstance(error, CryoresError) else None)
@@ -83,9 +83,9 @@ def _put(queue: SimpleQueue[Ready], look: Callable[[], Ready]) -> None:
     queue.put(look())
 
 
-def _read(job: Job) -> Map | None:
+def _read(job: Job) -> Source | None:
     with contextlib.suppress(MemoryError):
         found = read(job)
-        found.density.rest()
+        found[0].density.rest()
         return found
     return None

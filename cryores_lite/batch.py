@@ -15,7 +15,7 @@ import typer
 
 from cryores_lite import record, report, table
 from cryores_lite.ahead import Ready, look, looked_at
-from cryores_lite.jobs import Job, Means, attempt, opener, tell
+from cryores_lite.jobs import Job, Means, Method, attempt, opener, tell
 from cryores_lite.model import shipped
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def rows(jobs: Sequence[Job], means: Means, voice: Voice) -> Iterator[table.Row]
     network, digest = opener(means), cache(record.digest)
 
     def key(job: Job) -> dict[str, Any]:
-        model = digest(means.model or shipped())
+        model = digest(means.model or shipped()) if job.method is Method.network else None
         return record.key(job, model, lambda path: record.digest(path) if path == job.map_path else digest(path))
 
     for number, ready in enumerate(looked_at(jobs, lambda job, busy: look(job, busy, key)), 1):

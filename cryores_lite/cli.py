@@ -15,7 +15,7 @@ import typer
 
 from cryores_lite import __version__, maplist
 from cryores_lite.errors import CryoresError
-from cryores_lite.jobs import Device, Job, Means, in_plain_words, plan, run, settle, tell
+from cryores_lite.jobs import Device, Job, Means, Method, in_plain_words, plan, run, settle, tell
 
 if TYPE_CHECKING:
     from cryores_lite.types import Progress
@@ -82,6 +82,15 @@ def estimate(
         float | None,
         typer.Option("--voxel-size", "--angpix", "--apix", metavar="Å", callback=_positive, help="Default: the map's."),
     ] = None,
+    half_maps: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(
+            "--half-maps", metavar="H1 H2", help="Compare with their FSC. Without MAP, their average is the map."
+        ),
+    ] = None,
+    method: Annotated[
+        Method, typer.Option("--method", help="statistical: no network, only the noise of visible solvent.")
+    ] = Method.network,
     device: Annotated[Device, typer.Option("-d", "--device", help="Where the network runs.")] = Device.auto,
     threads: Annotated[
         int | None,
@@ -130,6 +139,8 @@ def estimate(
     Writes NAME_locres.mrc (0 outside the molecule) and NAME_mask.mrc for each map.
     Exits with 0 if all went well, 1 if a map failed (the others are done), 2 if the command is wrong.
     """
+    if method is Method.statistical and uncertainty:
+        raise typer.BadParameter("--method statistical does not know its --uncertainty.")
     if atoms_model and not atoms:
         raise typer.BadParameter("--atoms-model needs --atoms MODEL.")
     asked = {
@@ -141,8 +152,15 @@ def estimate(
         "png": png,
         "atoms_model": atoms_model,
     }
-    paths, tables = _chosen(maps or [], maps_from, shard, output_dir, table or [])
-    jobs = [plan(path, output_dir, asked, atoms=atoms, voxel_size=voxel_size, overwrite=overwrite) for path in paths]
+    paths, tables = _chosen(_maps(maps or [], half_maps, maps_from), maps_from, shard, output_dir, table or [])
+    more: dict[str, Any] = {
+        "atoms": atoms,
+        "half_maps": half_maps,
+        "method": method,
+        "voxel_size": voxel_size,
+        "overwrite": overwrite,
+    }
+    jobs = [plan(path, output_dir, asked, **more) for path in paths]
     _refuse_collisions(jobs)
     means = Means(model, device.value, threads)
     progress = partial(_bar, len(jobs)) if sys.stderr.isatty() and not quiet else lambda *_: iter
@@ -166,18 +184,31 @@ def main() -> None:
         app()
 
 
-def _chosen(
-    maps: Sequence[Path], maps_from: str | None, words: str | None, output_dir: Path | None, tables: Sequence[Path]
-) -> tuple[Sequence[Path], Sequence[Path]]:
-    """Choose the maps of this call, and name its tables."""
-    if not maps and not maps_from:
+def _maps(maps: Sequence[Path], half_maps: tuple[Path, Path] | None, maps_from: str | None) -> Sequence[Path | None]:
+    """Give the maps named in the command; None stands for the average of the half maps."""
+    if half_maps and maps_from:
+        raise typer.BadParameter("--half-maps belong to one MAP, not to a list. Run that map apart.")
+    if half_maps and len(maps) > 1:
+        raise typer.BadParameter("--half-maps belong to one MAP. Run the others apart.")
+    if not maps and not maps_from and not half_maps:
         raise typer.BadParameter("Name a map, or a list of maps with --maps-from.")
+    return maps or ([None] if half_maps else [])
+
+
+def _chosen(
+    maps: Sequence[Path | None],
+    maps_from: str | None,
+    words: str | None,
+    output_dir: Path | None,
+    tables: Sequence[Path],
+) -> tuple[Sequence[Path | None], Sequence[Path]]:
+    """Choose the maps of this call, and name its tables."""
     if not maps_from and words:
         raise typer.BadParameter("--shard needs --maps-from: all parts must see one list.")
     if not maps_from:
         return maps, tables
     with _errors_told(2):
-        listed = [*maps, *maplist.read_list(maps_from)]
+        listed = [*filter(None, maps), *maplist.read_list(maps_from)]
         maplist.refuse_twins(listed, output_dir)
         part = maplist.shard(words, os.environ) if words else None
     return (part.of(listed), [part.name(path) for path in tables]) if part else (listed, tables)
@@ -196,7 +227,7 @@ def _errors_told(code: int = 1) -> Iterator[None]:
 def _refuse_collisions(jobs: Sequence[Job]) -> None:
     """Refuse names that would collide, before any work."""
     taken = Counter(path.resolve() for job in jobs for path in job.outputs.values())
-    taken.update({job.map_path.resolve() for job in jobs})
+    taken.update({path.resolve() for job in jobs for path in (job.map_path, *(job.half_maps or ()))})
     for path in (path for job in jobs for path in job.outputs.values()):
         if taken[path.resolve()] > 1:
             raise typer.BadParameter(f"Two of these maps would write {path}, or it is one of them. Run them apart.")

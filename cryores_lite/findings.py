@@ -17,12 +17,13 @@ def mass(mask_volume: float) -> float:
     return PROTEIN * mask_volume / 1000
 
 
-def notes(density: Volume, result: LocalResolution) -> list[str]:
+def notes(density: Volume, result: LocalResolution, trained: tuple[float, float] | None = TRAINED) -> list[str]:
     """What can be told from the map and its answer alone, as sentences.
 
     Parameters
     ----------
     density : (z, y, x), on the grid of `result`
+    trained : Å that the model was trained on; None where there was no model
     """
     said = []
     same = np.count_nonzero(density == density[0, 0, 0]) / density.size
@@ -30,14 +31,14 @@ def notes(density: Volume, result: LocalResolution) -> list[str]:
         said.append(f"The map was masked or padded: {same:.0%} of its voxels hold one and the same value.")
     if _touches_edge(result.mask):
         said.append("The molecule reaches the edge of the box; voxels there are judged by less of their surroundings.")
-    return said + _about_range(result)
+    return said + _about_range(result, trained)
 
 
 def _touches_edge(mask: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> bool:
     return any(bool(np.take(mask, end, axis).any()) for axis in range(3) for end in (0, -1))
 
 
-def _about_range(result: LocalResolution) -> list[str]:
+def _about_range(result: LocalResolution, trained: tuple[float, float] | None) -> list[str]:
     inside, finest = result.values[result.mask], 2 * max(result.grid.voxel_size)
     if not inside.size:
         return []
@@ -47,7 +48,9 @@ def _about_range(result: LocalResolution) -> list[str]:
         said.append(
             f"{limited:.0%} of the mask stands at {finest:.2f} Å, two voxels: nothing finer can be seen on this grid."
         )
-    low, high = TRAINED
+    if trained is None:
+        return said
+    low, high = trained
     beyond = float(np.mean((inside < low) | (inside > high)))
     if beyond > SOME:
         said.append(f"{beyond:.0%} of the mask lies outside the {low:g} to {high:g} Å that the model was trained on.")

@@ -15,21 +15,28 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import typer
 
 from cryores_lite.errors import CryoresError, OutputError, end_within, is_lack_of_memory, lack_of_memory
 
 if TYPE_CHECKING:
+    from cryores_lite.halves import Pair
     from cryores_lite.model import Model
     from cryores_lite.mrc import Map
+    from cryores_lite.outputs import Answer
     from cryores_lite.report import ModelName, Outcome
-    from cryores_lite.types import LocalResolution, Progress
+    from cryores_lite.types import Progress
+
+    Source: TypeAlias = tuple[Map, Pair | None]  # what a job is about: a map, and its half maps if there are any
 
 ENDINGS = {  # of the files that can be written, by what they hold
     "locres": "_locres.mrc",
     "mask": "_mask.mrc",
+    "locres_fsc": "_locres_fsc.mrc",
+    "difference": "_locres_difference.mrc",
+    "average": "_average.mrc",
     "uncertainty": "_locres_uncertainty.mrc",
     "filtered": "_locres_filtered.mrc",
     "display": "_locres_display.mrc",
@@ -51,7 +58,15 @@ SWITCHES = {  # what can be asked for, by what it makes
 }
 ALWAYS = ("locres", "mask")
 INTERRUPTED = 130  # exit code
+WITH_HALVES = ("locres_fsc", "difference")
 WITH_ATOMS = ("atoms_json", "atoms_csv", "atoms_defattr")
+
+
+class Method(str, Enum):
+    """How local resolution is found."""
+
+    network = "network"
+    statistical = "statistical"
 
 
 class Device(str, Enum):
@@ -71,6 +86,8 @@ class Job:
     outputs: dict[str, Path]
     overwrite: bool
     atoms: Path | None = None  # a model of the molecule
+    half_maps: tuple[Path, Path] | None = None  # to compare with; their average is the map if that is to be written
+    method: Method = Method.network
 
 
 @dataclass(frozen=True)
@@ -83,21 +100,36 @@ class Means:
 
 
 def plan(
-    map_path: Path,
+    map_path: Path | None,
     output_dir: Path | None,
     asked: Mapping[str, bool],
     *,
     atoms: Path | None = None,
+    half_maps: tuple[Path, Path] | None = None,
+    method: Method = Method.network,
     voxel_size: float | None = None,
     overwrite: bool = False,
 ) -> Job:
-    """Name the files to make of a map: those always made, those `asked` for by what they hold, those of `atoms`."""
+    """Name the files to make of a map: those always made, those `asked` for by what they hold, those of `atoms`.
+
+    Without a map there are half maps: their average is the map, and is written too.
+    """
     from cryores_lite.mrc import map_stem
 
-    folder, stem = output_dir or map_path.parent, map_stem(map_path)
     wanted = {*ALWAYS, *(what for what, yes in asked.items() if yes), *(WITH_ATOMS if atoms else ())}
+    if half_maps:
+        wanted |= set(WITH_HALVES)
+    if map_path is None:
+        from cryores_lite.halves import whole_stem
+
+        assert half_maps, "there is a map, or there are half maps"
+        map_path, stem = half_maps[0], whole_stem(half_maps[0])
+        wanted.add("average")
+    else:
+        stem = map_stem(map_path)
+    folder = output_dir or map_path.parent
     outputs = {what: folder / f"{stem}{ending}" for what, ending in ENDINGS.items() if what in wanted}
-    return Job(map_path, voxel_size, outputs, overwrite, atoms)
+    return Job(map_path, voxel_size, outputs, overwrite, atoms, half_maps, method)
 
 
 def settle() -> None:
@@ -154,11 +186,11 @@ def opener(means: Means) -> Callable[[], Model]:
     return cache(lambda: Model.open(means.model, device=means.device, threads=means.threads))
 
 
-def read(job: Job) -> Map:
-    """Read a job's map."""
-    from cryores_lite.mrc import read_map
+def read(job: Job) -> Source:
+    """Read a job's map, or average its half maps; with those, if there are any."""
+    from cryores_lite.halves import gather
 
-    return read_map(job.map_path, voxel_size=job.voxel_size)
+    return gather(job.map_path, job.half_maps, "average" in job.outputs, job.voxel_size)
 
 
 def tell(outcome: Outcome, as_json: bool = False, quiet: bool = False) -> None:
@@ -180,7 +212,7 @@ def attempt(
     network: Callable[[], Model],
     threads: int | None,
     progress: Progress,
-    read: Callable[[Job], Map] = read,
+    read: Callable[[Job], Source] = read,
 ) -> Outcome:
     """Do one map; whatever goes wrong becomes an outcome, so that the next map has its turn."""
     with contextlib.redirect_stdout(sys.stderr):  # libraries print; stdout is for answers
@@ -188,15 +220,15 @@ def attempt(
 
 
 def _attempt(
-    job: Job, network: Callable[[], Model], threads: int | None, progress: Progress, read: Callable[[Job], Map]
+    job: Job, network: Callable[[], Model], threads: int | None, progress: Progress, read: Callable[[Job], Source]
 ) -> Outcome:
     from cryores_lite.report import ModelName, Outcome
 
     start, name = time.perf_counter(), None
     try:
-        model = network()
-        name = ModelName(model.spec.name, model.spec.version, model.sha256)
-        result, warnings = _estimate(job, model, name, threads, progress, read)
+        model = network() if job.method is Method.network else None
+        name = ModelName(model.spec.name, model.spec.version, model.sha256) if model else None
+        answer, warnings = _estimate(job, model, name, threads, progress, read)
     except CryoresError as error:
         return Outcome(job.map_path, time.perf_counter() - start, name, " ".join(str(error).split()))
     except Exception as error:
@@ -208,14 +240,20 @@ def _attempt(
         # A bug of ours: say where.
         traceback.print_exc()
         return Outcome(job.map_path, time.perf_counter() - start, name, f"internal error, {error!r}")
-    return Outcome(job.map_path, time.perf_counter() - start, name, None, result, job.outputs, warnings)
+    seconds = time.perf_counter() - start
+    return Outcome(job.map_path, seconds, name, None, answer.result, job.outputs, warnings, answer.compared)
 
 
 def _estimate(
-    job: Job, model: Model, name: ModelName, threads: int | None, progress: Progress, read: Callable[[Job], Map]
-) -> tuple[LocalResolution, tuple[str, ...]]:
+    job: Job,
+    model: Model | None,
+    name: ModelName | None,
+    threads: int | None,
+    progress: Progress,
+    read: Callable[[Job], Source] = read,
+) -> tuple[Answer, tuple[str, ...]]:
     """Read, estimate and write one map: all files, or none."""
-    from cryores_lite import outputs, pipeline
+    from cryores_lite import halves, outputs, pipeline, statistical
     from cryores_lite.atoms import read_fitted
     from cryores_lite.mistaken import advised
     from cryores_lite.model import available_threads
@@ -226,17 +264,24 @@ def _estimate(
     _refuse_to_clobber(job)
     outputs.check(job.map_path, job.outputs)
     threads = threads or available_threads()
-    found = advised(job.map_path, read(job))
-    fitted = read_fitted(job.atoms, found, job.map_path) if job.atoms else None
+    found, pair = read(job)
+    found = advised(job.map_path, found, by_name=not job.half_maps)
+    fitted = read_fitted(job.atoms, found, job.outputs.get("average", job.map_path)) if job.atoms else None
     with staging(folder) as here:  # before the long work: can we write there?
-        result = pipeline.estimate_local_resolution(found.density, model, threads, progress)
-        answer = outputs.Answer(job.map_path, found, result, job.outputs, name, job.voxel_size, threads, fitted)
+        if model:
+            result = pipeline.estimate_local_resolution(found.density, model, threads, progress)
+        else:
+            result = statistical.estimate_by_noise(found.density, threads)
+        compared = halves.compare(pair, result, threads) if pair else None
+        answer = outputs.Answer(
+            job.map_path, found, result, job.outputs, name, job.voxel_size, threads, fitted, compared
+        )
         for what, path in job.outputs.items():
             outputs.write(what, here / path.name, answer)
         _refuse_to_clobber(job)
         last = sorted(job.outputs, key=lambda what: what == "locres")
         publish(here, [job.outputs[what].name for what in last], job.overwrite)
-    return result, (*found.warnings, *result.warnings, *outputs.notes(answer))
+    return answer, (*found.warnings, *result.warnings, *outputs.notes(answer))
 
 
 def _refuse_to_clobber(job: Job) -> None:

@@ -20,12 +20,12 @@ SMALL = 16e6  # bytes that are not worth looking for
 RIM = 28  # voxels by which the box is padded, at most, up to 512
 
 
-def needed(box: Shape) -> float:
+def needed(box: Shape, per_voxel: float = PER_VOXEL) -> float:
     """Bytes that a map takes whose molecule fills a box of this shape (docs/PERFORMANCE.md has measurements)."""
-    return BASE + PER_VOXEL * math.prod(n + RIM for n in box)
+    return BASE + per_voxel * math.prod(n + RIM for n in box)
 
 
-def require(box: Shape) -> None:
+def require(box: Shape, per_voxel: float = PER_VOXEL) -> None:
     """Refuse a map that will not fit.
 
     Raises
@@ -33,7 +33,7 @@ def require(box: Shape) -> None:
     NotEnoughMemory
         Less memory is free than `needed` says.
     """
-    there, wanted = available(), needed(box)
+    there, wanted = available(), needed(box, per_voxel)
     if wanted > there:
         raise NotEnoughMemory(
             "this map does not fit into memory",

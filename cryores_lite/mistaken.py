@@ -7,17 +7,16 @@ difference of two maps, and negative where the contrast is inverted.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from cryores_lite.errors import InputError
+from cryores_lite.halves import HALF
 from cryores_lite.mrc import Map
 from cryores_lite.types import Volume
 
-HALF_MAP = re.compile(r"half[_-]?(map)?[_-]?[12ab](?![a-z0-9])", re.IGNORECASE)  # of RELION, EMDB, cryoSPARC
 BLOCK = 5.0  # Å
 ENOUGH = 500  # blocks, from which on their distribution is judged
 PLATEAU = 0.1  # share of a mask's voxels above its lowest that hold its highest value
@@ -48,8 +47,13 @@ class Traits:
     extreme: int
 
 
-def advised(map_path: Path, found: Map) -> Map:
+def advised(map_path: Path, found: Map, by_name: bool = True) -> Map:
     """Add hints to the warnings of a map, or refuse a mask.
+
+    Parameters
+    ----------
+    map_path : to be named
+    by_name : does its name say what it is? Not where half maps were asked for: there they are no mistake
 
     Raises
     ------
@@ -70,14 +74,14 @@ def advised(map_path: Path, found: Map) -> Map:
             f"Its values (up to {looks.highest:.3g}) look like a local-resolution map in Å: pass the density.",
         )
     else:
-        said = hints(map_path.name, looks)
+        said = hints(map_path.name if by_name else "", looks)
     return replace(found, warnings=(*found.warnings, *said))
 
 
 def hints(name: str, looks: Traits) -> tuple[str, ...]:
     """Sentences for the user about a map that is, by its name or its values, something else than a final density."""
     said = []
-    if HALF_MAP.search(name):
+    if HALF.search(name):
         said.append("By its name this is a half map. Its noise is stronger than the final map's: pass the final one.")
     if looks.skewness is not None and looks.excess is not None:
         if looks.skewness < -1:

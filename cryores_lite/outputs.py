@@ -18,11 +18,14 @@ from cryores_lite.mrc import Map, write_map
 from cryores_lite.palette import colour_range
 from cryores_lite.place import is_placed_by_start
 from cryores_lite.report import ModelName, Outcome, row
-from cryores_lite.types import LocalResolution
+from cryores_lite.types import Compared, LocalResolution
 
 LABELS = {
     "locres": "local resolution (A); 0 = outside mask",
     "mask": "mask; 1 = molecule",
+    "locres_fsc": "local resolution by half-map FSC (A); 0 = outside mask",
+    "difference": "estimate minus half-map FSC, local resolution (A)",
+    "average": "average of two half maps",
     "uncertainty": "local resolution, 1 standard deviation (A)",
     "filtered": "map low-passed at its local resolution",
     "display": "local resolution (A) carried outwards, to colour by",
@@ -38,20 +41,22 @@ class Answer:
     map_path, found : the map's file, and what was read from it
     result : the answer
     files : by what they hold
-    model : what did the work
+    model : what did the work, or None for the statistical method
     voxel_size : Å, where the user gave one instead of the header's
     threads : CPU threads
     atoms : a model of the molecule, if the user gave one
+    compared : what the half maps say, if the user gave two
     """
 
     map_path: Path
     found: Map
     result: LocalResolution
     files: dict[str, Path]
-    model: ModelName
+    model: ModelName | None
     voxel_size: float | None
     threads: int
     atoms: Fitted | None = None
+    compared: Compared | None = None
 
     @cached_property
     def measured(self) -> Measured | None:
@@ -68,7 +73,7 @@ def check(map_path: Path, files: dict[str, Path]) -> None:
         A name cannot be written in a ChimeraX script.
     """
     if "chimerax" in files:
-        _script_names(map_path, files)
+        _script_names(files.get("average", map_path), files)
 
 
 def write(what: str, path: Path, answer: Answer) -> None:
@@ -88,11 +93,14 @@ def write(what: str, path: Path, answer: Answer) -> None:
 
 
 def notes(answer: Answer) -> tuple[str, ...]:
-    """Sentences for the user about what was written."""
+    """Sentences for the user about what was written, and about half maps."""
+    from cryores_lite.halves import suggestion
     from cryores_lite.residues import left_out
 
-    measured = answer.measured
-    return (*measured.notes, *left_out(measured)) if measured else ()
+    measured, compared = answer.measured, answer.compared
+    about = (*measured.notes, *left_out(measured)) if measured else ()
+    seen = None if compared else suggestion(answer.map_path)
+    return (*about, *(compared.warnings if compared else ()), *([seen] if seen else ()))
 
 
 def _write(path: Path, content: str | bytes) -> None:
@@ -117,9 +125,12 @@ def _residues(what: str, answer: Answer) -> str:
 
 def _volume(what: str, answer: Answer) -> npt.NDArray[Any] | None:
     from cryores_lite import chimerax
+    from cryores_lite.halves import difference
     from cryores_lite.steps.filter import locally_filtered
 
-    result, density = answer.result, answer.found.density
+    result, density, compared = answer.result, answer.found.density, answer.compared
+    if what == "difference" and compared:
+        return difference(result, compared)
     if what == "filtered":
         return locally_filtered(density.values, result.values, density.grid.voxel_size, answer.threads)
     if what == "display":
@@ -128,6 +139,8 @@ def _volume(what: str, answer: Answer) -> npt.NDArray[Any] | None:
         "locres": result.values,
         "mask": result.mask,
         "uncertainty": result.uncertainty,
+        "average": density.values,
+        **({"locres_fsc": compared.values} if compared else {}),
     }
     return ready.get(what)
 
@@ -135,8 +148,9 @@ def _volume(what: str, answer: Answer) -> npt.NDArray[Any] | None:
 def _script(answer: Answer) -> str:
     from cryores_lite import chimerax
 
-    names = _script_names(answer.map_path, answer.files)
-    as_ccp4 = is_placed_by_start(answer.map_path) and any(answer.found.header.origin)
+    shown = answer.files.get("average", answer.map_path)
+    names = _script_names(shown, answer.files)
+    as_ccp4 = is_placed_by_start(shown) and any(answer.found.header.origin)
     level = chimerax.contour(answer.found.density.values, answer.result.mask)
     values = answer.result.values
     finest = float(values.min(where=values > 0, initial=np.inf))
@@ -157,9 +171,10 @@ def _page(answer: Answer) -> str:
     from cryores_lite.upright import upright
 
     told, density = _row(answer), answer.found.density.values
-    notes = (*told["warnings"], *findings.notes(density, answer.result))
+    trained = findings.TRAINED if answer.model else None
+    notes = (*told["warnings"], *findings.notes(density, answer.result, trained))
     shown = upright(density, answer.result, answer.found.header.axes)
-    return page.page(told, answer.map_path.name, shown, notes, _settings(told, answer))
+    return page.page(told, _name(answer), shown, notes, _settings(told, answer))
 
 
 def _picture(answer: Answer) -> bytes:
@@ -167,13 +182,18 @@ def _picture(answer: Answer) -> bytes:
     from cryores_lite.upright import upright
 
     shown = upright(answer.found.density.values, answer.result, answer.found.header.axes)
-    return picture.picture(_row(answer), answer.map_path.name, shown)
+    return picture.picture(_row(answer), _name(answer), shown)
+
+
+def _name(answer: Answer) -> str:
+    """What the map is called."""
+    return answer.files.get("average", answer.map_path).name
 
 
 def _row(answer: Answer) -> dict[str, Any]:
     """What the command prints as JSON, without the time, which is not over yet."""
-    warnings = (*answer.found.warnings, *answer.result.warnings)
-    outcome = Outcome(answer.map_path, 0.0, answer.model, None, answer.result, answer.files, warnings)
+    warnings = (*answer.found.warnings, *answer.result.warnings, *notes(answer))
+    outcome = Outcome(answer.map_path, 0.0, answer.model, None, answer.result, answer.files, warnings, answer.compared)
     return {name: value for name, value in row(outcome).items() if name != "seconds"}
 
 
@@ -182,11 +202,15 @@ def _settings(told: dict[str, Any], answer: Answer) -> dict[str, str]:
 
     z, y, x = (answer.result.grid.shape[n] for n in order(answer.found.header.axes))
     source = "the header" if answer.voxel_size is None else "the command line"
+    model, compared = answer.model, answer.compared
+    named = f"{model.name} {model.version}, sha256 {model.sha256}" if model else "none: noise of the solvent"
+    seen = f"; the network saw {told['working_voxel_size']:.4g} Å" if model else ""
     return {
-        "Map": str(answer.map_path),
+        "Map": "the half maps' average" if "average" in answer.files else str(answer.map_path),
+        **({"Half maps": " and ".join(map(str, compared.paths))} if compared else {}),
         "Box": f"{x} × {y} × {z} voxels (x, y, z)",
-        "Voxel size": f"{told['voxel_size']:.4g} Å, from {source}; the network saw {told['working_voxel_size']:.4g} Å",
+        "Voxel size": f"{told['voxel_size']:.4g} Å, from {source}{seen}",
         "Program": f"cryores_lite {__version__}",
-        "Model": f"{answer.model.name} {answer.model.version}, sha256 {answer.model.sha256}",
+        "Model": named,
         "Ran on": f"{answer.result.provider}, CPU threads: {answer.threads}",
     }

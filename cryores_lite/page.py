@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from cryores_lite import __version__, findings, slices, surface
 from cryores_lite.charts import histogram, key
+from cryores_lite.charts_fsc import curves, density
 from cryores_lite.chimerax import contour
 from cryores_lite.upright import Upright, tinted
 
@@ -63,6 +64,7 @@ def page(row: Mapping[str, Any], name: str, shown: Upright, notes: Sequence[str]
         mass=_text(MASS.format(_mass(row))) if shown.mask.any() else "",
         orthogonal=_orthogonal(drawn[:3], width, shown),
         extremes=_extremes(drawn[3:]),
+        halves=_halves(row),
         settings=_rows({**settings, **({"Surface": SURFACE.format(level)} if mesh else {})}),
         row=_json(row),
         mesh=_json(surface.packed(mesh) if mesh else None),
@@ -133,6 +135,34 @@ def _extremes(figures: Sequence[str]) -> str:
     )
     inside = f'<div class="slices">{"".join(figures)}{_said(told)}</div>'
     return f"<section><h2>Best and worst section</h2>{inside}</section>"
+
+
+def _halves(row: Mapping[str, Any]) -> str:
+    """What two half maps say beside the answer, where the user gave them."""
+    fsc, compared = row["fsc"], row["comparison"]
+    if not fsc or not compared:
+        return ""
+    numbers = {
+        "FSC of the whole at 0.143": length(fsc["resolution"]),
+        "The same at 0.5": length(fsc["resolution_half"]),
+        "Median local resolution by FSC": length(compared["median_fsc"]),
+        "Correlation with the estimate": _plain(compared["r"]),
+        "Root mean square difference": length(compared["rmse"]),
+        "Mean difference, estimate less FSC": length(compared["bias"]),
+    }
+    told = (
+        "Local resolution by FSC: a Gaussian window of 1.5 waves, threshold 0.143. Left: the FSC of the whole half "
+        "maps, corrected for what the mask adds. Right: voxels of the mask; on the line both agree."
+    )
+    return (
+        '<section><h2>Beside the half maps</h2><div class="columns even">'
+        f"<div>{curves(fsc)}</div><div>{density(compared)}</div></div>"
+        f'<table class="percentiles">{_rows(numbers)}</table>{_said(told)}</section>'
+    )
+
+
+def _plain(value: float | None) -> str:
+    return "none" if value is None else f"{value:.3f}"
 
 
 def _figures(parts: Sequence[slices.Slice], said: Sequence[str], ends: tuple[float, float]) -> list[str]:

@@ -92,13 +92,17 @@ def _key(image: Image.Image, draw: ImageDraw.ImageDraw, ends: tuple[float, float
         write(draw, (right + 12, y - 10), said, 17, INK)
 
 
+def _length(value: float | None) -> str:
+    return "none" if value is None else f"{value:.2f} Å"
+
+
 def _numbers(draw: ImageDraw.ImageDraw, row: Mapping[str, Any]) -> None:
     of = row["percentiles"]
     told = (
         ("Median", f"{row['median']:.2f} Å"),
         ("Half within", f"{of['25']:.2f} to {of['75']:.2f} Å"),
         ("95 % within", f"{of['2.5']:.2f} to {of['97.5']:.2f} Å"),
-        ("Expected error (1 s.d.)", f"{row['median_uncertainty']:.2f} Å"),
+        ("Expected error (1 s.d.)", _length(row["median_uncertainty"])),
     )
     for n, (name, value) in enumerate(told):
         y = KEY[3] + 26 + 58 * n

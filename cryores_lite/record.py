@@ -52,7 +52,7 @@ def key(job: Job, model: str | None, digest: Callable[[Path], str] = digest) -> 
     Parameters
     ----------
     job : what is asked; every field counts, files by what they hold
-    model : sha256 of the network
+    model : sha256 of the network, None if there is none
     digest : of a file
 
     Raises

@@ -7,10 +7,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cryores_lite.types import PERCENTILES, LocalResolution
+from cryores_lite.types import PERCENTILES, Compared, LocalResolution
 
 FILES = (  # what a file can hold
-    *("locres", "mask", "uncertainty", "filtered", "display", "chimerax", "report", "png"),
+    *(
+        "locres",
+        "mask",
+        "locres_fsc",
+        "difference",
+        "average",
+        "uncertainty",
+        "filtered",
+        "display",
+        "chimerax",
+        "report",
+        "png",
+    ),
     *("atoms_json", "atoms_csv", "atoms_defattr", "atoms_model"),
 )
 
@@ -35,6 +47,7 @@ class Outcome:
     result: LocalResolution | None = None
     files: dict[str, Path] = field(default_factory=dict)  # by what they hold
     warnings: tuple[str, ...] = ()
+    compared: Compared | None = None
 
 
 def row(outcome: Outcome) -> dict[str, Any]:
@@ -42,11 +55,12 @@ def row(outcome: Outcome) -> dict[str, Any]:
 
     Every row has all fields. What is not known, not finite or not there is None, never NaN.
     """
-    result, model = outcome.result, outcome.model
+    result, model, compared = outcome.result, outcome.model, outcome.compared
     percentiles = result.percentiles if result else {}
     return {
         "input": str(outcome.map_path),
         "outcome": "done" if result else "failed",
+        "method": ("network" if model else "statistical") if result else None,
         "error": outcome.error,
         "files": {what: str(outcome.files[what]) if what in outcome.files else None for what in FILES},
         "global_resolution": _number(result.global_resolution if result else None),
@@ -56,6 +70,9 @@ def row(outcome: Outcome) -> dict[str, Any]:
         "mask_volume": _number(result.mask_volume if result else None),
         "voxel_size": _number(voxel_size(result) if result else None),
         "working_voxel_size": _number(result.working_voxel_size if result else None),
+        "half_maps": [str(path) for path in compared.paths] if compared else None,
+        "fsc": _fsc(compared) if compared else None,
+        "comparison": _comparison(compared) if compared else None,
         "provider": result and result.provider,
         "seconds": round(outcome.seconds, 3),
         "model": {
@@ -67,25 +84,66 @@ def row(outcome: Outcome) -> dict[str, Any]:
     }
 
 
+def _fsc(compared: Compared) -> dict[str, Any]:
+    names = ("unmasked", "masked", "randomised", "corrected")
+    return {
+        "resolution": _number(compared.resolution),
+        "resolution_half": _number(compared.resolution_half),
+        "frequencies": compared.frequencies,
+        **{name: compared.curves.get(name) for name in names},
+    }
+
+
+def _comparison(compared: Compared) -> dict[str, Any]:
+    return {
+        "median_fsc": _number(compared.median),
+        "r": _number(compared.r),
+        "rmse": _number(compared.rmse),
+        "bias": _number(compared.bias),
+        "edges": compared.edges,
+        "counts": compared.counts,
+    }
+
+
 def summary(outcome: Outcome) -> str:
     """Tell a person, in a few lines, what was found in a map and where it was written."""
     result, model = outcome.result, outcome.model
-    if result is None or model is None:
+    if result is None:
         return f"{outcome.map_path}: {outcome.error}"
     if math.isnan(result.median):
         local = "none: no molecule was found"
     else:
         lowest, low, median, high, highest = result.percentiles.values()
         local = f"median {median:.2f} Å; half within {low:.2f} to {high:.2f}, 95 % within {lowest:.2f} to {highest:.2f}"
+    how = f"{model.name} {model.version}" if model else "statistical"
     return "\n".join(
         (
-            f"{outcome.map_path}  ({outcome.seconds:.1f} s, {model.name} {model.version}, {result.provider})",
+            f"{outcome.map_path}  ({outcome.seconds:.1f} s, {how}, {result.provider})",
             f"  local resolution   {local}",
-            f"  expected error     {result.median_uncertainty:.2f} Å (one standard deviation; median)",
-            f"  global resolution  {result.global_resolution:.2f} Å",
+            *_single(outcome),
+            *(_from_halves(outcome.compared) if outcome.compared else ()),
             f"  molecule           {result.mask_volume:.0f} Å³ at {voxel_size(result):.4g} Å per voxel",
             *(f"  {'' if n else 'written':17}  {path}" for n, path in enumerate(outcome.files.values())),
         )
+    )
+
+
+def _single(outcome: Outcome) -> tuple[str, ...]:
+    """What only the network tells."""
+    result = outcome.result
+    if result is None or outcome.model is None:
+        return ()
+    return (
+        f"  expected error     {result.median_uncertainty:.2f} Å (one standard deviation; median)",
+        f"  global resolution  {result.global_resolution:.2f} Å",
+    )
+
+
+def _from_halves(compared: Compared) -> tuple[str, ...]:
+    agree = f"r {compared.r:.2f}, RMSE {compared.rmse:.2f} Å, mean difference {compared.bias:+.2f} Å"
+    return (
+        f"  half-map FSC       {compared.resolution:.2f} Å; local median {compared.median:.2f} Å",
+        f"  agreement          {agree}",
     )
 
 

@@ -38,7 +38,7 @@ def flat(row: Row) -> Row:
     return {
         **{name: row[name] for name in COLUMNS if name in row},
         **{f"p{p}": value for p, value in row["percentiles"].items()},
-        "model": " ".join(filter(None, (row["model"]["name"], row["model"]["version"]))),
+        "model": " ".join(filter(None, (row["model"]["name"], row["model"]["version"]))) or row.get("method"),
         "message": "; ".join(filter(None, said)),
         **{what: row["files"][what] for what in ("locres", "mask")},
     }

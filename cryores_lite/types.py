@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -120,3 +121,36 @@ class LocalResolution:
             f"LocalResolution({z}×{y}×{x}, median {self.median:.2f} Å, "
             f"global {self.global_resolution:.2f} Å, mask {self.mask_volume:.0f} Å³)"
         )
+
+
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """What two half maps say, beside an answer to the one map.
+
+    Attributes
+    ----------
+    paths : of the half maps
+    values : (z, y, x) float32, Å, local resolution by FSC at 0.143; 0 outside the answer's mask
+    frequencies : (shells,) 1/Å
+    curves : FSC of the whole maps by name: unmasked, masked, randomised (masked, random phases), corrected; (shells,)
+    resolution, resolution_half : Å, where the best curve falls below 0.143 and 0.5
+    median : Å, of `values` inside the mask
+    r, rmse, bias : correlation, root mean square and mean (Å) of answer minus `values` inside the mask
+    edges : Å, of the bins of `counts`
+    counts : voxels of the mask by local resolution from half maps (rows) and of the answer (columns)
+    warnings : sentences for the user
+    """
+
+    paths: tuple[Path, Path]
+    values: Volume
+    frequencies: list[float]
+    curves: dict[str, list[float]]
+    resolution: float
+    resolution_half: float
+    median: float
+    r: float
+    rmse: float
+    bias: float
+    edges: list[float]
+    counts: list[list[int]]
+    warnings: tuple[str, ...] = ()

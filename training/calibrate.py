@@ -23,11 +23,12 @@ from tqdm import tqdm
 
 from cryores_lite.model import Model, available_threads
 from cryores_lite.pipeline import CERTAIN, SPECK, predict, prepare
+from cryores_lite.statistical import on_map
 from cryores_lite.steps.aggregate import aggregate
 from cryores_lite.steps.condition import condition
 from cryores_lite.steps.crop import without_specks
 from export.export import export
-from training.cases import Case, restore, simulated_cases
+from training.cases import Case, simulated_cases
 from training.data import read_levels
 from training.losses import HELD
 from training.metrics import INTERVAL, Scores, score
@@ -68,7 +69,7 @@ def answers(case: Case, model: Model, rng: np.random.Generator) -> tuple[list[Sc
     prepared = prepare(case.density, threads)
     level = model.level(prepared.evidence)
     inputs = condition(prepared.spectrum, prepared.powers, prepared.physical, level.median, level.doubt, threads)
-    local, error, sure = restore(prepared, *predict(prepared, inputs, model))
+    local, error, sure = on_map(prepared, *predict(prepared, inputs, model))
     truth = case.truth[prepared.box.slices]
     everywhere = np.ones(truth.shape, bool)
     values, uncertainty = aggregate(level.overall, local, error, everywhere, 2 * max(case.density.grid.voxel_size))

@@ -11,7 +11,6 @@ import numpy as np
 from scipy import fft, ndimage
 
 from cryores_lite.mrc import read_map
-from cryores_lite.pipeline import Prepared, restored
 from cryores_lite.steps.spectrum import radius
 from cryores_lite.types import Density, Grid, Volume
 from training.process import low_pass
@@ -46,18 +45,6 @@ def bench_cases(folder: Path) -> Iterator[Case]:
         density = read_map(case / "map.mrc.gz").density
         truth = read_map(case / "truth.mrc.gz").density.values
         yield Case(case.name, density, truth, told.get("visible_limit_A") or 0.0)
-
-
-def restore(prepared: Prepared, *fields: np.ndarray) -> list[Volume]:
-    """Fields over a prepared map's padded box, at all voxels of its crop."""
-    whole = [np.empty(prepared.box.shape, np.float32) for _ in fields]
-
-    def keep(part: slice, *planes: Volume) -> None:
-        for values, some in zip(whole, planes, strict=True):
-            values[part] = some
-
-    restored(prepared, keep, 1, *fields)
-    return whole
 
 
 def simulated_cases(structures: Path, count: int, seed: int = SIMULATED_SEED) -> Iterator[Case]:

@@ -22,8 +22,9 @@ from cryores_lite.errors import CryoresError
 from cryores_lite.model import Model, available_threads
 from cryores_lite.mrc import read_map
 from cryores_lite.pipeline import estimate_local_resolution, prepare
+from cryores_lite.statistical import on_map
 from cryores_lite.types import LocalResolution, Mask
-from training.cases import PROCESSINGS, SAME, Case, bench_cases, ends_of_the_range, restore, simulated_cases
+from training.cases import PROCESSINGS, SAME, Case, bench_cases, ends_of_the_range, simulated_cases
 from training.metrics import Scores, score
 
 COLUMNS = ("relative_rmse", "rmse", "mae", "bias", "r", "level", "pattern", "coverage", "mask_iou", "held")
@@ -59,7 +60,9 @@ def judge(case: Case, model: Model) -> Judged:
     threads = available_threads()
     found = estimate_local_resolution(case.density, model, threads, iter)
     prepared = prepare(case.density, threads)
-    local, molecule = restore(prepared, prepared.physical.resolution, prepared.physical.outline.molecule)
+    local, molecule = on_map(
+        prepared, prepared.physical.resolution, prepared.physical.outline.molecule.astype(np.float32)
+    )
     physical, mask = np.zeros(case.truth.shape, np.float32), np.zeros(case.truth.shape, bool)
     physical[prepared.box.slices] = local
     mask[prepared.box.slices] = molecule > 0.5

@@ -55,7 +55,9 @@ class Recipe:
     masking: dict[str, float] = field(
         default_factory=lambda: {"none": 0.32, "sphere": 0.08, "soft": 0.21, "tight": 0.15, "zone": 0.16, "cut": 0.08}
     )
-    uneven_noise: float = 0.2  # noise stronger or weaker at the molecule, or changing slowly over the box
+    uneven_noise: float = 0.2  # noise stronger or weaker at the molecule
+    at_molecule: tuple[float, float] = (-0.2, 0.8)  # by this share of its power
+    drifting_noise: float = 0.2  # noise that changes slowly over the box
     falling_noise: float = 0.4  # noise that falls off with distance from the centre
     following_noise: float = 0.7  # what pose errors and a finite ensemble make of the signal
     missing_views: float = 0.2  # noise amplified in a cone of directions
@@ -164,9 +166,9 @@ def draw_map(signal: Signal, recipe: Recipe, rng: np.random.Generator) -> Simula
     scale = match_level(signal, frequencies, white, following, inside)
     half_noise = scale * white + following
     fsc = signal.powers / np.maximum(signal.powers + half_noise, 1e-20)
-    local = truth.crossing(fsc, frequencies, 2 * signal.voxel_size)
+    local = truth.crossing(fsc, frequencies)
     curve = signal.powers[:, inside].sum(1) / (signal.powers + half_noise)[:, inside].sum(1)
-    overall = float(truth.crossing(curve[:, None].astype(np.float32), frequencies, 2 * signal.voxel_size)[0])
+    overall = float(truth.crossing(curve[:, None].astype(np.float32), frequencies)[0])
 
     noise = fft.irfftn(white_filter * fft.rfftn(envelope * rng.standard_normal(shape, np.float32)), s=shape)
     swing = random_field(shape, lengths, 8.0, rng)
@@ -289,8 +291,8 @@ def noise_envelope(mask: Mask, voxel_size: float, recipe: Recipe, rng: np.random
         envelope *= np.exp(-0.5 * rng.uniform(0.1, 1.5) * away ** rng.uniform(1, 3)).astype(np.float32)
     if rng.random() < recipe.uneven_noise:
         body = ndimage.gaussian_filter(mask.astype(np.float32), 6 / voxel_size)
-        envelope *= np.sqrt(1 + rng.uniform(-0.2, 0.8) * body)
-    if rng.random() < recipe.uneven_noise:
+        envelope *= np.sqrt(1 + rng.uniform(*recipe.at_molecule) * body)
+    if rng.random() < recipe.drifting_noise:
         lengths = tuple(n * voxel_size for n in mask.shape)
         envelope *= np.exp(0.5 * rng.uniform(0, 0.35) * random_field(mask.shape, lengths, rng.uniform(12, 40), rng))
     return envelope
@@ -331,6 +333,6 @@ def match_level(signal: Signal, frequencies: Curve, white: Volume, following: Vo
     for _ in range(24):
         middle = (low + high) / 2
         noise = np.float32(np.exp(middle)) * even + tied
-        found = truth.crossing(power / np.maximum(power + noise, 1e-20), frequencies, 2 * signal.voxel_size)
+        found = truth.crossing(power / np.maximum(power + noise, 1e-20), frequencies)
         low, high = (middle, high) if np.median(found) < signal.resolution else (low, middle)
     return float(np.exp((low + high) / 2))

@@ -13,13 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from cryores_lite.steps.correlation import FSC_CUT, Curve
 from cryores_lite.steps.outline import Outline
 from cryores_lite.steps.spectrum import Spectrum, ladder, local_power, smooth, window
 from cryores_lite.types import Lengths, Mask, Shape, Volume
 
-Curve = npt.NDArray[np.float64]
-
-FSC_CUT = 0.143
 RING = (3.0, 19.0)  # Å from the molecule; farther out reconstructions fade
 RING_WINDOWS = (1.0, 4.0)  # the same in units of 1/f, for bands whose window is wider than the ring
 EVEN = 0.5  # ring voxels with less than this share of the power next to the molecule were masked away

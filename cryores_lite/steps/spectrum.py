@@ -121,6 +121,14 @@ def radius(shape: Shape, lengths: Lengths) -> Volume:
     return np.sqrt(squared)
 
 
+def radius_planes(shape: Shape, lengths: Lengths) -> Iterator[Volume]:
+    """The same, plane by plane."""
+    z, y = (fft.fftfreq(shape[n], lengths[n] / shape[n]) for n in (0, 1))
+    across = (y[:, None] ** 2 + fft.rfftfreq(shape[2], lengths[2] / shape[2]) ** 2).astype(np.float32)
+    for height in z:
+        yield np.sqrt(across + np.float32(height**2))
+
+
 def regrid(spectrum: Spectrum, shape: Shape, gain: Gain | None = None, threads: int = 1) -> Spectrum:
     """Move waves to a grid of `shape` points over the same box, leaving out what it cannot carry.
 
@@ -184,16 +192,20 @@ def sample(spectrum: Spectrum, shape: Shape, gain: Gain | None = None, threads: 
     return values
 
 
+def band_of(spectrum: Spectrum, frequency: float, threads: int = 1) -> Spectrum:
+    """One band of a map, on the coarsest grid that holds it and its square."""
+    z, y, x = (min(n, m) for n, m in _both(spectrum, grid_for(spectrum.lengths, 1 / (SAMPLING * frequency))))
+    centre, width = np.float32(frequency), np.float32(BAND_WIDTH * frequency)
+    return regrid(spectrum, (z, y, x), lambda k: np.exp(-0.5 * ((k - centre) / width) ** 2), threads)
+
+
 def local_power(spectrum: Spectrum, frequency: float, shape: Shape, threads: int = 1) -> Volume:
     """Local power of one band on a coarse grid of `shape` points over the periodic box.
 
-    The band is evaluated on the coarsest grid that holds it and its square is averaged with the
-    window of the module's docstring.
+    The square of the band is averaged with the window of the module's docstring.
     """
-    z, y, x = (min(n, m) for n, m in _both(spectrum, grid_for(spectrum.lengths, 1 / (SAMPLING * frequency))))
-    centre, width = np.float32(frequency), np.float32(BAND_WIDTH * frequency)
-    band = regrid(spectrum, (z, y, x), lambda k: np.exp(-0.5 * ((k - centre) / width) ** 2), threads)
-    mean = Average((z, y, x), spectrum.lengths, window(frequency), shape)
+    band = band_of(spectrum, frequency, threads)
+    mean = Average(band.shape, spectrum.lengths, window(frequency), shape)
     planes(band, lambda part, wave: mean.add(part, np.square(wave, out=wave)), threads)
     return mean.values()
 

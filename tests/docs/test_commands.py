@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import mrcfile
+import numpy as np
 import pytest
 
 from cryores_lite import read_map
@@ -61,6 +63,16 @@ def write_model(path):
     structure.make_mmcif_document().write_file(str(path))
 
 
+def write_halves(folder, pairs):
+    """Half maps of the example: the map, and noise of its own in each half."""
+    rng = np.random.default_rng(0)
+    for names in pairs:
+        for name in names:
+            shutil.copy(EXAMPLE, folder / name)
+            with mrcfile.open(folder / name, "r+") as file:
+                file.data[:] += file.data.std() * rng.standard_normal(file.data.shape, np.float32)
+
+
 def divmod_all(number, shape):
     """Indices of an element by its place in memory."""
     _, b, c = shape
@@ -83,6 +95,7 @@ def folder(tmp_path, monkeypatch):
     shutil.copytree(EXAMPLE.parent, work / "examples")
     for name in ("map.mrc", "a.mrc", "NAME.mrc"):
         shutil.copy(EXAMPLE, work / name)
+    write_halves(work, (("h1.mrc", "h2.mrc"), ("NAME_half1.mrc", "NAME_half2.mrc")))
     (work / "b.map.gz").write_bytes(gzip.compress(EXAMPLE.read_bytes()))
     (work / "LIST").write_text("a.mrc\nb.map.gz\n")
     return work

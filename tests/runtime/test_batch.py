@@ -156,6 +156,19 @@ def test_a_map_is_known_again_by_what_it_holds_not_by_name_or_date(maps, tmp_pat
     assert [row["input"] for row in rows(finished)] == [str(moved / name) for name in GOOD]
 
 
+def test_a_list_may_be_done_without_a_network_and_is_known_again(maps, tmp_path):
+    _, listed = maps
+    words = ("--method", "statistical", "--model", tmp_path / "none.onnx", "--table", tmp_path / "all.csv", "--json")
+    first, second = (rows(many(listed, *words)) for _ in range(2))
+    for told in (first, second):
+        assert [row["method"] for row in told] == ["statistical", "statistical", None, None, "statistical"]
+    flat = table(tmp_path / "all.csv")
+    assert [row["model"] for row in flat] == ["statistical", "statistical", "", "", "statistical"]
+    assert [row["message"].startswith(KEPT) for row in flat] == [True, True, False, False, True]
+    again = rows(many(listed, "--json"))
+    assert [row["method"] for row in again] == ["network", "network", None, None, "network"]
+
+
 def test_somebody_elses_files_stay(maps, tmp_path):
     _, listed = maps
     (tmp_path / "out").mkdir()
@@ -262,7 +275,7 @@ def test_only_what_memory_allows_is_read_ahead(source):
         return {}
 
     for busy in (0.0, memory.available()):
-        assert ahead.look(plain, busy, key).found.density.mapped
+        assert ahead.look(plain, busy, key).found[0].density.mapped
     assert ahead.look(packed, 0.0, key).found is not None
     assert ahead.look(packed, memory.available(), key).found is None
 

@@ -26,7 +26,19 @@ COMMAND = [str(SCRIPT)] if SCRIPT.exists() else [sys.executable, "-c", "from cry
 SHAPE = (44, 48, 52)
 PLACEMENT = (slice(16, 76), slice(196, 208))  # header bytes: NSTART to MAPS, and ORIGIN
 FIELDS = {
-    *("input", "outcome", "error", "files", "global_resolution", "median", "percentiles"),
+    *(
+        "input",
+        "outcome",
+        "method",
+        "half_maps",
+        "fsc",
+        "comparison",
+        "error",
+        "files",
+        "global_resolution",
+        "median",
+        "percentiles",
+    ),
     *("median_uncertainty", "mask_volume"),
     *("voxel_size", "working_voxel_size", "provider", "seconds", "model", "warnings"),
 }
