@@ -58,8 +58,8 @@ def look(job: Job, busy: float, key: Callable[[Job], dict[str, Any]]) -> Ready:
         if there is not None and record.is_finished(job, told, there):
             return Ready(job, told, there, is_finished=True)
         shape, held = mrc.extent(job.map_path)
-        fits = not job.half_maps and busy + COPIES * held <= memory.available()  # half maps: nothing to do meanwhile
-        found = _read(job) if fits else None
+        fits = not held or busy + COPIES * held <= memory.available()
+        found = _read(job) if fits and not job.half_maps else None  # one job has those: nothing to do meanwhile
     except OSError as error:
         return Ready(job, error=error if isinstance(error, CryoresError) else None)
     except Exception as error:  # told when its turn comes, as if it had been found then
