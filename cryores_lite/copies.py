@@ -16,8 +16,8 @@ from cryores_lite.types import Shape, Volume
 EDGE = 16  # voxels of a window
 MOST = 13  # places along an axis where one may be
 WINDOWS = 4  # that are looked at
-SAME = 0.75  # FSC above which shells hold one density: filters and masks lower a copy's a little
-ALIKE = 0.3  # FSC above which the user is told that nowhere the maps' own noise shows
+SAME = 0.72  # FSC above which shells hold one density: filters and masks lower a copy's a little
+ALIKE = 0.47  # FSC above which the user is told that nowhere the maps' own noise shows
 ALIVE = 1e-7  # share of the strongest shell's power below which a shell is empty, or rounding
 ALTERED = 100.0  # ratio of powers from which a filter has changed a shell too much to judge it
 EVEN = 4.0  # ratio of the maps' ratios of power, molecule against solvent, up to which both have solvent

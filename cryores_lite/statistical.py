@@ -43,9 +43,9 @@ def estimate_by_noise(density: Density, threads: int = 1) -> LocalResolution:
     local, inside, distance = on_map(
         prepared, physical.resolution, physical.outline.molecule.astype(np.float32), physical.outline.distance
     )
-    blank = blank_voxels(cut(density.values, prepared.box))[(distance > RING[0]) & (distance < RING[1] + EDGE)]
-    if not physical.ring_valid or (blank.size and blank.mean() > MASKED):
-        share = physical.ring_share * (1 - float(blank.mean()) if blank.size else 1)
+    blank = blank_share(cut(density.values, prepared.box), distance, RING[1] + EDGE)
+    if not physical.ring_valid or blank > MASKED:
+        share = physical.ring_share * (1 - blank)
         raise InputError(
             "the noise of this map cannot be measured",
             found=f"{share:.0%} of an even ring of solvent around the molecule",
@@ -58,6 +58,12 @@ def estimate_by_noise(density: Density, threads: int = 1) -> LocalResolution:
     values = np.where(mask, np.maximum(paste(local, prepared.box, grid.shape), finest), 0).astype(np.float32)
     unknown = np.broadcast_to(np.float32(np.nan), grid.shape)
     return LocalResolution(values, mask, unknown, grid, float("nan"), float(np.mean(grid.voxel_size)), PROVIDER)
+
+
+def blank_share(values: Volume, distance: Volume, reach: float) -> float:
+    """Share of the solvent up to `reach` Å from the molecule that a mask has blanked."""
+    blank = blank_voxels(values)[(distance > RING[0]) & (distance < reach)]
+    return float(blank.mean()) if blank.size else 0.0
 
 
 def on_map(prepared: Prepared, *fields: Volume) -> list[Volume]:

@@ -80,6 +80,32 @@ class Signal:
 
 
 @dataclass(frozen=True, eq=False)
+class Noise:
+    """What spoils a half map of a signal, and the truth that follows from it.
+
+    Attributes
+    ----------
+    filter : of the waves of white noise
+    envelope : (z, y, x), its amplitude over space
+    following : (bands,), power of what follows the signal, as a share of the signal's
+    scale : power of the filtered white noise in one half map
+    local : coarse (z, y, x), local resolution, Å
+    inside : coarse (z, y, x), the molecule
+    curve : (bands,), FSC over the molecule
+    overall : Å, where it falls below 0.143
+    """
+
+    filter: Volume
+    envelope: Volume
+    following: Curve
+    scale: float
+    local: Volume
+    inside: Mask
+    curve: Curve
+    overall: float
+
+
+@dataclass(frozen=True, eq=False)
 class SimulatedMap:
     """A processed map and its truth.
 
@@ -146,8 +172,8 @@ def periodic(values: Volume, voxel_size: float) -> Spectrum:
     return Spectrum(fft.rfftn(values), (z, y, x), (z * voxel_size, y * voxel_size, x * voxel_size), (0, 0, 0))
 
 
-def draw_map(signal: Signal, recipe: Recipe, rng: np.random.Generator) -> SimulatedMap:
-    """Add fresh noise to a molecule so that its median local resolution is the one asked for, and process it."""
+def draw_noise(signal: Signal, recipe: Recipe, rng: np.random.Generator) -> Noise:
+    """Choose the kind of noise, and its strength, at which the median local resolution is the one asked for."""
     shape = signal.density.shape
     lengths = tuple(n * signal.voxel_size for n in shape)
     k = radius(shape, lengths)
@@ -169,15 +195,45 @@ def draw_map(signal: Signal, recipe: Recipe, rng: np.random.Generator) -> Simula
     local = truth.crossing(fsc, frequencies)
     curve = signal.powers[:, inside].sum(1) / (signal.powers + half_noise)[:, inside].sum(1)
     overall = float(truth.crossing(curve[:, None].astype(np.float32), frequencies)[0])
+    return Noise(white_filter, envelope, follow, scale, local, inside, curve, overall)
 
-    noise = fft.irfftn(white_filter * fft.rfftn(envelope * rng.standard_normal(shape, np.float32)), s=shape)
+
+def with_noise(signal: Signal, noise: Noise, share: float, rng: np.random.Generator) -> Volume:
+    """Add fresh noise of `share` of a half map's power: 1 for a half map, 0.5 for the average of two."""
+    shape = signal.density.shape
+    lengths = tuple(n * signal.voxel_size for n in shape)
+    k, frequencies = radius(shape, lengths), truth.bands(signal.voxel_size)
+    even = fft.irfftn(noise.filter * fft.rfftn(noise.envelope * rng.standard_normal(shape, np.float32)), s=shape)
     swing = random_field(shape, lengths, 8.0, rng)
-    pose = fft.irfftn(np.sqrt(np.interp(k, frequencies, follow)) * fft.rfftn(signal.density * swing), s=shape)
-    average = signal.density + np.float32(np.sqrt(scale / 2)) * noise + np.float32(np.sqrt(0.5)) * pose
+    pose = fft.irfftn(np.sqrt(np.interp(k, frequencies, noise.following)) * fft.rfftn(signal.density * swing), s=shape)
+    out: Volume = signal.density + np.float32(np.sqrt(noise.scale * share)) * even + np.float32(np.sqrt(share)) * pose
+    return out
+
+
+def draw_halves(signal: Signal, recipe: Recipe, rng: np.random.Generator) -> tuple[Volume, Volume, Volume]:
+    """Two half maps of a molecule, unprocessed, and their truth in Å, 0 outside the molecule."""
+    noise = draw_noise(signal, recipe, rng)
+    first, second = (with_noise(signal, noise, 1.0, rng).astype(np.float32) for _ in range(2))
+    z, y, x = signal.density.shape
+    plain = SimulatedMap(
+        first, signal.mask, signal.voxel_size, noise.local, (0, 0, 0), (z, y, x), noise.overall, 0.0, {}
+    )
+    return first, second, truth_of(plain)
+
+
+def draw_map(signal: Signal, recipe: Recipe, rng: np.random.Generator) -> SimulatedMap:
+    """Add fresh noise to a molecule so that its median local resolution is the one asked for, and process it."""
+    shape = signal.density.shape
+    lengths = tuple(n * signal.voxel_size for n in shape)
+    k, frequencies = radius(shape, lengths), truth.bands(signal.voxel_size)
+    noise = draw_noise(signal, recipe, rng)
+    local, curve, overall = noise.local, noise.curve, noise.overall
+
+    average = with_noise(signal, noise, 0.5, rng)
     processing = choose(recipe.processing, rng)
     values, limit = process(average, k, frequencies, curve, overall, processing, rng)
     if processing == "local filter":
-        known = nearest_inside(local, inside) if rng.random() < 0.5 else local
+        known = nearest_inside(local, noise.inside) if rng.random() < 0.5 else local
         values = locally_filtered(values, k, known * np.float32(rng.uniform(0.9, 1.1)))
     if processing == "local sharpening":
         values = locally_sharpened(values, lengths, overall, rng)

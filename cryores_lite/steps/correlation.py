@@ -19,7 +19,7 @@ Threshold = Callable[[float, float], float]  # of a band's frequency (1/Å) and 
 
 FSC_CUT = 0.143
 COARSEST = 45.0  # Å, the first band
-STEP = 1.05  # ratio of neighbouring bands, at most
+STEP = 1.05  # ratio of neighbouring bands, at most, among which a crossing is looked for
 STAYS = 3  # bands that must lie below the threshold
 
 
@@ -56,6 +56,16 @@ def crossing(fsc: npt.NDArray[np.floating], frequencies: Curve, threshold: float
     found = frequencies[before] + share * (frequencies[at] - frequencies[before])
     local: Volume = np.where(stays.any(0), 1 / found, 1 / frequencies[-1]).astype(np.float32)
     return local
+
+
+def between(fsc: Volume, measured: Curve, frequencies: Curve) -> Volume:
+    """FSC (bands, …) at other frequencies than those that were measured, linear in log f."""
+    above = np.clip(np.searchsorted(measured, frequencies), 1, len(measured) - 1)
+    low, high = np.log(measured[above - 1]), np.log(measured[above])
+    share = np.clip((np.log(frequencies) - low) / (high - low), 0, 1).astype(np.float32)
+    share = share.reshape(-1, *[1] * (fsc.ndim - 1))
+    found: Volume = (1 - share) * fsc[above - 1] + share * fsc[above]
+    return found
 
 
 def fixed(value: float = FSC_CUT) -> Threshold:

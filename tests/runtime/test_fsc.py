@@ -20,7 +20,7 @@ from cryores_lite.fsc import local_fsc
 from cryores_lite.halves import mate, suggestion, whole_stem
 from cryores_lite.mrc import read_map
 from cryores_lite.statistical import estimate_by_noise
-from cryores_lite.steps.correlation import FSC_CUT, bands, crossing, fixed, one_bit
+from cryores_lite.steps.correlation import FSC_CUT, bands, between, crossing, fixed, one_bit
 from cryores_lite.steps.shells import shell_fsc, soft_edge
 from cryores_lite.steps.spectrum import transform, window
 from cryores_lite.types import Density, Grid
@@ -146,6 +146,13 @@ def test_a_curve_that_never_falls_ends_at_nyquist_and_one_that_never_rises_at_th
     high, low = np.full((len(frequencies), 1), 0.9), np.zeros((len(frequencies), 1))
     assert crossing(high, frequencies)[0] == pytest.approx(4.0)
     assert crossing(low, frequencies)[0] == pytest.approx(45.0)
+
+
+def test_between_bands_a_curve_is_linear_in_log_f():
+    measured, fine = bands(0.25, 1.12), bands(0.25)
+    curves = np.stack([0.3 + 0.2 * np.log(measured), np.ones(len(measured))], -1).astype(np.float32)
+    expected = np.stack([0.3 + 0.2 * np.log(fine), np.ones(len(fine))], -1)
+    assert_allclose(between(curves, measured, fine), expected, atol=1e-6)
 
 
 def test_a_dip_of_two_bands_is_no_crossing():

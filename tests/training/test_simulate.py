@@ -8,13 +8,17 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy import fft
 
+from cryores_lite.copies import ALIKE, likeness
+from cryores_lite.fsc import local_fsc
 from cryores_lite.steps.spectrum import grid_for, local_power, radius
+from cryores_lite.types import Density, Grid
 from training import structures as st
 from training import truth
 from training.process import locally_filtered, low_pass, on_grid
 from training.simulate import (
     Recipe,
     band_sums,
+    draw_halves,
     draw_map,
     draw_signal,
     following_share,
@@ -111,6 +115,16 @@ def test_noise_has_the_power_that_the_truth_assumes(signal):
     coarse = grid_for(spectrum.lengths, 4.0)
     measured = [local_power(spectrum, f, coarse).mean() for f in frequencies]
     assert_allclose(measured, band_sums(amplitude, k, frequencies), rtol=0.15)
+
+
+def test_half_maps_say_what_their_truth_says(signal):
+    first, second, local = draw_halves(signal, PLAIN, np.random.default_rng(14))
+    grid = Grid(signal.density.shape, (signal.voxel_size,) * 3)
+    found = local_fsc(Density(first, grid), Density(second, grid)).values
+    inside = local > 0
+    assert (inside == signal.mask).all()
+    assert np.median(found[inside] / local[inside]) == pytest.approx(1, abs=0.05)
+    assert likeness(first, second) < ALIKE
 
 
 def test_the_truth_is_the_local_fsc_of_two_noisy_halves(signal):

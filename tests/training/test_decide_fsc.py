@@ -1,0 +1,19 @@
+"""Settings are decided by their rules, and a value in use stays unless another is better."""
+
+import numpy as np
+import pytest
+
+from training.decide_fsc import STEPS, best, decide_step, wrong
+
+
+def test_the_widest_step_is_taken_that_costs_no_accuracy():
+    errors = dict(zip(STEPS, (0.03, 0.03, 0.029, 0.0309, 0.0311, 0.06), strict=True))
+    told = [{step: (error, 1.0) for step, error in errors.items()}]
+    assert decide_step(told).endswith("| 18 % |")
+
+
+@pytest.mark.parametrize(("used", "chosen"), [(0.5, 0.5), (0.62, 0.5), (0.1, 0.5)])
+def test_a_threshold_stays_unless_another_mistakes_fewer(used, chosen):
+    below, above = np.array([0.0, 0.2, 0.4]), np.array([0.6, 0.9])
+    assert best(used, below, above) == pytest.approx(chosen, abs=0.01)
+    assert wrong(chosen, below, above) == 0
