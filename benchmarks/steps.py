@@ -31,7 +31,6 @@ STEPS = {
         "condition": "condition",
         "without_specks": "restore",
         "restored": "restore",
-        "aggregate": "restore",
         "paste": "restore",
     },
     "cryores_lite.mrc": {"read_map": "read", "write_map": "write"},
