@@ -147,17 +147,9 @@ def train(args: argparse.Namespace) -> None:
     for step in bar:
         torch.manual_seed(args.seed * 1_000_003 + step)  # a resumed run draws what an unbroken one does
         batch = {key: value.to(args.device) for key, value in next(loader).items()}
-        for key in ("density", "bands"):
-            batch[key] = batch[key].contiguous(memory_format=torch.channels_last_3d)
-        for group in optimizer.param_groups:
-            group["lr"] = recipe.rate * (rate_at(step, args.steps) if recipe.cosine else 1)
-        loss = recipe.loss(run(network, batch), batch)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimizer.step()
+        rate = recipe.rate * (rate_at(step, args.steps) if recipe.cosine else 1)
+        losses_seen.append(go_down(network, optimizer, recipe.loss, batch, rate))
         averaged.update_parameters(network)
-        losses_seen.append(loss.item())
         bar.set_postfix(loss=f"{np.mean(losses_seen[-50:]):.4f}", refresh=False)
         if (step + 1) % args.every == 0 or step + 1 == args.steps:
             scores = validate(averaged.module, args.validation, args.device)
@@ -174,6 +166,26 @@ def train(args: argparse.Namespace) -> None:
                 best = scores["error"]
                 save_weights(args.out / "weights.safetensors", averaged.module, describe(args, row))
             save(step=step + 1, best=best)
+
+
+def go_down(
+    network: LocalResolutionNet,
+    optimizer: torch.optim.Optimizer,
+    loss: losses.Loss,
+    batch: losses.Batch,
+    rate: float,
+) -> float:
+    """One step down the loss of a batch. Returns that loss."""
+    for key in ("density", "bands"):
+        batch[key] = batch[key].contiguous(memory_format=torch.channels_last_3d)
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    now = loss(run(network, batch), batch)
+    optimizer.zero_grad()
+    now.backward()  # type: ignore[no-untyped-call]
+    torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+    optimizer.step()
+    return now.item()
 
 
 def load_local(network: LocalResolutionNet, path: Path) -> None:
