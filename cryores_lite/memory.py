@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # this room is entered before any library is loaded
 BASE = 0.25e9  # bytes: libraries, the network, one tile
 PER_VOXEL = 12.0  # bytes per voxel of the box around the molecule: its waves twice, and its band powers
 LIBRARIES = 0.4e9  # bytes of address space that loading them takes; with less, OpenBLAS tries for ever
+THREADS = 0.15e9  # bytes of address space that threads take for stacks and arenas; short of it, libraries crash
 SMALL = 16e6  # bytes that are not worth looking for
 RIM = 28  # voxels by which the box is padded, at most, up to 512
 
@@ -123,7 +124,7 @@ def _own_limit() -> Iterator[float]:
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     pages = "".join(_lines("/proc/self/statm")).split()
     if limit != resource.RLIM_INFINITY and pages:
-        yield float(limit) - float(pages[0]) * resource.getpagesize()
+        yield max(0.0, float(limit) - float(pages[0]) * resource.getpagesize() - THREADS)
 
 
 def _slurm() -> Iterator[float]:
