@@ -17,6 +17,7 @@ from cryores_lite.memory import require
 from cryores_lite.model import Model, available_threads
 from cryores_lite.steps.aggregate import aggregate
 from cryores_lite.steps.condition import Inputs, condition
+from cryores_lite.steps.corners import share_beyond, within_nyquist
 from cryores_lite.steps.crop import Box, cut, molecule_box, paste, without_specks
 from cryores_lite.steps.edge import soften
 from cryores_lite.steps.evidence import gather
@@ -37,6 +38,7 @@ from cryores_lite.types import Density, Grid, Level, LocalResolution, Mask, Prog
 
 MARGIN = 30.0  # Å around the molecule: the solvent ring, and the network's view
 NEAR = 20.0  # Å from what the physical estimate takes for molecule: farther out there is none
+DROWNED = 0.9  # share of a map's power beyond the Nyquist frequency, above which that hides all else
 DOUBTFUL = 0.15  # standard deviation of the level's logarithm that the user is told about
 Fields = tuple[Volume, Volume, npt.NDArray[np.uint8]]
 SMALL = 1 << 25  # voxels of a box whose molecule and bands are looked at side by side
@@ -46,13 +48,17 @@ SPECK = 0.1  # pieces of the mask smaller than this share of its largest are noi
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A map on its way down: where it was cut, its waves, band powers, physical estimate, evidence of its level."""
+    """A map on its way down: where it was cut, its waves, band powers, physical estimate, evidence of its level.
+
+    `drowned`: it held hardly more than waves beyond the Nyquist frequency, which were left out.
+    """
 
     box: Box
     spectrum: Spectrum
     powers: Powers
     physical: Physical
     evidence: Volume
+    drowned: bool
 
 
 def estimate(
@@ -112,20 +118,28 @@ def estimate_local_resolution(density: Density, model: Model, threads: int, prog
 
 def prepare(density: Density, threads: int = 1) -> Prepared:
     """Crop, soften, transform, measure, estimate without a network, gather evidence. Training calls this too."""
-    box = molecule_box(density.values, density.grid.voxel_size, MARGIN)
-    require(box.shape)
-    values, kept = soften(cut(density.values, box), density.grid.voxel_size)
-    spectrum = transform(values, density.grid.voxel_size, threads)
-    there, blank = coverage(kept, spectrum)
-    del values, kept  # large, and not needed any more
-    density.rest()
+    box, spectrum, there, blank = waves(density, threads)
+    drowned = not share_beyond(spectrum) <= DROWNED
+    if drowned:
+        require(density.grid.shape)
+        box, spectrum, there, blank = waves(within_nyquist(density, threads), threads)
     # Neither step fills two cores with a small map; with a large one each takes much memory.
     workers = min(2, threads) if int(np.prod(spectrum.shape)) <= SMALL else 1
     with ThreadPoolExecutor(workers) as pool:
         found = pool.submit(outline, spectrum, there, threads)
         powers = pool.submit(measure, spectrum, blank, threads).result()
     physical = physical_estimate(powers, found.result())
-    return Prepared(box, spectrum, powers, physical, gather(powers, physical))
+    return Prepared(box, spectrum, powers, physical, gather(powers, physical), drowned)
+
+
+def waves(density: Density, threads: int = 1) -> tuple[Box, Spectrum, Volume, Volume]:
+    """The box around the molecule, its waves, and what `coverage` tells of it."""
+    box = molecule_box(density.values, density.grid.voxel_size, MARGIN)
+    require(box.shape)
+    values, kept = soften(cut(density.values, box), density.grid.voxel_size)
+    spectrum = transform(values, density.grid.voxel_size, threads)
+    density.rest()
+    return box, spectrum, *coverage(kept, spectrum)
 
 
 def without_waves(prepared: Prepared) -> Prepared:
@@ -233,6 +247,10 @@ def remarks(prepared: Prepared, level: Level, mask: Mask) -> tuple[str, ...]:
     said = []
     if not mask.any():
         said.append("no molecule was found: the answer is empty")
+    if prepared.drowned:
+        said.append(
+            "nearly all of this map lay beyond its Nyquist frequency (sharpened, no low-pass?): that was left out"
+        )
     if not prepared.physical.ring_valid:
         said.append(
             "no even solvent is visible around the molecule (masked, cropped or low-passed?): the error is larger"

@@ -116,6 +116,16 @@ def test_a_global_filter_hardly_moves_the_answer(answer, example, model, b):
     assert moved(answer.values, other.values)[0] < 0.04 * answer.median
 
 
+def test_sharpening_without_a_low_pass_hardly_moves_the_answer_of_an_oversampled_map(example, model):
+    """Rounding, lifted in the corners of Fourier space above all signal, is left out, and the user told."""
+    fine = resampled(example.values, 120)
+    size = example.grid.shape[0] * example.grid.voxel_size[0] / 120
+    plain, sharp = (estimate(values, size, model=model) for values in (fine, filtered(fine, size, -100.0)))
+    assert moved(plain.values, sharp.values)[0] < 0.04 * plain.median
+    assert any("Nyquist" in said for said in sharp.warnings)
+    assert not any("Nyquist" in said for said in plain.warnings)
+
+
 def test_another_voxel_size_scales_lengths_by_what_the_map_says(example, model, answer):
     """The same voxels called 5 % larger hold the same molecule 5 % larger, at a resolution about 5 % coarser."""
     larger = [1.05 * v for v in example.grid.voxel_size]

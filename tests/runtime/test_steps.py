@@ -14,6 +14,7 @@ from cryores_lite.mrc import read_map
 from cryores_lite.pipeline import prepare
 from cryores_lite.steps.aggregate import aggregate
 from cryores_lite.steps.condition import follow_power, followed
+from cryores_lite.steps.corners import share_beyond, within_nyquist
 from cryores_lite.steps.crop import Box, block_mean, cut, molecule_box, paste, without_specks
 from cryores_lite.steps.edge import WIDTH, soften
 from cryores_lite.steps.evidence import FEATURES, RUNGS
@@ -148,6 +149,17 @@ def test_a_radial_filter_drops_out_of_power_ratios():
     assert there.max() < 0.5 * here.max()
     shift = np.log(there / np.median(there)) - np.log(here / np.median(here))
     assert np.abs(shift).mean() < 0.1
+
+
+@pytest.mark.parametrize("shape", [(96, 100, 108), (81, 128, 90)])
+def test_beyond_nyquist_lie_the_corners_of_a_cube_around_its_ball(shape):
+    noise = np.random.default_rng(4).standard_normal(shape).astype(np.float32)
+    density = Density(noise, Grid(shape, (1.5, 1.5, 1.5)))
+    assert share_beyond(transform(noise, (1.5, 1.5, 1.5))) == pytest.approx(1 - np.pi / 6, abs=0.05)
+    kept = within_nyquist(density)
+    assert np.square(kept.values).sum() / np.square(noise).sum() == pytest.approx(np.pi / 6, abs=0.03)
+    assert_allclose(within_nyquist(kept).values, kept.values, atol=1e-5)
+    assert kept.values.mean() == pytest.approx(noise.mean(), abs=1e-6)
 
 
 def test_smoothing_agrees_with_scipy():
