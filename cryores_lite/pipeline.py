@@ -106,9 +106,12 @@ def estimate_local_resolution(density: Density, model: Model, threads: int, prog
     level = model.level(prepared.evidence)
     inputs = condition(prepared.spectrum, prepared.powers, prepared.physical, level.median, level.doubt, threads)
     prepared, working = without_waves(prepared), float(np.mean(inputs.voxel_size))
-    fields = predict(prepared, inputs, model, progress)
+    relative, error, probability = predict(prepared, inputs, model, progress)
     del inputs  # large, and not needed on the way up
-    mask, values, uncertainty = answer(prepared, fields, level, density.grid, model.spec.mask_threshold, threads)
+    inside = molecule(prepared, probability, model.spec.mask_threshold, threads)
+    del probability
+    values, uncertainty = answer(prepared, inside, relative, error, level, density.grid, threads)
+    mask = paste(inside, prepared.box, density.grid.shape)
     finest = 2 * max(density.grid.voxel_size)
     said = (*model.warnings, *remarks(prepared, level, mask))
     return LocalResolution(
@@ -181,19 +184,22 @@ def predict(prepared: Prepared, inputs: Inputs, model: Model, progress: Progress
     return join(relative, quarter, np.float32), join(error, quarter, np.float32), join(mask, shape, np.uint8)
 
 
-def answer(
-    prepared: Prepared, fields: Fields, level: Level, grid: Grid, threshold: float, threads: int = 1
-) -> tuple[Mask, Volume, Volume]:
-    """Mask, local resolution and its standard deviation in Å, on the map's own grid, from what `predict` returns."""
-    relative, error, probability = fields
-    box, finest = prepared.box, 2 * max(grid.voxel_size)
-    inside = np.empty(box.shape, bool)
+def molecule(prepared: Prepared, probability: npt.NDArray[np.uint8], threshold: float, threads: int = 1) -> Mask:
+    """The mask on the crop's voxels, from its probability in units of 1/255 on the working grid."""
+    inside = np.empty(prepared.box.shape, bool)
 
     def decide(part: slice, sure: Volume) -> None:
         np.greater(sure, threshold * CERTAIN, out=inside[part])
 
     restored(prepared, decide, threads, probability)
-    inside = without_specks(inside, SPECK)
+    return without_specks(inside, SPECK)
+
+
+def answer(
+    prepared: Prepared, inside: Mask, relative: Volume, error: Volume, level: Level, grid: Grid, threads: int = 1
+) -> tuple[Volume, Volume]:
+    """Local resolution and its standard deviation in Å, on the map's own grid, from what `predict` returns."""
+    box, finest = prepared.box, 2 * max(grid.voxel_size)
     values, uncertainty = np.zeros(grid.shape, np.float32), np.zeros(grid.shape, np.float32)
 
     def fill(part: slice, local: Volume, spread: Volume) -> None:
@@ -202,7 +208,7 @@ def answer(
             np.copyto(whole[box.slices][part], planes, where=inside[part])
 
     restored(prepared, fill, threads, relative, error)
-    return paste(inside, box, grid.shape), values, uncertainty
+    return values, uncertainty
 
 
 def restored(prepared: Prepared, use: Callable[..., None], threads: int, *fields: npt.NDArray[np.generic]) -> None:
