@@ -81,11 +81,13 @@ def local_fsc(
     Raises
     ------
     InputError
-        The grids differ, or the maps are copies of one map.
+        The grids differ, the maps are copies of one map, or the mask is none for them.
     NotEnoughMemory
         The maps will not fit.
     """
     check(first, second)
+    if mask is not None:
+        check_mask(mask, first.grid.shape)
     size = first.grid.voxel_size
     box = molecule_box(average(first.values, second.values), size, MARGIN)
     require(box.shape, PER_VOXEL)
@@ -175,3 +177,22 @@ def check(first: Density, second: Density) -> None:
             try_="pass both halves of one reconstruction, neither cropped nor binned",
         )
     refuse_copies(first.values, second.values)
+
+
+def check_mask(mask: Volume, shape: Shape) -> None:
+    """Refuse what is no mask of half maps.
+
+    Raises
+    ------
+    InputError
+        It has another shape, is empty, or holds values that are not from 0 to 1.
+    """
+    lies = mask.shape == shape
+    low, high = (float(mask.min()), float(mask.max())) if lies else (0.0, 0.0)
+    if not lies or not (low >= 0 and 0 < high <= 1):
+        raise InputError(
+            "this is no mask of the half maps",
+            found=f"values from {low:.4g} to {high:.4g}" if lies else f"an array of shape {mask.shape}",
+            expected=f"{shape} values from 0 to 1, some above 0",
+            try_="pass a mask on the half maps' grid, 1 in the molecule",
+        )

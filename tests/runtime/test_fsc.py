@@ -203,6 +203,19 @@ def test_halves_on_two_grids_are_refused(molecule):
         local_fsc(molecule[0], moved)
 
 
+@pytest.mark.parametrize(
+    "mask", [np.ones((N, N)), np.ones((N, N, N - 1)), np.zeros((N, N, N)), np.full((N, N, N), 2.0)]
+)
+def test_what_is_no_mask_of_the_half_maps_is_refused(molecule, mask):
+    with pytest.raises(InputError, match="no mask"):
+        local_fsc(*molecule, mask=mask)
+
+
+def test_a_mask_with_holes_in_its_numbers_is_refused(molecule):
+    with pytest.raises(InputError, match="nan"):
+        local_fsc(*molecule, mask=np.where(np.indices((N, N, N))[0] > 3, 1, np.nan))
+
+
 def blobs():
     """Halves that share nothing finer than 20 Å, on a high level, and a hard mask that cuts through them."""
     signal = 60 * filtered(white(3), wave_numbers() < 1 / 20) + 30
