@@ -1,6 +1,7 @@
 """Half maps in the command: found by name, read and refused, compared with an answer, written, told of."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,9 @@ from numpy.testing import assert_allclose
 from cryores_lite import fsc
 from cryores_lite.halves import mate, suggestion, whole_stem
 from cryores_lite.mrc import read_map
+from cryores_lite.palette import colour_range, colours
 from tests.runtime.test_fsc import N, V, lumps, white
+from tests.runtime.test_page import Reader
 
 PARTS = ("half_maps", "fsc", "comparison")
 
@@ -136,6 +139,25 @@ def test_the_command_compares_a_map_with_its_half_maps(files, tmp_path):
     assert "Beside the half maps" in page
     assert page.count("<svg") >= 4
     assert f"{row['fsc']['resolution']:.2f} Å at 0.143" in page
+    check_slices(Reader(page), theirs, apart, inside, colour_range(ours))
+
+
+def check_slices(page, theirs, apart, inside, ends):
+    """Three slices of local resolution by FSC in the estimate's colours, and of the difference: blue, grey, red."""
+    assert len(page.images("fsc")) == len(page.images("apart")) == 3
+    for kind in ("fsc", "apart"):
+        for place, image in page.images(kind):
+            axis, number = re.search(r"([xyz]) = (\d+)", place).groups()
+            part, lengths = (values.take(int(number), "zyx".index(axis)) for values in (inside, theirs))
+            pixels = np.asarray(image)[::-1]  # the second axis points up
+            shown = pixels[..., 3] == 255
+            assert shown.sum() == part.sum() > 0
+            if kind == "fsc":
+                np.testing.assert_array_equal(pixels[shown][:, :3], colours(lengths[part], *ends))
+            else:
+                red, _, blue, _ = pixels[shown].astype(int).T
+                minus = apart.take(int(number), "zyx".index(axis))[part]
+                assert (np.sign(red - blue) == np.sign(minus))[np.abs(minus) > 0.2 * np.abs(apart).max()].all()
 
 
 def test_a_row_with_half_maps_is_what_the_schema_promises(files, tmp_path):
