@@ -38,6 +38,7 @@ STEP = 1.12  # ratio of neighbouring bands that are measured, at most; a curve i
 CALM = 2.0  # the window of the noise, in units of the signal's
 LEAST = 1e-30
 PER_VOXEL = 22.0  # bytes per voxel of the box: two spectra, a band of each, and what a transform needs
+MASKED = 14.0  # more of them with a mask: its two halves with random phases
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +91,7 @@ def local_fsc(
         check_mask(mask, first.grid.shape)
     size = first.grid.voxel_size
     box = molecule_box(average(first.values, second.values), size, MARGIN)
-    require(box.shape, PER_VOXEL)
+    require(box.shape, PER_VOXEL if mask is None else PER_VOXEL + MASKED)
     halves = [cut(half.values, box) for half in (first, second)]
     seen = None if mask is None else cut(mask, box)
     spectra = [transform(half if seen is None else half * seen, size, threads) for half in halves]
