@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from cryores_lite.palette import STOPS, colours
@@ -50,11 +52,11 @@ def histogram(inside: Volume, median: float, ends: tuple[float, float]) -> str:
     )
 
 
-def key(ends: tuple[float, float], name: str) -> str:
-    """Draw the scale of colours, with Å beneath; `name` tells it from the page's other keys."""
+def key(ends: tuple[float, float], name: str, scale: Sequence[str] = STOPS, words: str = "local resolution, Å") -> str:
+    """Draw a scale of colours, with Å beneath; `name` tells it from the page's other keys."""
     low, high = ends
-    last = len(STOPS) - 1
-    stops = "".join(f'<stop offset="{n / last:.2f}" stop-color="{colour}"/>' for n, colour in enumerate(STOPS))
+    last = len(scale) - 1
+    stops = "".join(f'<stop offset="{n / last:.2f}" stop-color="{colour}"/>' for n, colour in enumerate(scale))
     across = (WIDTH - 2 * EDGE) / (high - low)
     labels = "".join(
         f'<text x="{EDGE + (value - low) * across:.2f}" y="38" text-anchor="middle">{said}</text>'
@@ -65,5 +67,5 @@ def key(ends: tuple[float, float], name: str) -> str:
         f'<linearGradient id="{name}">{stops}</linearGradient>'
         f'<rect x="{EDGE}" y="2" width="{WIDTH - 2 * EDGE}" height="18" rx="3" fill="url(#{name})"/>{labels}'
         f'<text x="{EDGE}" y="60">finer</text><text x="{WIDTH - EDGE}" y="60" text-anchor="end">coarser</text>'
-        f'<text x="{WIDTH / 2}" y="60" text-anchor="middle">local resolution, Å</text></svg>'
+        f'<text x="{WIDTH / 2}" y="60" text-anchor="middle">{words}</text></svg>'
     )

@@ -38,6 +38,7 @@ STEP = 1.12  # ratio of neighbouring bands that are measured, at most; a curve i
 CALM = 2.0  # the window of the noise, in units of the signal's
 LEAST = 1e-30
 PER_VOXEL = 22.0  # bytes per voxel of the box: two spectra, a band of each, and what a transform needs
+MASKED = 14.0  # more of them with a mask: its two halves with random phases
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,14 +82,16 @@ def local_fsc(
     Raises
     ------
     InputError
-        The grids differ, or the maps are copies of one map.
+        The grids differ, the maps are copies of one map, or the mask is none for them.
     NotEnoughMemory
         The maps will not fit.
     """
     check(first, second)
+    if mask is not None:
+        check_mask(mask, first.grid.shape)
     size = first.grid.voxel_size
     box = molecule_box(average(first.values, second.values), size, MARGIN)
-    require(box.shape, PER_VOXEL)
+    require(box.shape, PER_VOXEL if mask is None else PER_VOXEL + MASKED)
     halves = [cut(half.values, box) for half in (first, second)]
     seen = None if mask is None else cut(mask, box)
     spectra = [transform(half if seen is None else half * seen, size, threads) for half in halves]
@@ -175,3 +178,22 @@ def check(first: Density, second: Density) -> None:
             try_="pass both halves of one reconstruction, neither cropped nor binned",
         )
     refuse_copies(first.values, second.values)
+
+
+def check_mask(mask: Volume, shape: Shape) -> None:
+    """Refuse what is no mask of half maps.
+
+    Raises
+    ------
+    InputError
+        It has another shape, is empty, or holds values that are not from 0 to 1.
+    """
+    lies = mask.shape == shape
+    low, high = (float(mask.min()), float(mask.max())) if lies else (0.0, 0.0)
+    if not lies or not (low >= 0 and 0 < high <= 1):
+        raise InputError(
+            "this is no mask of the half maps",
+            found=f"values from {low:.4g} to {high:.4g}" if lies else f"an array of shape {mask.shape}",
+            expected=f"{shape} values from 0 to 1, some above 0",
+            try_="pass a mask on the half maps' grid, 1 in the molecule",
+        )

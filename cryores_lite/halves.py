@@ -15,7 +15,7 @@ from cryores_lite.copies import ALIKE, average, likeness
 from cryores_lite.errors import InputError
 from cryores_lite.fsc import check, local_fsc
 from cryores_lite.mrc import Map, map_stem, read_map
-from cryores_lite.steps.correlation import Curve
+from cryores_lite.steps.correlation import COARSEST, Curve
 from cryores_lite.steps.crop import Box, cut
 from cryores_lite.steps.shells import Shells, shell_fsc, soft_edge
 from cryores_lite.types import Compared, Density, LocalResolution, Mask, Volume
@@ -29,6 +29,7 @@ SAME_SIZE = 1e-3  # relative difference of voxel sizes that rounding in headers 
 SAME_PLACE = 1e-2  # Å
 HALF_CUT = 0.5
 BINS = 32  # of the scatter, along each axis
+UNEQUAL = 1.5  # ratio of the half maps' standard deviations from which their average is more the one than the other
 SHOWN = (0.5, 99.5)  # percentiles between which it runs
 
 
@@ -105,9 +106,15 @@ def read_pair(paths: tuple[Path, Path], voxel_size: float | None) -> tuple[Pair,
     same_grid(first, second, paths)
     check(first.density, replace(second.density, grid=first.density.grid))
     density = Density(average(first.density.values, second.density.values), first.density.grid)
-    warnings = (*first.warnings, *(said for said in second.warnings if said not in first.warnings))
+    warnings = [*first.warnings, *(said for said in second.warnings if said not in first.warnings)]
+    low, high = sorted(float(one.density.values.std()) for one in (first, second))
+    if high > UNEQUAL * low:
+        warnings.append(
+            f"the half maps' scales differ by a factor of {high / low:.3g}: their average is more the one than the "
+            "other; pass the final map too"
+        )
     return Pair(paths, first.density, replace(second.density, grid=first.density.grid)), Map(
-        density, first.header, warnings
+        density, first.header, tuple(warnings)
     )
 
 
@@ -146,6 +153,11 @@ def compare(pair: Pair, result: LocalResolution, threads: int = 1) -> Compared:
             "they are not independent, and their FSC is too good"
         )
     inside = (values > 0) & result.mask
+    if inside.any() and np.median(values[inside]) >= COARSEST:
+        said.append(
+            "the half maps have nothing in common in most of the molecule: are they of one reconstruction, unmoved, "
+            "neither turned nor inverted?"
+        )
     theirs, ours = values[inside].astype(float), result.values[inside].astype(float)
     varies = bool(theirs.size) and theirs.std() > 0 and ours.std() > 0
     edges, counts = scatter(theirs, ours)

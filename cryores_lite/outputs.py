@@ -173,7 +173,8 @@ def _page(answer: Answer) -> str:
     told, density = _row(answer), answer.found.density.values
     trained = findings.TRAINED if answer.model else None
     notes = (*told["warnings"], *findings.notes(density, answer.result, trained))
-    shown = upright(density, answer.result, answer.found.header.axes)
+    beside = answer.compared.values if answer.compared else None
+    shown = upright(density, answer.result, answer.found.header.axes, beside)
     return page.page(told, _name(answer), shown, notes, _settings(told, answer))
 
 

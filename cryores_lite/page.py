@@ -20,6 +20,7 @@ from cryores_lite import __version__, findings, slices, surface
 from cryores_lite.charts import histogram, key
 from cryores_lite.charts_fsc import curves, density
 from cryores_lite.chimerax import contour
+from cryores_lite.palette import APART, colours, reach
 from cryores_lite.upright import Upright, tinted
 
 NOTHING = "No molecule was found in this map, so there is no local resolution to show here."
@@ -64,7 +65,7 @@ def page(row: Mapping[str, Any], name: str, shown: Upright, notes: Sequence[str]
         mass=_text(MASS.format(_mass(row))) if shown.mask.any() else "",
         orthogonal=_orthogonal(drawn[:3], width, shown),
         extremes=_extremes(drawn[3:]),
-        halves=_halves(row),
+        halves=_halves(row, _apart(orthogonal, shown, seen)),
         settings=_rows({**settings, **({"Surface": SURFACE.format(level)} if mesh else {})}),
         row=_json(row),
         mesh=_json(surface.packed(mesh) if mesh else None),
@@ -137,7 +138,7 @@ def _extremes(figures: Sequence[str]) -> str:
     return f"<section><h2>Best and worst section</h2>{inside}</section>"
 
 
-def _halves(row: Mapping[str, Any]) -> str:
+def _halves(row: Mapping[str, Any], apart: str) -> str:
     """What two half maps say beside the answer, where the user gave them."""
     fsc, compared = row["fsc"], row["comparison"]
     if not fsc or not compared:
@@ -151,14 +152,33 @@ def _halves(row: Mapping[str, Any]) -> str:
         "Mean difference, estimate less FSC": length(compared["bias"]),
     }
     told = (
-        "Local resolution by FSC: a Gaussian window of 1.5 waves, threshold 0.143. Left: the FSC of the whole half "
-        "maps, corrected for what the mask adds. Right: voxels of the mask; on the line both agree."
+        "Local resolution by FSC: a Gaussian window of 1.5 waves, threshold 0.143. Left: the FSC of the whole "
+        "half maps, corrected for what the mask adds. Right: voxels of the mask, dark where many are; on the line both "
+        "agree."
     )
     return (
         '<section><h2>Beside the half maps</h2><div class="columns even">'
         f"<div>{curves(fsc)}</div><div>{density(compared)}</div></div>"
-        f'<table class="percentiles">{_rows(numbers)}</table>{_said(told)}</section>'
+        f'<table class="percentiles">{_rows(numbers)}</table>{_said(told)}{apart}</section>'
     )
+
+
+def _apart(ours: Sequence[slices.Slice], shown: Upright, seen: slices.Frame) -> str:
+    """The same slices from half maps, and estimate minus those."""
+    if shown.fsc is None or not shown.mask.any():
+        return ""
+    theirs = slices.orthogonal(shown.density, shown.fsc, shown.mask, seen)
+    apart = [np.where(b.local > 0, a.local - b.local, np.nan) for a, b in zip(ours, theirs, strict=True)]
+    most = reach(np.stack(apart))
+    drawn = []
+    for part, lengths in zip(theirs, apart, strict=True):
+        shades = colours(np.nan_to_num(lengths), -most, most, APART)
+        pixels = np.dstack([shades, np.where(np.isfinite(lengths), 255, 0).astype(np.uint8)])
+        images = ("fsc", "Local resolution by FSC", tinted(part.local, shown.ends)), ("apart", "Difference", pixels)
+        drawn.append(_figure(part, images, ""))
+    told = "Left: local resolution by FSC, in the colours of the slices above. Right: estimate minus FSC."
+    scale = key((-most, most), "three", APART, "estimate minus FSC, Å")
+    return f'<div class="slices apart">{"".join(drawn)}</div>{scale}{_said(told)}'
 
 
 def _plain(value: float | None) -> str:
@@ -168,14 +188,19 @@ def _plain(value: float | None) -> str:
 def _figures(parts: Sequence[slices.Slice], said: Sequence[str], ends: tuple[float, float]) -> list[str]:
     drawn = []
     for part, grey, words in zip(parts, slices.greys(parts), said, strict=False):
-        place = f"{part.axis} = {part.number}"
-        images = (("density", "Map", grey), ("local", "Local resolution", tinted(part.local, ends)))
-        pair = "".join(
-            f'<img class="{kind}" alt="{title}, {place}" src="{_png(pixels)}">' for kind, title, pixels in images
-        )
-        told = f"<b>{words}{place}</b>{_median(part.median)}"
-        drawn.append(f'<figure><div class="pair">{pair}</div><figcaption>{told}</figcaption></figure>')
+        images = ("density", "Map", grey), ("local", "Local resolution", tinted(part.local, ends))
+        drawn.append(_figure(part, images, words))
     return drawn
+
+
+def _figure(part: slices.Slice, images: Sequence[tuple[str, str, npt.NDArray[np.uint8]]], words: str) -> str:
+    """Pictures of one slice side by side, each with its kind and title."""
+    place = f"{part.axis} = {part.number}"
+    pair = "".join(
+        f'<img class="{kind}" alt="{title}, {place}" src="{_png(pixels)}">' for kind, title, pixels in images
+    )
+    told = f"<b>{words}{place}</b>{_median(part.median)}"
+    return f'<figure><div class="pair">{pair}</div><figcaption>{told}</figcaption></figure>'
 
 
 def _median(value: float) -> str:

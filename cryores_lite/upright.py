@@ -24,6 +24,7 @@ class Upright:
     mask : bool
     voxel_size : Å, (z, y, x)
     ends : Å of the first and the last colour
+    fsc : float32, Å, local resolution from half maps, 0 outside the mask; None without them
     """
 
     density: Volume
@@ -31,6 +32,7 @@ class Upright:
     mask: Mask
     voxel_size: Lengths
     ends: tuple[float, float]
+    fsc: Volume | None = None
 
 
 def order(axes: Sequence[int]) -> Shape:
@@ -39,12 +41,13 @@ def order(axes: Sequence[int]) -> Shape:
     return z, y, x
 
 
-def upright(density: Volume, result: LocalResolution, axes: Sequence[int]) -> Upright:
+def upright(density: Volume, result: LocalResolution, axes: Sequence[int], fsc: Volume | None = None) -> Upright:
     """Turn a map and its answer upright, without a copy; `axes` as in the MRC header."""
     turn = order(axes)
     z, y, x = (result.grid.voxel_size[n] for n in turn)
     local = result.values.transpose(turn)
-    return Upright(density.transpose(turn), local, result.mask.transpose(turn), (z, y, x), colour_range(local))
+    mask, beside = result.mask.transpose(turn), None if fsc is None else fsc.transpose(turn)
+    return Upright(density.transpose(turn), local, mask, (z, y, x), colour_range(local), beside)
 
 
 def tinted(local: Volume, ends: tuple[float, float]) -> npt.NDArray[np.uint8]:

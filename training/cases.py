@@ -13,6 +13,7 @@ from scipy import fft, ndimage
 from cryores_lite.mrc import read_map
 from cryores_lite.steps.spectrum import radius
 from cryores_lite.types import Density, Grid, Volume
+from training.labels import labelled, read_labels
 from training.process import low_pass
 from training.simulate import Recipe, draw_map, draw_signal, truth_of
 from training.structures import read_manifest
@@ -45,6 +46,14 @@ def bench_cases(folder: Path) -> Iterator[Case]:
         density = read_map(case / "map.mrc.gz").density
         truth = read_map(case / "truth.mrc.gz").density.values
         yield Case(case.name, density, truth, told.get("visible_limit_A") or 0.0)
+
+
+def labelled_cases(path: Path) -> Iterator[Case]:
+    """Real maps whose local resolution is known from their half maps or otherwise (`labels.py`)."""
+    for row in read_labels(path):
+        found = labelled(row, path.parent)
+        truth = np.where(found.inside, found.local, 0).astype(np.float32)
+        yield Case(found.name, found.density, truth, found.limit, "real", "real")
 
 
 def simulated_cases(structures: Path, count: int, seed: int = SIMULATED_SEED) -> Iterator[Case]:

@@ -5,8 +5,8 @@
 
 A signal (one molecule in one pose) is a file with the patches of all maps drawn from it. File n depends on the
 seed and n alone, so that a run can be stopped, resumed or shared between machines. With `--labels`, a file is a real
-map whose local resolution is known otherwise: a CSV with the columns map, local_resolution, mask and
-global_resolution (files beside the CSV, and Å). Both kinds of files may share a folder.
+map whose local resolution is known otherwise, from its half maps above all (`labels.py` has the columns of the CSV).
+Both kinds of files may share a folder.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from cryores_lite.mrc import read_map
 from cryores_lite.pipeline import Prepared, prepare
 from cryores_lite.steps.condition import condition
 from cryores_lite.steps.spectrum import read_off
 from cryores_lite.types import Density, Grid, Shape
+from training.labels import labelled, read_labels
 from training.process import nearest_inside
 from training.simulate import Recipe, SimulatedMap, draw_map, draw_signal, truth_of
 from training.structures import Structure, read_manifest
@@ -126,25 +126,22 @@ def make_file(structure: Structure, seed: int, number: int, recipe: Recipe, out:
 
 def make_labelled_file(row: dict[str, str], folder: Path, seed: int, out: Path) -> int:
     """Write evidence and patches of a real map with labels. Returns the number of patches."""
-    density = read_map(folder / row["map"]).density
-    local, mask = (read_map(folder / row[key]).density.values for key in ("local_resolution", "mask"))
-    if not density.values.shape == local.shape == mask.shape:
-        raise SystemExit(f"{row['map']}: map {density.values.shape}, local resolution {local.shape}, mask {mask.shape}")
-    name, inside = Path(row["map"]).name, (mask > 0.5) & (local > 0)
-    labelled = SimulatedMap(
+    found = labelled(row, folder)
+    name, density = found.name.strip("./").replace("/", "-"), found.density  # maps of many folders share a name
+    known = SimulatedMap(
         density.values,
-        inside,
+        found.inside,
         float(np.mean(density.grid.voxel_size)),
-        nearest_inside(local, inside),
+        nearest_inside(found.local, found.inside),
         (0.0, 0.0, 0.0),
         density.grid.shape,
-        float(row["global_resolution"]),
-        0.0,
+        found.global_resolution,
+        found.limit,
         {"processing": "real", "masking": "real", "molecule": "real"},
     )
     rng = np.random.default_rng([seed, *name.encode()])
-    known, patches = learn_from(labelled, PATCHED * PATCHES, Recipe(), rng)
-    _write(f"real-{name.split('.')[0]}", patches, [known] if known else [], out)
+    level, patches = learn_from(known, PATCHED * PATCHES, Recipe(), rng)
+    _write(f"real-{name}", patches, [level] if level else [], out)
     return len(patches)
 
 
@@ -266,9 +263,8 @@ def main() -> None:
 
     (args.out / LEVELS).mkdir(parents=True, exist_ok=True)
     if args.labels:
-        with args.labels.open(newline="") as file:
-            for row in tqdm(list(csv.DictReader(file)), unit="map"):
-                make_labelled_file(row, args.labels.parent, args.seed, args.out)
+        for row in tqdm(read_labels(args.labels), unit="map"):
+            make_labelled_file(row, args.labels.parent, args.seed, args.out)
         return
     structures = read_manifest(args.structures, args.split)
     order = [structures[i] for i in np.random.default_rng(args.seed).permutation(len(structures))]

@@ -24,7 +24,7 @@ from cryores_lite.mrc import read_map
 from cryores_lite.pipeline import estimate_local_resolution, prepare
 from cryores_lite.statistical import on_map
 from cryores_lite.types import LocalResolution, Mask
-from training.cases import PROCESSINGS, SAME, Case, bench_cases, ends_of_the_range, simulated_cases
+from training.cases import PROCESSINGS, SAME, Case, bench_cases, ends_of_the_range, labelled_cases, simulated_cases
 from training.metrics import Scores, score
 
 COLUMNS = ("relative_rmse", "rmse", "mae", "bias", "r", "level", "pattern", "coverage", "mask_iou", "held")
@@ -131,7 +131,7 @@ def full_table(cases: list[Judged], title: str, peers: dict[str, dict[str, Cells
     rows.append(("**mean**", "**cryores_lite**", mean_row([j.ours for j in cases])))
     rows.append(("mean", "physical estimate", mean_row([j.physical for j in cases])))
     rows += [("mean", tool, mean_cells(list(scores.values()))) for tool, scores in peers.items()]
-    return f"### Independent maps, {title}\n\n{table(rows)}"
+    return f"### {title}\n\n{table(rows)}"
 
 
 def read_peers(path: Path) -> dict[str, dict[str, Cells]]:
@@ -303,6 +303,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shared", type=Path, help="folder with bench/ and data/maps/")
     parser.add_argument("--structures", type=Path, help="folder of structures: also score simulated validation maps")
+    parser.add_argument("--labels", type=Path, help="CSV of real maps with half maps (docs/training.md)")
     parser.add_argument("--simulated", type=int, default=48, help="how many of those")
     parser.add_argument("--model", type=Path, help="ONNX file; the shipped one by default")
     parser.add_argument("--out", type=Path, help="Markdown page for all tables, and pictures beside it")
@@ -318,9 +319,12 @@ def main() -> None:
         peers = read_peers(args.shared / "bench" / "PEERS.csv")
         parts += [headline(judged), level_table(judged)]
         for n, (processing, found) in enumerate(list(judged.items())[:IN_FULL]):
-            parts.append(full_table(found, processing, {} if n else peers))
+            parts.append(full_table(found, f"Independent maps, {processing}", {} if n else peers))
         parts.append(same_table(cases, pictures, model))
         parts += [table_of(args.shared / "data" / "maps", model) for table_of in (real_table, agreement_table)]
+    if args.labels:
+        real = [judge(case, model) for case in labelled_cases(args.labels)]
+        parts.append(full_table(real, "Real maps beside what is known of them", {}))
     if args.structures:
         parts.append(range_table([judge(case, model) for case in ends_of_the_range(args.structures)]))
         simulated = [judge(case, model) for case in simulated_cases(args.structures, args.simulated)]

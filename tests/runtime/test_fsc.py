@@ -1,13 +1,7 @@
-"""Two half maps: where theory puts the crossing, what must not move it, what is refused, what the command writes."""
+"""Two half maps: where theory puts the crossing, what must not move it, what is refused."""
 
-import json
-import shutil
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
-import mrcfile
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -17,7 +11,6 @@ from cryores_lite import fsc
 from cryores_lite.copies import ALIKE, SAME, likeness
 from cryores_lite.errors import InputError
 from cryores_lite.fsc import local_fsc
-from cryores_lite.halves import mate, suggestion, whole_stem
 from cryores_lite.mrc import read_map
 from cryores_lite.statistical import estimate_by_noise
 from cryores_lite.steps.correlation import FSC_CUT, bands, between, crossing, fixed, one_bit
@@ -27,7 +20,6 @@ from cryores_lite.types import Density, Grid
 
 N, V = 64, 2.0
 GRID = Grid((N, N, N), (V, V, V))
-PARTS = ("half_maps", "fsc", "comparison")
 
 
 def wave_numbers():
@@ -54,6 +46,11 @@ def around(resolution):
     return lambda k: np.exp(4 * (1 - k * resolution)) / 6
 
 
+def of(values):
+    """A map of another shape."""
+    return Density(np.ascontiguousarray(values), Grid(values.shape, GRID.voxel_size))
+
+
 def inside(values, edge=12):
     return values[edge:-edge, edge:-edge, edge:-edge]
 
@@ -63,14 +60,18 @@ def pair():
     return halves(around(8.0))
 
 
-@pytest.fixture(scope="module")
-def molecule():
-    """A ball of lumps under fresh noise in each half; finer in one half of the ball than in the other."""
+def lumps():
+    """Half maps of a ball of lumps under fresh noise in each half; finer in one half of the ball than in the other."""
     place = np.indices((N, N, N)) - N / 2
     ball = ndimage.gaussian_filter((np.square(place).sum(0) < 20**2).astype(np.float32), 1)
-    lumps = [filtered(white(9), np.exp(-((wave_numbers() * d) ** 2))) for d in (12.0, 24.0)]
-    signal = ball * np.where(place[2] > 0, *(6 * v / v.std() for v in lumps)) + 6 * ball
+    fine = [filtered(white(9), np.exp(-((wave_numbers() * d) ** 2))) for d in (12.0, 24.0)]
+    signal = ball * np.where(place[2] > 0, *(6 * v / v.std() for v in fine)) + 6 * ball
     return [Density((signal + 4 * white(n)).astype(np.float32), GRID) for n in (1, 2)]
+
+
+@pytest.fixture(scope="module")
+def molecule():
+    return lumps()
 
 
 @pytest.mark.parametrize("resolution", [6.0, 8.0, 12.0])
@@ -111,6 +112,19 @@ def test_scale_offset_and_a_common_filter_change_nothing(pair):
 
 def test_the_halves_may_be_swapped(pair):
     assert_allclose(local_fsc(*pair).values, local_fsc(*pair[::-1]).values, rtol=1e-4)
+
+
+@pytest.mark.parametrize("part", [np.s_[3:, :61, 2:63], np.s_[:, 5:60, 1:], np.s_[:59, :59, :59]])
+def test_odd_and_oblong_boxes_change_next_to_nothing(molecule, part):
+    before = local_fsc(*molecule).values[part]
+    found = local_fsc(*(of(half.values[part]) for half in molecule)).values
+    ball = (np.square(np.indices((N, N, N)) - N / 2).sum(0) < 18**2)[part]
+    assert np.median(np.abs(np.log(found[ball] / before[ball]))) < 0.02
+
+
+def test_the_order_of_the_axes_changes_nothing(molecule):
+    turned = local_fsc(*(of(half.values.transpose(2, 0, 1)) for half in molecule)).values
+    assert_allclose(turned.transpose(1, 2, 0), local_fsc(*molecule).values, rtol=2e-3)
 
 
 def test_it_agrees_with_direct_windowed_correlation(molecule):
@@ -203,6 +217,19 @@ def test_halves_on_two_grids_are_refused(molecule):
         local_fsc(molecule[0], moved)
 
 
+@pytest.mark.parametrize(
+    "mask", [np.ones((N, N)), np.ones((N, N, N - 1)), np.zeros((N, N, N)), np.full((N, N, N), 2.0)]
+)
+def test_what_is_no_mask_of_the_half_maps_is_refused(molecule, mask):
+    with pytest.raises(InputError, match="no mask"):
+        local_fsc(*molecule, mask=mask)
+
+
+def test_a_mask_with_holes_in_its_numbers_is_refused(molecule):
+    with pytest.raises(InputError, match="nan"):
+        local_fsc(*molecule, mask=np.where(np.indices((N, N, N))[0] > 3, 1, np.nan))
+
+
 def blobs():
     """Halves that share nothing finer than 20 Å, on a high level, and a hard mask that cuts through them."""
     signal = 60 * filtered(white(3), wave_numbers() < 1 / 20) + 30
@@ -241,63 +268,6 @@ def test_a_soft_mask_changes_no_clean_curve(molecule):
     )
 
 
-def test_names_of_half_maps_are_understood():
-    for half, other, whole in (
-        ("other/emd_1234_half_map_1.map.gz", "other/emd_1234_half_map_2.map.gz", "emd_1234"),
-        ("half1/run_half1_class001_unfil.mrc", "half1/run_half2_class001_unfil.mrc", "run_class001"),
-        ("J2_map_half_A.mrc", "J2_map_half_B.mrc", "J2_map"),
-        ("half2.mrc", "half1.mrc", "half2"),
-    ):
-        assert mate(Path(half)) == Path(other)
-        assert whole_stem(Path(half)) == whole
-    assert mate(Path("half1/run_class001.mrc")) is None
-
-
-def test_half_maps_that_were_asked_for_are_no_mistake(files, tmp_path):
-    for words in (("--half-maps", *files[1:]), (files[1], "--half-maps", *files[1:])):
-        (row,) = map(json.loads, run(*words, "--json", "--overwrite", "-o", tmp_path).stdout.splitlines())
-        assert not any("half map" in said for said in row["warnings"])
-    (row,) = map(json.loads, run(files[1], "--json", "--overwrite", "-o", tmp_path).stdout.splitlines())
-    assert any("half map" in said for said in row["warnings"])
-
-
-def test_what_half_maps_hold_is_looked_at_still(files, tmp_path):
-    dark = [save(tmp_path / path.name, -mrcfile.read(path)) for path in files[1:]]
-    row = json.loads(run("--half-maps", *dark, "--json").stdout)
-    assert any("inverted" in said for said in row["warnings"])
-
-
-def test_half_maps_and_the_method_are_part_of_the_record(files, tmp_path):
-    copies = [Path(shutil.copy(path, tmp_path)) for path in files[1:]]
-    words = ("--half-maps", *copies, "--table", tmp_path / "all.jsonl", "-o", tmp_path / "out", "--json")
-
-    def kept(*more):
-        finished = run(*words, *more)
-        assert finished.returncode == 0, finished.stderr
-        (row,) = map(json.loads, (tmp_path / "all.jsonl").read_text().splitlines())
-        return row["kept"]
-
-    assert [kept(), kept()] == [False, True]
-    with_noise = mrcfile.read(copies[1]) + white(20)
-    copies[1].unlink()
-    save(copies[1], with_noise)
-    assert [kept(), kept()] == [False, True]
-    statistical = ("--method", "statistical", "--model", tmp_path / "none.onnx")
-    assert [kept(*statistical), kept(*statistical), kept()] == [False, True, False]
-
-
-def test_half_maps_beside_a_map_are_suggested(tmp_path):
-    (tmp_path / "map").mkdir()
-    (tmp_path / "other").mkdir()
-    map_path = tmp_path / "map" / "emd_1234.map.gz"
-    assert suggestion(map_path) is None
-    (tmp_path / "other" / "emd_1234_half_map_1.map.gz").touch()
-    assert suggestion(map_path) is None
-    (tmp_path / "other" / "emd_1234_half_map_2.map.gz").touch()
-    assert "--half-maps" in suggestion(map_path)
-    assert suggestion(tmp_path / "map" / "emd_999.map.gz") is None
-
-
 def test_the_noise_of_visible_solvent_tells_the_resolution(molecule):
     mean = replace(molecule[0], values=(molecule[0].values + molecule[1].values) / 2)
     found, true = estimate_by_noise(mean), local_fsc(*molecule).values
@@ -311,139 +281,6 @@ def test_without_solvent_there_is_no_statistical_answer(molecule):
     soft = soft_edge(np.square(np.indices((N, N, N)) - N / 2).sum(0) < 21**2, GRID.voxel_size)
     with pytest.raises(InputError, match="ring of solvent"):
         estimate_by_noise(replace(molecule[0], values=molecule[0].values * soft))
-
-
-def run(*words):
-    command = [sys.executable, "-c", "from cryores_lite.cli import main; main()", "-j", "1", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-
-
-def save(path, values, size=V, origin=(0, 0, 0)):
-    with mrcfile.new(path) as mrc:
-        mrc.set_data(values.astype(np.float32))
-        mrc.voxel_size, mrc.header.origin = size, origin
-    return path
-
-
-@pytest.fixture(scope="module")
-def files(molecule, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("files")
-    first, second = (half.values for half in molecule)
-    return [
-        save(folder / name, values)
-        for name, values in (("m.mrc", (first + second) / 2), ("m_half1.mrc", first), ("m_half2.mrc", second))
-    ]
-
-
-def test_the_command_compares_a_map_with_its_half_maps(files, tmp_path):
-    finished = run(files[0], "--half-maps", *files[1:], "--json", "--report", "-o", tmp_path)
-    assert finished.returncode == 0, finished.stderr
-    row = json.loads(finished.stdout)
-    ours, theirs, apart, mask = (
-        read_map(row["files"][what]).density.values for what in ("locres", "locres_fsc", "difference", "mask")
-    )
-    inside = mask > 0
-    assert (theirs[~inside] == 0).all()
-    assert (apart[~inside] == 0).all()
-    assert_allclose(apart[inside], (ours - theirs)[inside], atol=1e-5)
-    told = row["comparison"]
-    assert told["rmse"] == pytest.approx(np.sqrt(np.mean(apart[inside] ** 2)), rel=1e-4)
-    assert told["r"] == pytest.approx(np.corrcoef(ours[inside], theirs[inside])[0, 1], abs=1e-4)
-    assert told["median_fsc"] == pytest.approx(np.median(theirs[inside]), rel=1e-4)
-    assert sum(map(sum, told["counts"])) == inside.sum()
-    curves = [row["fsc"][name] for name in ("frequencies", "unmasked", "masked", "randomised", "corrected")]
-    assert len({len(curve) for curve in curves}) == 1
-    assert row["half_maps"] == [str(path) for path in files[1:]]
-    page = Path(row["files"]["report"]).read_text("utf-8")
-    assert "Beside the half maps" in page
-    assert page.count("<svg") >= 4
-    assert f"{row['fsc']['resolution']:.2f} Å at 0.143" in page
-
-
-def test_a_row_with_half_maps_is_what_the_schema_promises(files, tmp_path):
-    jsonschema = pytest.importorskip("jsonschema")
-    schema = json.loads((Path(fsc.__file__).parent / "schema.json").read_text("utf-8"))
-    valid = jsonschema.Draft202012Validator(schema)
-    for words in (("--half-maps", *files[1:]), (files[0], "--method", "statistical")):
-        row = json.loads(run(*words, "--json", "--overwrite", "-o", tmp_path).stdout)
-        assert row["outcome"] == "done"
-        valid.validate(row)
-
-
-def test_without_a_map_the_average_of_the_half_maps_is_the_map(files, tmp_path):
-    row = json.loads(run("--half-maps", *files[1:], "--json", "-o", tmp_path, "--chimerax").stdout)
-    assert row["files"]["locres"] == str(tmp_path / "m_locres.mrc")
-    mean = read_map(row["files"]["average"]).density.values
-    first, second = (read_map(path).density.values for path in files[1:])
-    assert_allclose(mean, (first + second) / 2, atol=1e-5)
-    assert "m_average.mrc" in Path(row["files"]["chimerax"]).read_text("utf-8")
-
-
-def test_a_map_alone_has_no_half_maps_but_is_told_of_them(files, tmp_path):
-    finished = run(files[0], "--json", "-o", tmp_path)
-    row = json.loads(finished.stdout)
-    assert [row[part] for part in PARTS] == [None] * 3
-    assert row["files"]["locres_fsc"] is None
-    assert any("--half-maps" in said for said in row["warnings"])
-
-
-@pytest.mark.parametrize(
-    ("change", "word"),
-    [
-        ({"size": 2.1}, "2.1"),
-        ({"origin": (10, 0, 0)}, "origin"),
-        ({"crop": 2}, "62 x 62 x 62"),
-        ({"same": True}, "copies"),
-    ],
-)
-def test_half_maps_that_do_not_fit_are_refused(files, tmp_path, change, word):
-    values = mrcfile.read(files[1 if change.pop("same", False) else 2])
-    crop = change.pop("crop", 0)
-    other = save(tmp_path / "other.mrc", values[: N - crop, : N - crop, : N - crop], **change)
-    finished = run(files[0], "--half-maps", files[1], other, "-o", tmp_path / "out")
-    assert (finished.returncode, finished.stdout) == (1, "")
-    (line,) = finished.stderr.splitlines()
-    assert word in line
-    assert not list((tmp_path / "out").glob("*")) if (tmp_path / "out").exists() else True
-
-
-def test_a_map_beside_half_maps_of_another_is_refused(files, tmp_path):
-    other = save(tmp_path / "other.mrc", mrcfile.read(files[0]), size=2.2)
-    finished = run(other, "--half-maps", *files[1:], "-o", tmp_path / "out")
-    assert finished.returncode == 1
-    assert "not on the grid" in finished.stderr
-
-
-def test_wrong_words_are_usage_errors(files):
-    for words in (
-        (files[0], files[1], "--half-maps", *files[1:]),
-        (files[0], "--method", "statistical", "--uncertainty"),
-        (files[0], "--method", "guess"),
-        ("--maps-from", files[0], "--half-maps", *files[1:]),
-        (files[0], "--maps-from", files[0], "--half-maps", *files[1:]),
-    ):
-        finished = run(*words)
-        assert (finished.returncode, finished.stdout) == (2, "")
-        assert "Usage:" in finished.stderr
-
-
-def test_the_statistical_method_opens_no_network(files, tmp_path):
-    finished = run(
-        files[0],
-        "--method",
-        "statistical",
-        "--model",
-        tmp_path / "none.onnx",
-        "--json",
-        "--report",
-        "--png",
-        "-o",
-        tmp_path,
-    )
-    row = json.loads(finished.stdout)
-    assert (row["outcome"], row["method"], row["provider"]) == ("done", "statistical", "numpy")
-    assert row["median_uncertainty"] is row["global_resolution"] is row["model"]["name"] is None
-    assert np.isfinite(mrcfile.read(row["files"]["locres"])).all()
 
 
 def test_the_bench_is_met(shared):

@@ -1,0 +1,90 @@
+"""Labels of real maps: half maps say the same as in the command, what cannot be used is refused in one line."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from cryores_lite.halves import compare, read_pair
+from cryores_lite.mrc import read_map
+from cryores_lite.types import LocalResolution
+from training.cases import labelled_cases
+from training.data import LEVELS, make_labelled_file, written
+from training.labels import labelled, read_labels
+from training.metrics import score
+
+
+@pytest.fixture(scope="module")
+def bench(shared):
+    return shared / "bench" / "d4"
+
+
+@pytest.fixture(scope="module")
+def row(bench):
+    return {"map": "map.mrc.gz", "half1": "half1.mrc.gz", "half2": "half2.mrc.gz", "mask": "mask.mrc.gz"}
+
+
+@pytest.fixture(scope="module")
+def found(bench, row):
+    return labelled(row, bench)
+
+
+def test_half_maps_make_labels_near_the_truth(found, bench):
+    truth = read_map(bench / "truth.mrc.gz").density.values
+    inside = found.inside & (truth > 0)
+    told = score(np.where(inside, found.local, 0), np.where(inside, truth, 0), inside)
+    assert told.relative_rmse < 0.06
+    assert told.r > 0.96
+    assert found.global_resolution == pytest.approx(7.68, rel=0.05)  # of the bench's table
+
+
+def test_labels_are_what_the_command_says_of_the_same_half_maps(found, bench, row):
+    pair, mean = read_pair((bench / row["half1"], bench / row["half2"]), None)
+    even = np.where(found.inside, np.float32(8), np.float32(0))
+    answer = LocalResolution(even, found.inside, even, mean.density.grid, 8.0, 2.0, "none")
+    told = compare(pair, answer)
+    assert_array_equal(told.values[found.inside], found.local[found.inside])
+    assert told.resolution == found.global_resolution
+
+
+def test_no_label_is_finer_than_the_low_pass_of_the_map(found, bench, row):
+    limited = labelled({**row, "low_pass": "8.5"}, bench)
+    assert_array_equal(limited.local[found.inside], np.maximum(found.local[found.inside], np.float32(8.5)))
+    assert limited.limit == 8.5
+
+
+def test_maps_of_one_name_in_two_folders_make_two_files(bench, row, tmp_path):
+    (tmp_path / LEVELS).mkdir()
+    for folder in ("one", "two"):
+        (tmp_path / folder).symlink_to(bench)
+        here = {column: f"{folder}/{name}" for column, name in row.items()}
+        assert make_labelled_file(here, tmp_path, 1, tmp_path) > 0
+    assert len(written(tmp_path)) == 2
+
+
+def test_labelled_maps_are_cases_to_score_on(found, bench, row, tmp_path):
+    rows = {column: bench / name for column, name in row.items()}
+    table = tmp_path / "maps.csv"
+    table.write_text(",".join(rows) + "\n" + ",".join(map(str, rows.values())) + "\n")
+    (case,) = labelled_cases(table)
+    assert_array_equal(case.truth > 0, found.inside)
+    assert_array_equal(case.truth[found.inside], found.local[found.inside])
+
+
+@pytest.mark.parametrize(
+    ("changed", "word"),
+    [({"half2": "half1.mrc.gz"}, "copies"), ({"mask": "../d1/mask.mrc.gz"}, "match"), ({"half1": "none.mrc"}, "none")],
+)
+def test_what_cannot_be_used_is_refused_in_a_line_that_names_the_map(bench, row, changed, word):
+    with pytest.raises(SystemExit, match=rf"map\.mrc\.gz.*{word}") as told:
+        labelled({**row, **changed}, bench)
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    "lines", ["map,half1,half2,mask\n", "map,half1,half2,mask\na,b,,c\n", "map,half1,mask\na,b,c\n"]
+)
+def test_a_table_that_lacks_something_is_refused(tmp_path, lines):
+    table = tmp_path / "maps.csv"
+    table.write_text(lines)
+    with pytest.raises(SystemExit, match="half1 and half2"):
+        read_labels(table)
