@@ -15,6 +15,7 @@ import onnxruntime
 
 from cryores_lite import onnxfile
 from cryores_lite.errors import DeviceError, ModelError, is_lack_of_memory, lack_of_memory
+from cryores_lite.groups import cpu_quota
 from cryores_lite.steps import condition, evidence
 from cryores_lite.steps.tile import ALIGN, cover
 from cryores_lite.types import Half, Level, Volume
@@ -136,25 +137,15 @@ def shipped() -> Path:
 
 
 def available_threads() -> int:
-    """CPUs that this process may use: Slurm's allotment, else its affinity within the cgroup's quota."""
-    slurm = os.environ.get("SLURM_CPUS_PER_TASK", "")
-    if slurm.isdigit() and int(slurm) > 0:
-        return int(slurm)
+    """CPUs that this process may use: the fewest of its affinity, its control groups' quota and Slurm's allotment."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(count, int(cpu_quota() or count)))
+    return max(1, min(count, int(cpu_quota() or count), slurm_cpus() or count))
 
 
-def cpu_quota() -> float | None:
-    """CPUs' worth of time that this process's control group is given, of version 2 or 1, or None without a limit."""
-    root = Path("/sys/fs/cgroup")
-    for names in (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
-        try:
-            quota, period = (int(word) for name in names for word in (root / name).read_text().split())
-        except (OSError, ValueError):  # "max" is no number
-            continue
-        if quota > 0 and period > 0:
-            return quota / period
-    return None
+def slurm_cpus() -> int | None:
+    """CPUs that Slurm gave to this task, or None outside of Slurm or where it does not say."""
+    told = os.environ.get("SLURM_CPUS_PER_TASK", "")
+    return int(told) or None if told.isdecimal() else None
 
 
 def providers() -> dict[str, bool]:
