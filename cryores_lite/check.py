@@ -100,8 +100,7 @@ def _providers() -> Iterator[Finding]:
 
 
 def _cpus() -> Iterator[Finding]:
-    from cryores_lite.groups import cpu_quota
-    from cryores_lite.model import available_threads, slurm_cpus
+    from cryores_lite.groups import available_threads, cpu_quota, slurm_cpus
 
     told = {
         "in the machine": os.cpu_count(),

@@ -1,12 +1,25 @@
-"""The control groups that this process is in, and the CPUs that they give it. Memory has a room of its own."""
+"""CPUs that this process may use, and the control groups that it is in. Memory has a room of its own."""
 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 ROOT, OWN = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+
+
+def available_threads() -> int:
+    """CPUs that this process may use: the fewest of its affinity, its control groups' quota and Slurm's allotment."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(count, int(cpu_quota() or count), slurm_cpus() or count))
+
+
+def slurm_cpus() -> int | None:
+    """CPUs that Slurm gave to this task, or None outside of Slurm or where it does not say."""
+    told = os.environ.get("SLURM_CPUS_PER_TASK", "")
+    return int(told) or None if told.isdecimal() else None
 
 
 def folders(controller: str) -> Iterator[Path]:

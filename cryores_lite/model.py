@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,13 @@ import onnxruntime
 
 from cryores_lite import onnxfile
 from cryores_lite.errors import DeviceError, ModelError, is_lack_of_memory, lack_of_memory
-from cryores_lite.groups import cpu_quota
+from cryores_lite.groups import available_threads
 from cryores_lite.steps import condition, evidence
 from cryores_lite.steps.tile import ALIGN, cover
 from cryores_lite.types import Half, Level, Volume
+
+if not hasattr(onnxruntime, "InferenceSession"):  # what stays when one of two wheels is uninstalled
+    raise ImportError("onnxruntime is there only in part: uninstall all of its wheels, then install one")
 
 SHIPPED = "cryores_v5.onnx"
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
@@ -134,18 +136,6 @@ def shipped() -> Path:
     return next(
         (p for p in (here / "models" / SHIPPED, here.parent / "models" / SHIPPED) if p.exists()), here / SHIPPED
     )
-
-
-def available_threads() -> int:
-    """CPUs that this process may use: the fewest of its affinity, its control groups' quota and Slurm's allotment."""
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(count, int(cpu_quota() or count), slurm_cpus() or count))
-
-
-def slurm_cpus() -> int | None:
-    """CPUs that Slurm gave to this task, or None outside of Slurm or where it does not say."""
-    told = os.environ.get("SLURM_CPUS_PER_TASK", "")
-    return int(told) or None if told.isdecimal() else None
 
 
 def providers() -> dict[str, bool]:

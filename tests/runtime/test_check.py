@@ -12,9 +12,9 @@ import pytest
 
 from cryores_lite import check, groups
 from cryores_lite.check import EXPECTED, VOXEL_SIZE, Finding, built_in, measured
-from cryores_lite.groups import cpu_quota
+from cryores_lite.groups import available_threads, cpu_quota
 from cryores_lite.header import Header
-from cryores_lite.model import Model, available_threads, providers
+from cryores_lite.model import Model, providers
 from cryores_lite.mrc import write_map
 from cryores_lite.pipeline import estimate
 
