@@ -6,13 +6,13 @@ import csv
 import io
 import json
 import os
-import secrets
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from cryores_lite.errors import InputError, OutputError
+from cryores_lite.staging import whole
 from cryores_lite.types import PERCENTILES
 
 Row: TypeAlias = dict[str, Any]
@@ -116,12 +116,10 @@ def write(path: Path, rows: Sequence[Row]) -> None:
             expected="rows of .jsonl tables",
             try_="write .csv",
         )
-    temporary = path.with_name(f".cryores_lite-{secrets.token_hex(6)}.tmp")
     try:
-        temporary.write_bytes(_lines(path, rows, header=True))
-        temporary.replace(path)
+        with whole(path) as stream:
+            stream.write(_lines(path, rows, header=True))
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise _unwritable(path, error) from error
 
 
