@@ -100,19 +100,18 @@ def _providers() -> Iterator[Finding]:
 
 
 def _cpus() -> Iterator[Finding]:
-    from cryores_lite.model import available_threads, cpu_quota
+    from cryores_lite.groups import available_threads, cpu_quota, slurm_cpus
 
-    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
     told = {
         "in the machine": os.cpu_count(),
-        "by affinity": affinity,
+        "by affinity": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
         "by control group": cpu_quota(),
-        "by SLURM_CPUS_PER_TASK": os.environ.get("SLURM_CPUS_PER_TASK"),
+        "by SLURM_CPUS_PER_TASK": slurm_cpus(),
     }
-    limits = ", ".join(f"{count} {where}" for where, count in told.items() if count is not None)
-    used = available_threads()
-    most = affinity or os.cpu_count() or used
-    yield Finding("CPUs", f"{used} will be used ({limits})", True if used <= most else None)
+    limits = ", ".join(f"{count:g} {where}" for where, count in told.items() if count is not None)
+    used, given = available_threads(), slurm_cpus()
+    idle = f"; Slurm gave {given}: pass srun --cpus-per-task={given}" if given and given > used else ""
+    yield Finding("CPUs", f"{used} will be used ({limits}){idle}", None if idle else True)
 
 
 def _memory() -> Iterator[Finding]:

@@ -140,6 +140,9 @@ def settle() -> None:
         number = getattr(signal, name, None)
         if number and signal.getsignal(number) == signal.SIG_DFL:  # not what nohup has switched off
             signal.signal(number, partial(_leave, code))
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # closed by the caller: its number would go to the next file that is opened
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode, errors="backslashreplace"))
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may know no Å, a file name may be no text
 
@@ -150,7 +153,8 @@ def _leave(code: int, *_: object) -> None:
 
 @contextlib.contextmanager
 def in_plain_words() -> Iterator[None]:
-    """End the command with one line where even the libraries find no memory, or where it is interrupted."""
+    """End the command with one line where a library cannot be loaded, memory or the place for words runs out, or where
+    it is interrupted."""
     from cryores_lite.memory import require_libraries
 
     try:
@@ -162,11 +166,30 @@ def in_plain_words() -> Iterator[None]:
         end = end_within(error)
         if end is not None:
             sys.exit(end.code if isinstance(end, SystemExit) else INTERRUPTED)
-        if not is_lack_of_memory(error):
+        told = _told(error)
+        if told is None:
             raise
-        told = error if isinstance(error, CryoresError) else lack_of_memory("cryores-lite")
-        typer.echo(f"error: {told}", err=True)
+        typer.echo(f"error: {' '.join(str(told).split())}", err=True)
         sys.exit(1)
+
+
+def _told(error: Exception) -> CryoresError | None:
+    """Say what a user can put right of an error that is none of ours, or None of a bug."""
+    if isinstance(error, CryoresError):
+        return error
+    if is_lack_of_memory(error):
+        return lack_of_memory("cryores-lite")
+    if isinstance(error, ImportError):
+        found, expected = str(error), "the packages that pip installs with cryores-lite"
+        return CryoresError(
+            "cryores-lite cannot begin", found=found, expected=expected, try_="see cryores-lite --check, and reinstall"
+        )
+    if isinstance(error, OSError):
+        what = str(error.filename or "what the command prints")
+        return OutputError(
+            what, found=error.strerror or error, expected="to use it", try_="check where it is, and the space there"
+        )
+    return None
 
 
 def run(jobs: Sequence[Job], means: Means, progress: Callable[[int, Job], Progress]) -> Iterator[Outcome]:
@@ -237,6 +260,8 @@ def _attempt(
         if is_lack_of_memory(error):
             said = str(lack_of_memory(job.map_path.name))
             return Outcome(job.map_path, time.perf_counter() - start, name, said)
+        if isinstance(error, ImportError):  # the next map would fare no better
+            raise
         # A bug of ours: say where.
         traceback.print_exc()
         return Outcome(job.map_path, time.perf_counter() - start, name, f"internal error, {error!r}")
@@ -255,8 +280,8 @@ def _estimate(
     """Read, estimate and write one map: all files, or none."""
     from cryores_lite import halves, outputs, pipeline, statistical
     from cryores_lite.atoms import read_fitted
+    from cryores_lite.groups import available_threads
     from cryores_lite.mistaken import advised
-    from cryores_lite.model import available_threads
     from cryores_lite.staging import clear_away, publish, staging
 
     folder = job.outputs["locres"].parent

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cryores_lite.errors import NotEnoughMemory
+from cryores_lite.groups import folders, lines
 
 if TYPE_CHECKING:  # this room is entered before any library is loaded
     from cryores_lite.types import Shape
@@ -86,33 +87,23 @@ def available() -> float:
 
 
 def _machine() -> Iterator[float]:
-    for line in _lines("/proc/meminfo"):
+    for line in lines("/proc/meminfo"):
         if line.startswith("MemAvailable:"):
             yield 1024 * float(line.split()[1])
 
 
 def _groups() -> Iterator[float]:
     """Limit less use of every control group that this process is in, of version 2 and 1."""
-    for line in _lines("/proc/self/cgroup"):
-        _, controllers, name = line.split(":", 2)
-        if controllers == "":
-            root, names = Path("/sys/fs/cgroup"), ("memory.max", "memory.current")
-        elif "memory" in controllers.split(","):
-            root, names = Path("/sys/fs/cgroup/memory"), ("memory.limit_in_bytes", "memory.usage_in_bytes")
-        else:
-            continue
-        here = root / name.lstrip("/")
-        for folder in (here, *here.parents):
-            limit, used = ("".join(_lines(folder / name)) for name in names)
-            if limit.isdigit() and used.isdigit():
+    for folder in folders("memory"):
+        for names in (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")):
+            limit, used = ("".join(lines(folder / name)) for name in names)
+            if limit.isdecimal() and used.isdecimal():
                 yield float(limit) - float(used) + _cached(folder)
-            if folder == root:
-                break
 
 
 def _cached(group: Path) -> float:
     """Bytes of files that a group counts as used but would give up."""
-    found = dict(line.split(maxsplit=1) for line in _lines(group / "memory.stat"))
+    found = dict(line.split(maxsplit=1) for line in lines(group / "memory.stat"))
     return float(found.get("inactive_file", 0)) + float(found.get("active_file", 0))
 
 
@@ -122,7 +113,7 @@ def _own_limit() -> Iterator[float]:
     except ImportError:  # Windows
         return
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-    pages = "".join(_lines("/proc/self/statm")).split()
+    pages = "".join(lines("/proc/self/statm")).split()
     if limit != resource.RLIM_INFINITY and pages:
         yield max(0.0, float(limit) - float(pages[0]) * resource.getpagesize() - THREADS)
 
@@ -130,14 +121,7 @@ def _own_limit() -> Iterator[float]:
 def _slurm() -> Iterator[float]:
     """What Slurm gave to this node's part of the job, in MB, where it says so."""
     node, cpu, cpus = (os.environ.get(f"SLURM_{n}", "") for n in ("MEM_PER_NODE", "MEM_PER_CPU", "CPUS_PER_TASK"))
-    if node.isdigit() and int(node) > 0:
+    if node.isdecimal() and int(node) > 0:
         yield 1e6 * float(node)
-    elif cpu.isdigit() and cpus.isdigit() and int(cpu) > 0:
+    elif cpu.isdecimal() and cpus.isdecimal() and int(cpu) > 0:
         yield 1e6 * float(cpu) * float(cpus)
-
-
-def _lines(path: str | Path) -> list[str]:
-    try:
-        return Path(path).read_text().splitlines()
-    except OSError:
-        return []

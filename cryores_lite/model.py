@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,13 @@ import onnxruntime
 
 from cryores_lite import onnxfile
 from cryores_lite.errors import DeviceError, ModelError, is_lack_of_memory, lack_of_memory
+from cryores_lite.groups import available_threads
 from cryores_lite.steps import condition, evidence
 from cryores_lite.steps.tile import ALIGN, cover
 from cryores_lite.types import Half, Level, Volume
+
+if not hasattr(onnxruntime, "InferenceSession"):  # what stays when one of two wheels is uninstalled
+    raise ImportError("onnxruntime is there only in part: uninstall all of its wheels, then install one")
 
 SHIPPED = "cryores_v5.onnx"
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
@@ -133,28 +136,6 @@ def shipped() -> Path:
     return next(
         (p for p in (here / "models" / SHIPPED, here.parent / "models" / SHIPPED) if p.exists()), here / SHIPPED
     )
-
-
-def available_threads() -> int:
-    """CPUs that this process may use: Slurm's allotment, else its affinity within the cgroup's quota."""
-    slurm = os.environ.get("SLURM_CPUS_PER_TASK", "")
-    if slurm.isdigit() and int(slurm) > 0:
-        return int(slurm)
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(count, int(cpu_quota() or count)))
-
-
-def cpu_quota() -> float | None:
-    """CPUs' worth of time that this process's control group is given, of version 2 or 1, or None without a limit."""
-    root = Path("/sys/fs/cgroup")
-    for names in (("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")):
-        try:
-            quota, period = (int(word) for name in names for word in (root / name).read_text().split())
-        except (OSError, ValueError):  # "max" is no number
-            continue
-        if quota > 0 and period > 0:
-            return quota / period
-    return None
 
 
 def providers() -> dict[str, bool]:

@@ -7,11 +7,9 @@ Whatever places the map (NSTART, ORIGIN, axis order) is never interpreted, only 
 from __future__ import annotations
 
 import bz2
-import contextlib
 import gzip
 import math
 import os
-import secrets
 import warnings
 import zlib
 from dataclasses import dataclass
@@ -37,6 +35,7 @@ from cryores_lite.header import (
     truncated,
 )
 from cryores_lite.memory import require_bytes
+from cryores_lite.staging import whole
 from cryores_lite.types import Density, Shape, Volume
 
 StrPath: TypeAlias = "str | os.PathLike[str]"
@@ -129,16 +128,13 @@ def write_map(
         The file exists, or cannot be written (folder missing or read-only, disk full).
     """
     path = Path(path)
-    temporary = path.with_name(f".cryores_lite-{secrets.token_hex(6)}.tmp")
     try:
         if not overwrite and os.path.lexists(path):
             raise FileExistsError
-        with temporary.open("xb") as stream:  # the umask applies, as to any new file
+        with whole(path) as stream:
             stored = np.asarray(values)
             stored = stored if stored.dtype == bool else stored.astype(np.float32, copy=False)
             _Writer(stream, stored, header, label, voxel_size)
-            os.fsync(stream.fileno())
-        temporary.replace(path)
     except FileExistsError:
         raise OutputError(
             str(path), found="a file", expected="a free name", try_="move it or allow overwriting"
@@ -147,9 +143,6 @@ def write_map(
         found = error.strerror or error
         try_ = "check the folder, its permissions and the space left"
         raise OutputError(str(path), found=found, expected="to write it", try_=try_) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
     return path
 
 

@@ -12,9 +12,10 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from cryores_lite.errors import InputError
+from cryores_lite.groups import available_threads
 from cryores_lite.header import check_spread
 from cryores_lite.memory import require
-from cryores_lite.model import Model, available_threads
+from cryores_lite.model import Model
 from cryores_lite.steps.aggregate import aggregate
 from cryores_lite.steps.condition import Inputs, condition
 from cryores_lite.steps.corners import share_beyond, within_nyquist

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 from cryores_lite import __version__
 from cryores_lite.errors import OutputError
 from cryores_lite.jobs import Job
+from cryores_lite.staging import whole
 
 FORM = 1  # of the file; another form is no record of ours
 CHUNK = 1 << 20
@@ -156,10 +156,6 @@ def kept(job: Job, record: Record) -> dict[str, Any]:
 
 def _write(path: Path, record: Record) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".cryores_lite-{secrets.token_hex(6)}.tmp")
-    try:
-        text = json.dumps({"form": FORM, "key": record.key, "files": record.files, "row": record.row}, indent=1)
-        temporary.write_text(text + "\n", encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    text = json.dumps({"form": FORM, "key": record.key, "files": record.files, "row": record.row}, indent=1)
+    with whole(path) as stream:
+        stream.write(f"{text}\n".encode())

@@ -8,6 +8,7 @@ import json
 import re
 
 from cryores_lite.atoms import Measured, Residue, with_values
+from cryores_lite.cells import guarded
 from cryores_lite.palette import OUTSIDE, colour
 
 PLAIN = re.compile(r"\w+", re.ASCII)  # means itself in a ChimeraX specifier
@@ -45,7 +46,8 @@ def as_csv(measured: Measured) -> str:
     returns = any("\r" in residue.chain + residue.name for residue in measured.residues)  # not quoted by every Python
     writer = csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL)
     writer.writerow(COLUMNS)
-    writer.writerows((r.chain, r.seq, r.icode, r.name, r.atoms, r.locres) for r in measured.residues)
+    rows = ((r.chain, r.seq, r.icode, r.name, r.atoms, r.locres) for r in measured.residues)
+    writer.writerows(map(guarded, row) for row in rows)
     return out.getvalue()
 
 

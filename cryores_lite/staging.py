@@ -4,7 +4,8 @@ They are made in a hidden folder beside their targets, synced, marked as ready, 
 the local-resolution map last: where it is, all others are. Signals wait meanwhile. Whoever is killed between two
 renames leaves whole files and the mark, and the next run in that folder gives the rest their names. Any other hidden
 folder of a dead run is removed. A run is dead if its lock can be had, on its own machine; on another one, where locks
-may mean nothing, only if its folder is old as well.
+may mean nothing, only if its folder is old as well. A file that stands alone is made under a hidden name too, and that
+is removed once it is old.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import contextlib
 import json
 import os
 import platform
+import secrets
 import shutil
 import signal
 import stat
@@ -22,7 +24,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import IO, Any
 
 from cryores_lite.errors import OutputError
 
@@ -33,6 +35,7 @@ except ImportError:  # Windows: nothing can be locked, so nothing is cleared awa
 
 PREFIX = ".cryores_lite-"
 OWNER, READY = ".owner", ".ready"
+SINGLE = ".tmp"  # how a hidden file ends that is no part of a folder
 OLD = 7 * 24 * 3600.0  # seconds; a run takes minutes
 
 
@@ -59,6 +62,27 @@ def staging(folder: Path) -> Iterator[Path]:
             found, try_ = error.strerror or error, "name a folder of yours with -o"
             raise OutputError(str(folder), found=found, expected="to write there", try_=try_) from error
         yield here
+
+
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[IO[bytes]]:
+    """Open a hidden file beside `path` that gets its name, synced, when the block ends well, and is gone otherwise.
+
+    Raises
+    ------
+    OSError
+        The file system refuses.
+    """
+    temporary = path.with_name(f"{PREFIX}{secrets.token_hex(6)}{SINGLE}")
+    try:
+        with temporary.open("xb") as stream:  # the umask applies, as to any new file
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 def publish(here: Path, names: Sequence[str], overwrite: bool) -> None:
@@ -103,9 +127,14 @@ def clear_away(folder: Path) -> None:
 
 def _clear_away(left: Path) -> None:
     about = left.lstat()
-    if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.getuid():
+    is_old = time.time() - about.st_mtime > OLD
+    if about.st_uid != os.getuid():
         return
-    owner, is_old = _locked(left / OWNER), time.time() - about.st_mtime > OLD
+    if stat.S_ISREG(about.st_mode) and left.name.endswith(SINGLE) and is_old:
+        left.unlink()
+    if not stat.S_ISDIR(about.st_mode):
+        return
+    owner = _locked(left / OWNER)
     if owner is None and ((left / OWNER).exists() or not is_old):  # taken, or not even begun
         return
     if owner is not None and not is_old and os.read(owner, 200) != _machine().encode():

@@ -6,13 +6,14 @@ import csv
 import io
 import json
 import os
-import secrets
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from cryores_lite.cells import guarded, plain
 from cryores_lite.errors import InputError, OutputError
+from cryores_lite.staging import whole
 from cryores_lite.types import PERCENTILES
 
 Row: TypeAlias = dict[str, Any]
@@ -96,7 +97,7 @@ def read(path: Path) -> list[Row]:
         rows = list(reader)
         if text and (tuple(reader.fieldnames or ()) != COLUMNS or any(None in row.values() for row in rows)):
             raise _strange(path, "other columns")
-        return rows
+        return [{name: plain(cell) for name, cell in row.items()} for row in rows]
     try:
         rows = [json.loads(line) for line in text.splitlines()]
         if all({"input", "outcome", "time", "files"} <= row.keys() for row in rows):
@@ -116,12 +117,10 @@ def write(path: Path, rows: Sequence[Row]) -> None:
             expected="rows of .jsonl tables",
             try_="write .csv",
         )
-    temporary = path.with_name(f".cryores_lite-{secrets.token_hex(6)}.tmp")
     try:
-        temporary.write_bytes(_lines(path, rows, header=True))
-        temporary.replace(path)
+        with whole(path) as stream:
+            stream.write(_lines(path, rows, header=True))
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise _unwritable(path, error) from error
 
 
@@ -149,7 +148,7 @@ def _lines(path: Path, rows: Iterable[Row], header: bool) -> bytes:
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     if header:
         writer.writeheader()
-    writer.writerows(map(flat, rows))
+    writer.writerows({name: guarded(cell) for name, cell in flat(row).items()} for row in rows)
     return text.getvalue().encode("utf-8", "surrogateescape")
 
 

@@ -21,7 +21,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from cryores_lite.model import Model, available_threads
+from cryores_lite.groups import available_threads
+from cryores_lite.model import Model
 from cryores_lite.pipeline import CERTAIN, SPECK, predict, prepare
 from cryores_lite.statistical import on_map
 from cryores_lite.steps.aggregate import aggregate

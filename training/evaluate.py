@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from cryores_lite.errors import CryoresError
-from cryores_lite.model import Model, available_threads
+from cryores_lite.groups import available_threads
+from cryores_lite.model import Model
 from cryores_lite.mrc import read_map
 from cryores_lite.pipeline import estimate_local_resolution, prepare
 from cryores_lite.statistical import on_map

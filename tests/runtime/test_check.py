@@ -10,10 +10,11 @@ from importlib import metadata
 import numpy as np
 import pytest
 
-from cryores_lite import check
+from cryores_lite import check, groups
 from cryores_lite.check import EXPECTED, VOXEL_SIZE, Finding, built_in, measured
+from cryores_lite.groups import available_threads, cpu_quota
 from cryores_lite.header import Header
-from cryores_lite.model import Model, available_threads, cpu_quota, providers
+from cryores_lite.model import Model, providers
 from cryores_lite.mrc import write_map
 from cryores_lite.pipeline import estimate
 
@@ -89,6 +90,46 @@ def test_threads_stay_within_the_quota(monkeypatch):
     monkeypatch.delenv("SLURM_CPUS_PER_TASK", raising=False)
     quota = cpu_quota()
     assert quota is None or 1 <= available_threads() <= max(1, quota)
+
+
+V1 = {"cpu.cfs_quota_us": "{quota}", "cpu.cfs_period_us": "100000"}
+
+
+@pytest.mark.parametrize(
+    ("told", "root", "files"),
+    [
+        ("0::/job/step", "", {"cpu.max": "{quota} 100000"}),
+        ("5:cpuset:/\n3:cpu,cpuacct:/job/step\n0::/", "cpu", V1),
+    ],
+    ids=["version 2", "version 1"],
+)
+def test_the_tightest_of_the_control_groups_around_counts(tmp_path, monkeypatch, told, root, files):
+    (tmp_path / "own").write_text(f"{told}\n")
+    monkeypatch.setattr(groups, "ROOT", tmp_path / "cgroup")
+    monkeypatch.setattr(groups, "OWN", tmp_path / "own")
+    assert cpu_quota() is None
+    for inner, quota in (("job/step", "max"), ("job", "150000"), ("other", "10000"), (".", "400000")):
+        folder = tmp_path / "cgroup" / root / inner
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, words in files.items():
+            (folder / name).write_text(words.format(quota=quota if root == "" or quota != "max" else "-1"))
+    assert cpu_quota() == 1.5
+
+
+@pytest.mark.parametrize("told", ["", "0", "-1", "many", "2(x2)", "²", "1.5", "1000000"])
+def test_no_word_of_slurm_gives_more_threads_than_there_are(monkeypatch, told):
+    monkeypatch.delenv("SLURM_CPUS_PER_TASK", raising=False)
+    most = available_threads()
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", told)
+    assert available_threads() == most
+    (found,) = check._cpus()
+    assert found.ok is (None if told == "1000000" else True)
+    assert (f"srun --cpus-per-task={told}" in found.said) == (told == "1000000")
+
+
+def test_slurm_may_give_less_than_the_machine_has(monkeypatch):
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "1")
+    assert available_threads() == 1
 
 
 def test_the_same_map_gives_the_same_bytes_and_threads_hardly_matter(tmp_path):

@@ -156,6 +156,37 @@ def test_links_and_files_of_that_name_are_not_followed_nor_removed(tmp_path):
     assert (tmp_path / f"{PREFIX}file").read_text() == "kept"
 
 
+def test_a_file_that_stands_alone_is_there_wholly_or_not_at_all(tmp_path):
+    (tmp_path / "a").write_text("old")
+
+    def fail():
+        with staging.whole(tmp_path / "a") as stream:
+            stream.write(b"ne")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert texts(tmp_path) == {"a": "old"}
+    with staging.whole(tmp_path / "a") as stream:
+        stream.write(b"new")
+        assert (tmp_path / "a").read_text() == "old"
+    assert texts(tmp_path) == {"a": "new"}
+
+
+def test_a_single_file_that_a_dead_run_left_goes_after_a_week(tmp_path):
+    (left := tmp_path / f"{PREFIX}0123456789ab{staging.SINGLE}").write_text("half")
+    (other := tmp_path / f"{PREFIX}file").write_text("kept")
+    (target := tmp_path / "target").write_text("kept")
+    (link := tmp_path / f"{PREFIX}link{staging.SINGLE}").symlink_to(target)
+    clear_away(tmp_path)
+    assert left.exists()
+    for path in (left, other, target):
+        os.utime(path, (1e9, 1e9))
+    os.utime(link, (1e9, 1e9), follow_symlinks=False)
+    clear_away(tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted((other, target, link))
+
+
 def test_a_run_that_was_killed_is_cleared_away_by_the_next(tmp_path):
     code = (
         "import os, signal, sys; from pathlib import Path; from cryores_lite.staging import staging\n"
