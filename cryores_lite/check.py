@@ -92,10 +92,11 @@ def _wheels() -> Iterator[Finding]:
 
 
 def _providers() -> Iterator[Finding]:
-    from cryores_lite.model import CPU, providers
+    from cryores_lite.model import CPU, CUDA, providers, why_not_cuda
 
     for name, opens in providers().items():
-        words = "listed, opens the model" if opens else "listed, cannot be used here (driver or libraries?)"
+        why = f": {why_not_cuda()}" if name == CUDA and not opens else ""
+        words = "listed, opens the model" if opens else f"listed, cannot be used here{why}"
         yield Finding("provider", f"{name}: {words}", opens or (False if name == CPU else None))
 
 

@@ -7,7 +7,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -226,10 +226,12 @@ def _errors_told(code: int = 1) -> Iterator[None]:
 
 def _refuse_collisions(jobs: Sequence[Job]) -> None:
     """Refuse names that would collide, before any work."""
-    taken = Counter(path.resolve() for job in jobs for path in job.outputs.values())
+    folder = cache(Path.resolve)  # one look for all that is written there
+    places = [(path, folder(path.parent) / path.name) for job in jobs for path in job.outputs.values()]
+    taken = Counter(place for _, place in places)
     taken.update({path.resolve() for job in jobs for path in (job.map_path, *(job.half_maps or ()))})
-    for path in (path for job in jobs for path in job.outputs.values()):
-        if taken[path.resolve()] > 1:
+    for path, place in places:
+        if taken[place] > 1:
             raise typer.BadParameter(f"Two of these maps would write {path}, or it is one of them. Run them apart.")
 
 

@@ -282,10 +282,10 @@ def _estimate(
     from cryores_lite.atoms import read_fitted
     from cryores_lite.groups import available_threads
     from cryores_lite.mistaken import advised
-    from cryores_lite.staging import clear_away, publish, staging
+    from cryores_lite.staging import publish, staging
 
     folder = job.outputs["locres"].parent
-    clear_away(folder)
+    _clear_away_once(folder)
     _refuse_to_clobber(job)
     outputs.check(job.map_path, job.outputs)
     threads = threads or available_threads()
@@ -307,6 +307,14 @@ def _estimate(
         last = sorted(job.outputs, key=lambda what: what == "locres")
         publish(here, [job.outputs[what].name for what in last], job.overwrite)
     return answer, (*found.warnings, *result.warnings, *outputs.notes(answer))
+
+
+@cache
+def _clear_away_once(folder: Path) -> None:
+    """Clear away what dead runs left, once in a process: among 100,000 answers each look takes a second."""
+    from cryores_lite.staging import clear_away
+
+    clear_away(folder)
 
 
 def _refuse_to_clobber(job: Job) -> None:

@@ -14,7 +14,8 @@ from cryores_lite.groups import folders, lines
 if TYPE_CHECKING:  # this room is entered before any library is loaded
     from cryores_lite.types import Shape
 
-BASE = 0.25e9  # bytes: libraries, the network, one tile
+BASE = 0.25e9  # bytes: libraries, the network
+TILE, PER_TILE_VOXEL = 0.35e9, 30.0  # bytes: the largest tile, and per voxel of a box that holds none so large
 PER_VOXEL = 12.0  # bytes per voxel of the box around the molecule: its waves twice, and its band powers
 LIBRARIES = 0.4e9  # bytes of address space that loading them takes; with less, OpenBLAS tries for ever
 THREADS = 0.15e9  # bytes of address space that threads take for stacks and arenas; short of it, libraries crash
@@ -24,7 +25,8 @@ RIM = 28  # voxels by which the box is padded, at most, up to 512
 
 def needed(box: Shape, per_voxel: float = PER_VOXEL) -> float:
     """Bytes that a map takes whose molecule fills a box of this shape (docs/PERFORMANCE.md has measurements)."""
-    return BASE + per_voxel * math.prod(n + RIM for n in box)
+    voxels = math.prod(n + RIM for n in box)
+    return BASE + per_voxel * voxels + min(TILE, PER_TILE_VOXEL * voxels)
 
 
 def require(box: Shape, per_voxel: float = PER_VOXEL) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
 import math
+import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ if not hasattr(onnxruntime, "InferenceSession"):  # what stays when one of two w
 
 SHIPPED = "cryores_v5.onnx"
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+DRIVER = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 CUDA_OPTIONS = {
     "arena_extend_strategy": "kSameAsRequested",  # not the next power of two
     "cudnn_conv_algo_search": "HEURISTIC",  # tiles come in several shapes: no tuning anew for each
@@ -99,7 +102,7 @@ class Model:
         provider = session.get_providers()[0]
         said: tuple[str, ...] = ()
         if device == "auto" and provider == CPU and CUDA in onnxruntime.get_available_providers():
-            said = ("CUDA was found but cannot be used (driver or libraries?): the CPU does the work",)
+            said = (f"CUDA cannot be used ({why_not_cuda()}): the CPU does the work",)
         return cls(_spec(session, file), hashlib.sha256(data).hexdigest(), provider, session, said)
 
     def level(self, evidence: Volume) -> Level:
@@ -147,12 +150,46 @@ def providers() -> dict[str, bool]:
     for name in onnxruntime.get_available_providers():
         if "Tensorrt" in name:
             continue
+        if name == CUDA and _without_cuda():
+            found[name] = False
+            continue
         try:
             session = onnxruntime.InferenceSession(data, options, providers=[name])
             found[name] = session.get_providers()[0] == name
         except Exception:  # onnxruntime's own errors share no base class below Exception
             found[name] = False
     return found
+
+
+def why_not_cuda() -> str:
+    """Say why CUDA cannot be used, once a session has not been given it."""
+    if said := _without_cuda():
+        return said
+    made_for = f"this onnxruntime is made for CUDA {getattr(onnxruntime, 'cuda_version', None) or 'of its own choice'}"
+    for name in ("shared", "cuda"):  # in this order: the second needs the first
+        library = Path(onnxruntime.__file__).parent / "capi" / f"libonnxruntime_providers_{name}.so"
+        if library.exists() and (said := _unloadable(library)):
+            return f"{said}; {made_for}"
+    return f"all libraries are there, but no session can be opened: is the driver too old? {made_for}"
+
+
+def _without_cuda() -> str | None:
+    """Load the libraries that CUDA needs, or say what must be there before that."""
+    if CUDA not in onnxruntime.get_available_providers():
+        return "onnxruntime-gpu is not installed in place of onnxruntime"
+    if said := _unloadable(DRIVER):
+        return f"no NVIDIA driver: {said}"
+    getattr(onnxruntime, "preload_dlls", lambda: None)()  # 1.21 and later: the libraries of NVIDIA's wheels
+    return None
+
+
+def _unloadable(library: str | Path) -> str | None:
+    """Say in the system's words why a shared library cannot be loaded, or None if it can."""
+    try:
+        ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
+    except OSError as error:
+        return " ".join(str(error).split())
+    return None
 
 
 def _session(data: bytes, file: Path, device: str, threads: int) -> Any:
@@ -162,9 +199,8 @@ def _session(data: bytes, file: Path, device: str, threads: int) -> Any:
     options.log_severity_level = 3
     options.enable_cpu_mem_arena = False  # else it keeps the largest tile's memory until the end
     wanted: list[Any] = [CPU]
-    if device != "cpu" and CUDA in onnxruntime.get_available_providers():
+    if device != "cpu" and not _without_cuda():
         wanted.insert(0, (CUDA, CUDA_OPTIONS))
-        getattr(onnxruntime, "preload_dlls", lambda: None)()  # 1.21 and later: the libraries of NVIDIA's wheels
     try:
         session = onnxruntime.InferenceSession(data, options, providers=wanted)
     except Exception as error:  # onnxruntime's own errors share no base class below Exception
@@ -179,9 +215,9 @@ def _session(data: bytes, file: Path, device: str, threads: int) -> Any:
     if device == "cuda" and session.get_providers()[0] != CUDA:
         raise DeviceError(
             "CUDA cannot be used",
-            found=f"the providers {', '.join(onnxruntime.get_available_providers())}",
-            expected="onnxruntime-gpu in place of onnxruntime, with a working driver",
-            try_="install it, or use --device cpu",
+            found=why_not_cuda(),
+            expected="onnxruntime-gpu in place of onnxruntime, its CUDA libraries and a driver that knows them",
+            try_="see docs/gpu.md, or use --device cpu",
         )
     return session
 

@@ -1,4 +1,8 @@
-"""Every command of ours, and every piece of Python, in README and docs does what it says: it runs, and ends with 0."""
+"""Every command of ours, and every piece of Python, in README and docs does what it says: it runs, and ends with 0.
+
+What takes hours, or needs a card, is not run: its options are looked up. What installs something is run by .ci/readme
+and .ci/install, and not at all where it needs RELION, Doppio or a card; Slurm's commands are run by tests/slurm.
+"""
 
 import gzip
 import os
@@ -20,6 +24,8 @@ PROGRAMS = {"cryores-lite": "cli", "cryores-lite-gather": "gather"}
 TOURS = ("docs/tutorial.md", "docs/cluster.md")  # read from top to bottom
 LISTS = ("README.md", "docs/outputs.md")  # each line by itself
 OURS = ("cryores-lite", "ls examples/")
+PAGES = ("README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))))
+LONG = r"(?:cryores-lite(?:-gather)?|python -m (?:benchmarks|export|tests|training)[.\w]*) [^`\n]*--[^`\n]*"
 
 
 def blocks(page, language):
@@ -30,6 +36,23 @@ def blocks(page, language):
 
 def lines(page):
     return [line for block in blocks(page, "sh") for line in block.splitlines() if line.startswith(OURS)]
+
+
+def not_run():
+    """Commands with options in the pages that are not followed, in blocks and in the text."""
+    for page in set(PAGES) - {*TOURS, *LISTS}:
+        for command in re.findall(LONG, (ROOT / page).read_text(encoding="utf-8")):
+            yield page, command.split(" #")[0]
+
+
+def known(program):
+    """The text that names a program's options: its help if it is the installed one, else its source."""
+    if program in PROGRAMS:
+        module = f"cryores_lite.{PROGRAMS[program]}"
+        return run([sys.executable, "-c", f"from {module} import main; main()", "--help"], ROOT)
+    path = ROOT / program.replace(".", "/")
+    sources = path.glob("*.py") if path.is_dir() else [path.with_suffix(".py")]
+    return "".join(source.read_text(encoding="utf-8") for source in sources)
 
 
 def run(words, folder):
@@ -128,6 +151,14 @@ def test_python_runs(folder, page):
     assert blocks(page, "python")
     for block in blocks(page, "python"):
         run([sys.executable, "-c", block], folder)
+
+
+@pytest.mark.parametrize(("page", "command"), sorted(not_run()))
+def test_a_command_that_is_not_run_names_options_that_there_are(page, command):
+    words = command.removeprefix("python -m ").split()
+    there = known(words[0])
+    for option in filter(lambda word: word.startswith("--"), words):
+        assert re.search(rf"{option}\b(?!-)", there), f"{page}: {words[0]} knows no {option}"
 
 
 def test_every_link_between_pages_leads_somewhere():

@@ -3,13 +3,18 @@
 import csv
 import gzip
 import json
+import runpy
 import shutil
 import signal
 import subprocess
+import sys
 import time
+from pathlib import Path
 
 import mrcfile
+import numpy as np
 import pytest
+from scipy import ndimage
 
 from cryores_lite import ahead, memory
 from cryores_lite.jobs import plan
@@ -18,6 +23,9 @@ from tests.runtime.test_cli import COMMAND, one_error, rows, run, save
 
 GOOD = ("a.mrc", "b.mrc", "c.map.gz")
 KINDS = ("locres", "mask")
+CALL = "from cryores_lite.cli import main; main()"
+SUBMIT = Path(__file__).parents[2] / "examples" / "slurm" / "submit.py"
+PEAK = "Path('/proc/self/status').read_text().partition('VmHWM:')[2].splitlines()[0], flush=True"
 
 
 @pytest.fixture(scope="module")
@@ -278,6 +286,26 @@ def test_only_what_memory_allows_is_read_ahead(source):
         assert ahead.look(plain, busy, key).found[0].density.mapped
     assert ahead.look(packed, 0.0, key).found is not None
     assert ahead.look(packed, memory.available(), key).found is None
+
+
+def test_a_list_takes_no_more_memory_than_a_job_is_told_to_ask_for(tmp_path):
+    """Packed maps whose molecule fills the box, in the finest detail that voxels hold: nothing takes more."""
+    if not Path("/proc/self/status").exists():
+        pytest.skip("only Linux tells the peak of a process")
+    rng, edge = np.random.default_rng(0), 128
+    away = ((np.indices((edge,) * 3) - edge / 2) ** 2).sum(0)
+    lumps = ndimage.gaussian_filter(rng.normal(size=away.shape), 1.5) * (away < (edge / 2) ** 2)
+    with mrcfile.new(tmp_path / "a.mrc") as mrc:
+        mrc.set_data((lumps / lumps.std() + 0.3 * rng.normal(size=away.shape)).astype(np.float32))
+        mrc.voxel_size = 1.0
+    for name in "bc":
+        (tmp_path / f"{name}.mrc.gz").write_bytes(gzip.compress((tmp_path / "a.mrc").read_bytes(), 1))
+    (tmp_path / "list.txt").write_text("b.mrc.gz\nc.mrc.gz\n")
+    code = f"import atexit; from pathlib import Path; atexit.register(lambda: print({PEAK})); {CALL}"
+    words = [sys.executable, "-c", code, "--maps-from", "list.txt", "-q", "-j", "2"]
+    finished = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=True)
+    asked = runpy.run_path(str(SUBMIT))["size"](tmp_path / "b.mrc.gz")[1]
+    assert 0.5 * asked < 1024 * int(finished.stdout.split()[0]) < asked
 
 
 def test_looking_runs_one_ahead_in_the_order_given(source):

@@ -1,5 +1,6 @@
 """`--check`: an installation that works is said to, one that does not is not, and the answers do not waver."""
 
+import _ctypes
 import json
 import re
 import subprocess
@@ -10,8 +11,9 @@ from importlib import metadata
 import numpy as np
 import pytest
 
-from cryores_lite import check, groups
+from cryores_lite import check, groups, model
 from cryores_lite.check import EXPECTED, VOXEL_SIZE, Finding, built_in, measured
+from cryores_lite.errors import DeviceError
 from cryores_lite.groups import available_threads, cpu_quota
 from cryores_lite.header import Header
 from cryores_lite.model import Model, providers
@@ -84,6 +86,19 @@ def test_what_nobody_minds_is_no_failure():
 
 def test_the_cpu_provider_opens_the_model():
     assert providers()["CPUExecutionProvider"]
+
+
+def test_a_library_that_is_not_there_is_named_and_one_that_is_loads():
+    assert "libnothere.so.9" in model._unloadable("libnothere.so.9")
+    assert model._unloadable(_ctypes.__file__) is None
+
+
+def test_cuda_that_cannot_be_used_is_refused_with_the_reason():
+    if providers().get(model.CUDA):
+        pytest.skip("CUDA can be used here")
+    with pytest.raises(DeviceError, match=re.escape(model.why_not_cuda())):
+        Model.open(device="cuda")
+    assert Model.open(device="auto").provider == model.CPU
 
 
 def test_threads_stay_within_the_quota(monkeypatch):

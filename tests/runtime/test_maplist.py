@@ -1,6 +1,7 @@
 """Lists, their parts and the table of them all: every map in exactly one part, and in one row."""
 
 import json
+import os
 import subprocess
 import sys
 from itertools import chain
@@ -15,6 +16,7 @@ from cryores_lite.errors import InputError
 from cryores_lite.report import ModelName, Outcome, row
 
 NAMES = st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\n\r\0"), min_size=1).filter(str.strip))
+SUBMIT = Path(__file__).parents[2] / "examples" / "slurm" / "submit.py"
 GATHER = "from cryores_lite.gather import main; main()"
 
 
@@ -149,3 +151,18 @@ def test_a_row_of_the_table_keeps_the_promise_of_the_schema():
     jsonschema = pytest.importorskip("jsonschema")
     schema = json.loads((Path(table.__file__).parent / "schema.json").read_text(encoding="utf-8"))
     jsonschema.Draft202012Validator(schema).validate(failed("a"))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(None, "No such file"), ("", "no path"), ("a.mrc\n./a.mrc\n", "a.mrc twice"), ("a.mrc\n", "no sbatch")],
+)
+def test_what_cannot_be_submitted_is_refused_in_one_line(tmp_path, content, said):
+    if content is not None:
+        (tmp_path / "list.txt").write_text(content)
+    words, where = [sys.executable, SUBMIT, "list.txt", "answers"], {**os.environ, "PATH": str(tmp_path)}
+    finished = subprocess.run(words, cwd=tmp_path, env=where, capture_output=True, text=True, timeout=60, check=False)
+    assert (finished.returncode, finished.stdout) == (1, "")
+    (line,) = finished.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert said in line
