@@ -15,7 +15,7 @@ from cryores_lite.steps.spectrum import radius
 from cryores_lite.types import Density, Grid, Volume
 from training.labels import labelled, read_labels
 from training.process import low_pass
-from training.simulate import Recipe, draw_map, draw_signal, truth_of
+from training.simulate import AVERAGES, Recipe, draw_map, draw_signal, truth_of
 from training.structures import read_manifest
 
 SIMULATED_SEED = 2026
@@ -76,17 +76,12 @@ def ends_of_the_range(structures: Path, count: int = 3) -> Iterator[Case]:
     """Plain simulated averages of validation structures: 1.8 Å on 0.5 Å voxels, and 14 Å on 3.5 Å voxels."""
     rows = read_manifest(structures, "validation")
     for resolution, voxel_size in ((1.8, 0.5), (14.0, 3.5)):
-        recipe = Recipe(
+        recipe = replace(
+            AVERAGES,
             resolution=(resolution, resolution),
             usual=(0.0, (resolution, resolution)),
             details=(1.0, 1.0),
             oversampling=(resolution / voxel_size,) * 2,
-            processing={"average": 1.0},
-            masking={"none": 1.0},
-            resampled=0.0,
-            padded=0.0,
-            quantised=0.0,
-            resharpened=0.0,
         )
         for n in range(count):
             rng = np.random.default_rng([SIMULATED_SEED, n])

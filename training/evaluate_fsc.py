@@ -25,7 +25,7 @@ from cryores_lite.types import Density, Grid, Volume
 from training.cases import Case, bench_cases
 from training.evaluate import Cells, Row, insert, mean_cells, read_peers, table
 from training.metrics import Scores, score
-from training.simulate import Recipe, draw_map, draw_signal, truth_of
+from training.simulate import EVEN_NOISE, draw_map, draw_signal, truth_of
 from training.structures import read_manifest
 
 COLUMNS = ("relative_rmse", "no_limit", "r", "bias", "coverage", "cpu_seconds")
@@ -36,20 +36,7 @@ UNEVEN = (-0.5, -0.2, 0.0, 0.25, 0.5, 1.0)  # power of the noise at the molecule
 MAPS = 5  # of each
 SEED = 2026
 REPEATS = 3  # of which the least time counts: others work on the machine too
-PLAIN = Recipe(
-    resolution=(3.0, 8.0),
-    usual=(0.0, (3.0, 8.0)),
-    processing={"average": 1.0},
-    masking={"none": 1.0},
-    falling_noise=0.0,
-    drifting_noise=0.0,
-    following_noise=0.0,
-    missing_views=0.0,
-    resampled=0.0,
-    padded=0.0,
-    quantised=0.0,
-    resharpened=0.0,
-)
+PLAIN = replace(EVEN_NOISE, resolution=(3.0, 8.0), usual=(0.0, (3.0, 8.0)))
 
 
 def read_halves(folder: Path) -> tuple[tuple[Density, Density], Volume]:

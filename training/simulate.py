@@ -68,6 +68,14 @@ class Recipe:
     doubt: tuple[float, float] = (0.02, 0.3)  # error of the level that the network is told, log-uniform
 
 
+AVERAGES = Recipe(  # of two half maps, and nothing done to them
+    processing={"average": 1.0}, masking={"none": 1.0}, resampled=0.0, padded=0.0, quantised=0.0, resharpened=0.0
+)
+EVEN_NOISE = replace(  # the same everywhere and in all directions, and independent of the signal
+    AVERAGES, uneven_noise=0.0, drifting_noise=0.0, falling_noise=0.0, following_noise=0.0, missing_views=0.0
+)
+
+
 @dataclass(frozen=True, eq=False)
 class Signal:
     """A molecule at rest: what all maps drawn from it share. `powers` is (bands, coarse z, y, x)."""

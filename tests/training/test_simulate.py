@@ -16,7 +16,7 @@ from training import structures as st
 from training import truth
 from training.process import locally_filtered, low_pass, on_grid
 from training.simulate import (
-    Recipe,
+    EVEN_NOISE,
     band_sums,
     draw_halves,
     draw_map,
@@ -33,7 +33,7 @@ from training.simulate import (
 )
 
 PLAIN = replace(
-    Recipe(),
+    EVEN_NOISE,
     resolution=(4.0, 4.0),
     usual=(0.0, (4.0, 4.0)),
     details=(2.0, 2.0),
@@ -41,16 +41,6 @@ PLAIN = replace(
     envelope=(1e-6, 1e-6),
     oversampling=(3.0, 3.0),
     box=(48, 48),
-    processing={"average": 1.0},
-    masking={"none": 1.0},
-    uneven_noise=0.0,
-    falling_noise=0.0,
-    following_noise=0.0,
-    missing_views=0.0,
-    resampled=0.0,
-    padded=0.0,
-    quantised=0.0,
-    resharpened=0.0,
 )
 
 
