@@ -1,3 +1,5 @@
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,3 +12,17 @@ def shared():
     if not folder.is_dir():
         pytest.skip("the shared evaluation data are not here")
     return folder
+
+
+@pytest.fixture
+def commands(tmp_path, monkeypatch):
+    """Our commands on the PATH, run by this Python."""
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name, module in (("cryores-lite", "cli"), ("cryores-lite-gather", "gather")):
+        script = programs / name
+        script.write_text(
+            f'#!/bin/sh\nexec "{sys.executable}" -c "from cryores_lite.{module} import main; main()" "$@"\n'
+        )
+        script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")

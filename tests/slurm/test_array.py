@@ -1,7 +1,6 @@
 """A job array under a real Slurm: tasks are killed and requeued, and every map is done exactly once."""
 
 import json
-import os
 import re
 import sys
 from pathlib import Path
@@ -11,7 +10,6 @@ import numpy as np
 import pytest
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "slurm"
-COMMANDS = {"cryores-lite": "cli", "cryores-lite-gather": "gather"}
 MAPS, TASKS = 24, 6
 
 
@@ -27,18 +25,10 @@ def save(path, edge):
 
 
 @pytest.fixture
-def submitted(cluster, tmp_path, monkeypatch):
+def submitted(cluster, commands, tmp_path):
     """24 maps, half of them larger, submitted as an array of 6 with the example's script."""
-    programs, maps = tmp_path / "bin", tmp_path / "maps"
-    for folder in (programs, maps):
-        folder.mkdir()
-    for name, module in COMMANDS.items():
-        script = programs / name
-        script.write_text(
-            f'#!/bin/sh\nexec "{sys.executable}" -c "from cryores_lite.{module} import main; main()" "$@"\n'
-        )
-        script.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    maps = tmp_path / "maps"
+    maps.mkdir()
     paths = [save(maps / f"map {n:02}.mrc", 96 if n % 2 else 40) for n in range(MAPS)]
     (tmp_path / "list.txt").write_text("".join(f"{path}\n" for path in paths))
     words = (sys.executable, EXAMPLES / "submit.py", "list.txt", "answers", "--tasks", str(TASKS), "--cpus", "1")
