@@ -25,21 +25,23 @@ CLIFF = 2  # shells before an altered one that are altered too
 FIRST = 2  # shells that are always left out: they hold the window
 
 
-def refuse_copies(first: Volume, second: Volume) -> None:
-    """Refuse two maps that are copies of one map.
+def refuse_copies(first: Volume, second: Volume) -> float:
+    """Refuse two maps that are copies of one map; return how alike they are.
 
     Raises
     ------
     InputError
         In every shell that both maps hold they are the same, in molecule and solvent alike.
     """
-    if likeness(first, second) > SAME:
+    common = likeness(first, second)
+    if common > SAME:
         raise InputError(
             "these are no half maps",
             found="two copies of one map (as it is, scaled, masked or filtered)",
             expected="reconstructions from two halves of the particles",
             try_="pass the two unfiltered half maps of one reconstruction",
         )
+    return common
 
 
 def likeness(first: Volume, second: Volume) -> float:

@@ -25,6 +25,7 @@ from cryores_lite.steps.spectrum import (
     Spectrum,
     band_of,
     grid_for,
+    places,
     planes,
     read_off,
     smooth,
@@ -153,16 +154,12 @@ def substituted(
 
 def off(local: Volume, spectrum: Spectrum, box: Box) -> Volume:
     """A coarse field over the periodic box, at the voxels of the crop."""
-    z, y, x = (
-        (np.arange(n) + before) * (m / whole)
-        for n, before, m, whole in zip(box.shape, spectrum.before, local.shape, spectrum.shape, strict=True)
-    )
-    values: Volume = read_off(local[None], (z, y, x))[0]
+    values: Volume = read_off(local[None], places(spectrum, box.shape, local.shape))[0]
     return values
 
 
-def check(first: Density, second: Density) -> None:
-    """Refuse what are no two half maps of one reconstruction.
+def check(first: Density, second: Density) -> float:
+    """Refuse what are no two half maps of one reconstruction; return how alike they are.
 
     Raises
     ------
@@ -177,7 +174,7 @@ def check(first: Density, second: Density) -> None:
             expected="one grid",
             try_="pass both halves of one reconstruction, neither cropped nor binned",
         )
-    refuse_copies(first.values, second.values)
+    return refuse_copies(first.values, second.values)
 
 
 def check_mask(mask: Volume, shape: Shape) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from cryores_lite.copies import ALIKE, average, likeness
+from cryores_lite.copies import ALIKE, average
 from cryores_lite.errors import InputError
 from cryores_lite.fsc import check, local_fsc
 from cryores_lite.mrc import Map, map_stem, read_map
@@ -35,11 +35,12 @@ SHOWN = (0.5, 99.5)  # percentiles between which it runs
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """Two half maps of one map, as read."""
+    """Two half maps of one map, as read, and how alike they are (see `copies`)."""
 
     paths: tuple[Path, Path]
     first: Density
     second: Density
+    likeness: float
 
 
 def whole_stem(path: Path) -> str:
@@ -104,7 +105,8 @@ def read_pair(paths: tuple[Path, Path], voxel_size: float | None) -> tuple[Pair,
     """
     first, second = (read_map(path, voxel_size=voxel_size) for path in paths)
     same_grid(first, second, paths)
-    check(first.density, replace(second.density, grid=first.density.grid))
+    other = replace(second.density, grid=first.density.grid)
+    common = check(first.density, other)
     density = Density(average(first.density.values, second.density.values), first.density.grid)
     warnings = [*first.warnings, *(said for said in second.warnings if said not in first.warnings)]
     low, high = sorted(float(one.density.values.std()) for one in (first, second))
@@ -113,9 +115,7 @@ def read_pair(paths: tuple[Path, Path], voxel_size: float | None) -> tuple[Pair,
             f"the half maps' scales differ by a factor of {high / low:.3g}: their average is more the one than the "
             "other; pass the final map too"
         )
-    return Pair(paths, first.density, replace(second.density, grid=first.density.grid)), Map(
-        density, first.header, tuple(warnings)
-    )
+    return Pair(paths, first.density, other, common), Map(density, first.header, tuple(warnings))
 
 
 def same_grid(one: Map, other: Map, paths: tuple[Path, Path]) -> None:
@@ -145,11 +145,10 @@ def compare(pair: Pair, result: LocalResolution, threads: int = 1) -> Compared:
     values = local_fsc(pair.first, pair.second, threads=threads).values
     np.copyto(values, 0, where=~result.mask)
     curves = whole_curves(pair, result.mask, threads)
-    common = likeness(pair.first.values, pair.second.values)
     said = []
-    if common > ALIKE:
+    if pair.likeness > ALIKE:
         said.append(
-            f"the half maps correlate by {common:.2f} or more at every detail that they hold, even in solvent: "
+            f"the half maps correlate by {pair.likeness:.2f} or more at every detail that they hold, even in solvent: "
             "they are not independent, and their FSC is too good"
         )
     inside = (values > 0) & result.mask

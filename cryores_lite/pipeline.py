@@ -31,6 +31,7 @@ from cryores_lite.steps.spectrum import (
     chunks,
     grid_for,
     on_same_box,
+    places,
     read_off,
     transform,
 )
@@ -218,20 +219,26 @@ def restored(prepared: Prepared, use: Callable[..., None], threads: int, *fields
 
     Linear, so that nothing rings.
     """
-    spectrum, box = prepared.spectrum, prepared.box
-    places = [
-        [
-            (np.arange(n) + before) * (m / whole)
-            for n, before, m, whole in zip(box.shape, spectrum.before, field.shape, spectrum.shape, strict=True)
-        ]
-        for field in fields
-    ]
+    crop = prepared.box.shape
+    lie = [places(prepared.spectrum, crop, field.shape) for field in fields]
 
     def hand(part: slice) -> None:
-        use(part, *(read_off(field[None], (z[part], y, x))[0] for field, (z, y, x) in zip(fields, places, strict=True)))
+        use(part, *(read_off(field[None], (z[part], y, x))[0] for field, (z, y, x) in zip(fields, lie, strict=True)))
 
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(hand, chunks(box.shape)))
+        list(pool.map(hand, chunks(crop)))
+
+
+def on_map(prepared: Prepared, *fields: Volume) -> list[Volume]:
+    """Coarse fields over a prepared map's padded box, at all voxels of its crop."""
+    whole = [np.empty(prepared.box.shape, np.float32) for _ in fields]
+
+    def keep(part: slice, *planes: Volume) -> None:
+        for values, some in zip(whole, planes, strict=True):
+            values[part] = some
+
+    restored(prepared, keep, 1, *fields)
+    return whole
 
 
 def coverage(kept: Volume, spectrum: Spectrum) -> tuple[Volume, Volume]:

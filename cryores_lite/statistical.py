@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from cryores_lite.errors import InputError
-from cryores_lite.pipeline import Prepared, prepare, restored
+from cryores_lite.pipeline import on_map, prepare
 from cryores_lite.steps.crop import cut, paste
 from cryores_lite.steps.edge import blank_voxels
 from cryores_lite.steps.physical import RING
@@ -64,15 +64,3 @@ def blank_share(values: Volume, distance: Volume, reach: float) -> float:
     """Share of the solvent up to `reach` Å from the molecule that a mask has blanked."""
     blank = blank_voxels(values)[(distance > RING[0]) & (distance < reach)]
     return float(blank.mean()) if blank.size else 0.0
-
-
-def on_map(prepared: Prepared, *fields: Volume) -> list[Volume]:
-    """Coarse fields over a prepared map's padded box, at all voxels of its crop."""
-    whole = [np.empty(prepared.box.shape, np.float32) for _ in fields]
-
-    def keep(part: slice, *planes: Volume) -> None:
-        for values, some in zip(whole, planes, strict=True):
-            values[part] = some
-
-    restored(prepared, keep, 1, *fields)
-    return whole

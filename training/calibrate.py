@@ -23,8 +23,7 @@ from tqdm import tqdm
 
 from cryores_lite.groups import available_threads
 from cryores_lite.model import Model
-from cryores_lite.pipeline import CERTAIN, SPECK, predict, prepare
-from cryores_lite.statistical import on_map
+from cryores_lite.pipeline import CERTAIN, SPECK, on_map, predict, prepare
 from cryores_lite.steps.aggregate import aggregate
 from cryores_lite.steps.condition import condition
 from cryores_lite.steps.crop import without_specks

@@ -26,8 +26,8 @@ from scipy import fft
 
 from cryores_lite import copies, statistical
 from cryores_lite.fsc import STEP, local_fsc
-from cryores_lite.pipeline import prepare
-from cryores_lite.statistical import blank_share, on_map
+from cryores_lite.pipeline import on_map, prepare
+from cryores_lite.statistical import blank_share
 from cryores_lite.steps.crop import cut
 from cryores_lite.steps.physical import RING, crossing
 from cryores_lite.steps.spectrum import radius

@@ -22,8 +22,7 @@ from cryores_lite.errors import CryoresError
 from cryores_lite.groups import available_threads
 from cryores_lite.model import Model
 from cryores_lite.mrc import read_map
-from cryores_lite.pipeline import estimate_local_resolution, prepare
-from cryores_lite.statistical import on_map
+from cryores_lite.pipeline import estimate_local_resolution, on_map, prepare
 from cryores_lite.types import LocalResolution, Mask
 from training.cases import PROCESSINGS, SAME, Case, bench_cases, ends_of_the_range, labelled_cases, simulated_cases
 from training.metrics import Scores, score

@@ -19,18 +19,11 @@ EVERY = 8  # planes of waves of which one is looked at
 
 def share_beyond(spectrum: Spectrum) -> float:
     """Share of a map's power beyond the Nyquist frequency; of white noise it is about a half."""
-    some = spectrum.waves[::EVERY]
-    heights = fft.fftfreq(spectrum.shape[0], spectrum.voxel_size[0])[::EVERY]
-    y, x = (
-        fft.fftfreq(spectrum.shape[1], spectrum.voxel_size[1]),
-        fft.rfftfreq(spectrum.shape[2], spectrum.voxel_size[2]),
-    )
-    across = y[:, None] ** 2 + x**2
     total, beyond = 0.0, 0.0
-    for height, plane in zip(heights, some, strict=True):
+    for plane, k in zip(spectrum.waves[::EVERY], radius_planes(spectrum.shape, spectrum.lengths, EVERY), strict=True):
         power = np.square(plane.real, dtype=float) + np.square(plane.imag, dtype=float)
         total += float(power.sum())
-        beyond += float(power.sum(where=across + height**2 > spectrum.nyquist**2))
+        beyond += float(power.sum(where=k > spectrum.nyquist))
     return beyond / max(total, 1e-300)
 
 

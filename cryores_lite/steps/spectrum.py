@@ -28,6 +28,7 @@ TAPER = 8  # voxels of mirrored solvent, faded out, that make a box periodic
 CHUNK = 1 << 20  # voxels that are worked on at a time
 
 Gain = Callable[[Volume], Volume]
+Places = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,21 +113,24 @@ def grid_for(lengths: Lengths, step: float) -> Shape:
 
 def radius(shape: Shape, lengths: Lengths) -> Volume:
     """|k| in 1/Å on the real-transform grid of `shape` points that span `lengths`."""
-    z, y, x = (
-        fft.fftfreq(shape[0], lengths[0] / shape[0]),
-        fft.fftfreq(shape[1], lengths[1] / shape[1]),
-        fft.rfftfreq(shape[2], lengths[2] / shape[2]),
-    )
-    squared: Volume = (z[:, None, None] ** 2 + y[None, :, None] ** 2 + x[None, None, :] ** 2).astype(np.float32)
-    return np.sqrt(squared)
+    return np.stack(list(radius_planes(shape, lengths)))
 
 
-def radius_planes(shape: Shape, lengths: Lengths) -> Iterator[Volume]:
-    """The same, plane by plane."""
+def radius_planes(shape: Shape, lengths: Lengths, every: int = 1) -> Iterator[Volume]:
+    """The same plane by plane, or every so manieth plane."""
     z, y = (fft.fftfreq(shape[n], lengths[n] / shape[n]) for n in (0, 1))
-    across = (y[:, None] ** 2 + fft.rfftfreq(shape[2], lengths[2] / shape[2]) ** 2).astype(np.float32)
-    for height in z:
-        yield np.sqrt(across + np.float32(height**2))
+    across = y[:, None] ** 2 + fft.rfftfreq(shape[2], lengths[2] / shape[2]) ** 2
+    for height in z[::every]:
+        yield np.sqrt((across + height**2).astype(np.float32))
+
+
+def places(spectrum: Spectrum, crop: Shape, grid: Shape) -> tuple[Places, Places, Places]:
+    """Where a crop's voxels lie on a grid of so many points over the periodic box made of it, along each axis."""
+    z, y, x = (
+        (np.arange(n, dtype=np.float64) + before) * (m / whole)
+        for n, before, m, whole in zip(crop, spectrum.before, grid, spectrum.shape, strict=True)
+    )
+    return z, y, x
 
 
 def regrid(spectrum: Spectrum, shape: Shape, gain: Gain | None = None, threads: int = 1) -> Spectrum:
