@@ -67,8 +67,8 @@ def flop_per_voxel() -> float:
     """Floating-point operations of the network's convolutions per working voxel."""
     import torch
 
-    from cryores_lite.steps.condition import CHANNELS, CONTEXT
-    from cryores_lite.steps.evidence import FEATURES, RUNGS
+    from cryores_lite.method.band_features import FEATURES, RUNGS
+    from cryores_lite.method.network_inputs import CHANNELS, CONTEXT
     from training.network import LocalResolutionNet
 
     network, total, edge = LocalResolutionNet(), 0.0, 32

@@ -11,7 +11,7 @@ import mrcfile
 import numpy as np
 from scipy import fft
 
-from cryores_lite.steps.spectrum import radius
+from cryores_lite.fourier.spectrum import radius
 from cryores_lite.types import Volume
 
 TILE = 64  # voxels after which texture and noise repeat

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import nnls
 
-from cryores_lite.memory import needed
+from cryores_lite.resources import needed
 
 PERFORMANCE = Path(__file__).resolve().parents[1] / "docs" / "PERFORMANCE.md"
 MARKS = ("<!-- written by the command above -->", "<!-- end -->")

@@ -22,10 +22,10 @@ import torch
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
 
 from benchmarks.__main__ import table
-from cryores_lite.model import CPU, INPUTS, OUTPUTS, Model, shipped
-from cryores_lite.mrc import read_map
-from cryores_lite.pipeline import prepare
-from cryores_lite.steps.condition import condition
+from cryores_lite.io.mrc import read_map
+from cryores_lite.method.network import CPU, INPUTS, OUTPUTS, Model, shipped
+from cryores_lite.method.network_inputs import condition
+from cryores_lite.method.prepare import prepare
 from export.export import EXAMPLE
 from training.network import Heads
 from training.train import validate

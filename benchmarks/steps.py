@@ -2,7 +2,7 @@
 
     python -m benchmarks.steps MAP --threads 2
 
-Every step of `cryores_lite.pipeline` is timed where it is called, the inference session apart from the rest.
+Every step of `cryores_lite.method` is timed where it is called, the inference session apart from the rest.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 STEPS = {
-    "cryores_lite.pipeline": {
+    "cryores_lite.method.prepare": {
         "molecule_box": "crop",
         "soften": "crop",
         "transform": "transform",
@@ -28,12 +28,10 @@ STEPS = {
         "measure": "band powers",
         "physical_estimate": "physical estimate",
         "gather": "evidence",
-        "condition": "condition",
-        "without_specks": "restore",
-        "restored": "restore",
-        "paste": "restore",
     },
-    "cryores_lite.mrc": {"read_map": "read", "write_map": "write"},
+    "cryores_lite.method.pipeline": {"condition": "condition", "paste": "restore"},
+    "cryores_lite.method.assemble": {"without_specks": "restore", "restored": "restore"},
+    "cryores_lite.io.mrc": {"read_map": "read", "write_map": "write"},
 }
 
 
@@ -72,15 +70,16 @@ def run(path: Path, threads: int) -> dict[str, float]:
     """Seconds by step of one map ("rest": what no step accounts for), and working voxels that the network saw."""
     os.environ["OPENBLAS_NUM_THREADS"] = "1"  # as the command does
     clock, start = Clock(), time.perf_counter()
-    from cryores_lite import jobs, mrc, pipeline
-    from cryores_lite.model import Model
-    from cryores_lite.report import ModelName
+    from cryores_lite import job
+    from cryores_lite.io import mrc
+    from cryores_lite.method import assemble, pipeline, prepare
+    from cryores_lite.method.network import Model
+    from cryores_lite.outputs.outcome import ModelName
 
     clock.seconds["import"] = time.perf_counter() - start
-    for module in (pipeline, mrc):
+    for module in (assemble, prepare, pipeline, mrc):
         for name, step in STEPS[module.__name__].items():
-            if hasattr(module, name):
-                setattr(module, name, clock.timed(step, getattr(module, name)))
+            setattr(module, name, clock.timed(step, getattr(module, name)))
     begun = time.perf_counter()
     model = Model.open(None, device="cpu", threads=threads)
     clock.seconds["session"] = time.perf_counter() - begun
@@ -88,7 +87,7 @@ def run(path: Path, threads: int) -> dict[str, float]:
     model = replace(model, session=session)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         outputs = {what: Path(folder) / f"{what}.mrc" for what in ("locres", "mask")}
-        jobs._estimate(jobs.Job(path, None, outputs, False), model, ModelName("", "", ""), threads, iter)
+        job._estimate(job.Job(path, None, outputs, False), model, ModelName("", "", ""), threads, iter)
     whole = time.perf_counter() - start
     rest = whole - sum(clock.seconds.values())
     return {**clock.seconds, "rest": rest, "whole": whole, "voxels": session.voxels}

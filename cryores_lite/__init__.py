@@ -15,30 +15,30 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from cryores_lite.errors import CryoresError
-    from cryores_lite.figure import plot
-    from cryores_lite.model import Model
-    from cryores_lite.mrc import read_map, write_map
-    from cryores_lite.pipeline import estimate
+    from cryores_lite.figures.matplotlib_plot import plot
+    from cryores_lite.io.mrc import read_map, write_map
+    from cryores_lite.method.network import Model
+    from cryores_lite.method.pipeline import estimate
     from cryores_lite.types import LocalResolution
 
 __all__ = ["CryoresError", "LocalResolution", "Model", "__version__", "estimate", "plot", "read_map", "write_map"]
 __version__ = "0.1.0"
 
-_ROOMS = {
+_MODULES = {
     "CryoresError": "errors",
     "LocalResolution": "types",
-    "Model": "model",
-    "estimate": "pipeline",
-    "plot": "figure",
-    "read_map": "mrc",
-    "write_map": "mrc",
+    "Model": "method.network",
+    "estimate": "method.pipeline",
+    "plot": "figures.matplotlib_plot",
+    "read_map": "io.mrc",
+    "write_map": "io.mrc",
 }
 
 
 def __getattr__(name: str) -> object:
-    if name not in _ROOMS:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_ROOMS[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cryores_lite import __version__, maplist
+from cryores_lite import __version__
+from cryores_lite.batch import map_list as maplist
+from cryores_lite.console import bar, errors_told, in_plain_words, settle, tell
 from cryores_lite.errors import CryoresError
-from cryores_lite.jobs import Device, Job, Means, Method, in_plain_words, plan, run, settle, tell
+from cryores_lite.job import Device, Job, Means, Method, plan, run
 
 if TYPE_CHECKING:
-    from cryores_lite.types import Progress
+    pass
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -28,7 +29,7 @@ def _version(wanted: bool) -> None:
         return
     import onnxruntime  # noqa: TID251
 
-    from cryores_lite.model import Model
+    from cryores_lite.method.network import Model
 
     try:
         model = Model.open(None, device="cpu", threads=1)
@@ -42,7 +43,7 @@ def _version(wanted: bool) -> None:
 def _check(wanted: bool) -> None:
     if not wanted:
         return
-    from cryores_lite.check import report
+    from cryores_lite.diagnostics import report
 
     text, well = report()
     typer.echo(text)
@@ -163,11 +164,11 @@ def estimate(
     jobs = [plan(path, output_dir, asked, **more) for path in paths]
     _refuse_collisions(jobs)
     means = Means(model, device.value, threads)
-    progress = partial(_bar, len(jobs)) if sys.stderr.isatty() and not quiet else lambda *_: iter
+    progress = partial(bar, len(jobs)) if sys.stderr.isatty() and not quiet else lambda *_: iter
     if maps_from or tables:
-        from cryores_lite import batch
+        from cryores_lite.batch import runner as batch
 
-        with _errors_told():
+        with errors_told():
             raise typer.Exit(int(not batch.work(jobs, means, tables, batch.Voice(as_json, quiet, progress))))
     failed = False
     for outcome in run(jobs, means, progress):
@@ -207,21 +208,11 @@ def _chosen(
         raise typer.BadParameter("--shard needs --maps-from: all parts must see one list.")
     if not maps_from:
         return maps, tables
-    with _errors_told(2):
+    with errors_told(2):
         listed = [*filter(None, maps), *maplist.read_list(maps_from)]
         maplist.refuse_twins(listed, output_dir)
         part = maplist.shard(words, os.environ) if words else None
     return (part.of(listed), [part.name(path) for path in tables]) if part else (listed, tables)
-
-
-@contextlib.contextmanager
-def _errors_told(code: int = 1) -> Iterator[None]:
-    """Make what the user can put right one line and an exit code."""
-    try:
-        yield
-    except CryoresError as error:
-        typer.echo(f"error: {' '.join(str(error).split())}", err=True)
-        raise typer.Exit(code) from None
 
 
 def _refuse_collisions(jobs: Sequence[Job]) -> None:
@@ -233,14 +224,3 @@ def _refuse_collisions(jobs: Sequence[Job]) -> None:
     for path, place in places:
         if taken[place] > 1:
             raise typer.BadParameter(f"Two of these maps would write {path}, or it is one of them. Run them apart.")
-
-
-def _bar(count: int, number: int, job: Job) -> Progress:
-    """A bar for the tiles of one of `count` maps."""
-    label = f"{number}/{count} {job.map_path.name}" if count > 1 else job.map_path.name
-
-    def shown(tiles: Sequence[Any]) -> Iterator[Any]:
-        with typer.progressbar(tiles, label=label, file=sys.stderr) as bar:
-            yield from bar
-
-    return shown

@@ -11,6 +11,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from cryores_lite.errors import InputError
+
 Volume: TypeAlias = npt.NDArray[np.float32]
 Half: TypeAlias = npt.NDArray[np.float16]  # kept, not computed with
 Mask: TypeAlias = npt.NDArray[np.bool_]
@@ -18,6 +20,7 @@ Shape: TypeAlias = tuple[int, int, int]
 Lengths: TypeAlias = tuple[float, float, float]
 Progress: TypeAlias = Callable[[Sequence[Any]], Iterable[Any]]
 
+SPREADS = (1e-8, 1e12)  # highest less lowest value; float32 squares and sums of others over- or underflow
 PERCENTILES = (2.5, 25.0, 50.0, 75.0, 97.5)
 
 
@@ -154,3 +157,21 @@ class Compared:
     edges: list[float]
     counts: list[list[int]]
     warnings: tuple[str, ...] = ()
+
+
+def check_spread(lowest: float, highest: float, name: str) -> None:
+    """Refuse values that 32-bit floats cannot square and add up.
+
+    Raises
+    ------
+    InputError
+        Their range is none of `SPREADS`.
+    """
+    low, high = SPREADS
+    if not low <= highest - lowest <= high:
+        raise InputError(
+            f"{name}, values",
+            found=f"{lowest:.4g} to {highest:.4g}",
+            expected=f"a range of {low:g} to {high:g}",
+            try_="multiply the map by a number, or replace artefacts",
+        )

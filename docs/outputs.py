@@ -17,9 +17,9 @@ from matplotlib import pyplot as plt
 from matplotlib.colors import LinearSegmentedColormap
 
 from cryores_lite import estimate, plot, read_map
-from cryores_lite.chimerax import contour
-from cryores_lite.figure import widest
-from cryores_lite.palette import OUTSIDE, STOPS, colour_range
+from cryores_lite.figures.display_map import contour
+from cryores_lite.figures.matplotlib_plot import widest
+from cryores_lite.figures.palette import OUTSIDE, STOPS, colour_range
 
 ROOT = Path(__file__).resolve().parents[1]
 MAP = ROOT / "examples" / "example_map.mrc"

@@ -21,11 +21,12 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from cryores_lite.model import INPUTS, OUTPUTS, Model
-from cryores_lite.mrc import read_map
-from cryores_lite.pipeline import prepare
-from cryores_lite.steps import condition, evidence
-from cryores_lite.steps.tile import coarser, cover
+from cryores_lite.io.mrc import read_map
+from cryores_lite.method import band_features as evidence
+from cryores_lite.method import network_inputs as condition
+from cryores_lite.method.network import INPUTS, OUTPUTS, Model
+from cryores_lite.method.prepare import prepare
+from cryores_lite.method.tiles import coarser, cover
 from cryores_lite.types import Density
 from training.network import HALO, Heads, LocalResolutionNet
 

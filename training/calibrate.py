@@ -21,12 +21,13 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from cryores_lite.groups import available_threads
-from cryores_lite.model import Model
-from cryores_lite.pipeline import CERTAIN, SPECK, on_map, predict, prepare
-from cryores_lite.steps.aggregate import aggregate
-from cryores_lite.steps.condition import condition
-from cryores_lite.steps.crop import without_specks
+from cryores_lite.method.assemble import SPECK, aggregate, on_map
+from cryores_lite.method.crop import without_specks
+from cryores_lite.method.network import Model
+from cryores_lite.method.network_inputs import condition
+from cryores_lite.method.pipeline import CERTAIN, predict
+from cryores_lite.method.prepare import prepare
+from cryores_lite.resources import available_threads
 from export.export import export
 from training.cases import Case, simulated_cases
 from training.data import read_levels

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from scipy import fft, ndimage
 
-from cryores_lite.mrc import read_map
-from cryores_lite.steps.spectrum import radius
+from cryores_lite.fourier.spectrum import radius
+from cryores_lite.io.mrc import read_map
 from cryores_lite.types import Density, Grid, Volume
 from training.labels import labelled, read_labels
 from training.process import low_pass

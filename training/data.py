@@ -23,9 +23,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from cryores_lite.pipeline import Prepared, prepare
-from cryores_lite.steps.condition import condition
-from cryores_lite.steps.spectrum import read_off
+from cryores_lite.fourier.interpolation import read_off
+from cryores_lite.method.network_inputs import condition
+from cryores_lite.method.prepare import Prepared, prepare
 from cryores_lite.types import Density, Grid, Shape
 from training.labels import labelled, read_labels
 from training.process import nearest_inside

@@ -24,13 +24,15 @@ from pathlib import Path
 import numpy as np
 from scipy import fft
 
-from cryores_lite import copies, statistical
-from cryores_lite.fsc import STEP, local_fsc
-from cryores_lite.pipeline import on_map, prepare
-from cryores_lite.statistical import blank_share
-from cryores_lite.steps.crop import cut
-from cryores_lite.steps.physical import RING, crossing
-from cryores_lite.steps.spectrum import radius
+from cryores_lite.fourier.spectrum import radius
+from cryores_lite.half_maps import independence as copies
+from cryores_lite.half_maps.local_fsc import STEP, local_fsc
+from cryores_lite.method import statistical
+from cryores_lite.method.assemble import on_map
+from cryores_lite.method.crop import cut
+from cryores_lite.method.prepare import prepare
+from cryores_lite.method.solvent_noise import RING, crossing
+from cryores_lite.method.statistical import blank_share
 from cryores_lite.types import Density, Grid, Volume
 from training.cases import Case, masked, sharpened
 from training.evaluate import insert

@@ -19,10 +19,12 @@ from pathlib import Path
 import numpy as np
 
 from cryores_lite.errors import CryoresError
-from cryores_lite.groups import available_threads
-from cryores_lite.model import Model
-from cryores_lite.mrc import read_map
-from cryores_lite.pipeline import estimate_local_resolution, on_map, prepare
+from cryores_lite.io.mrc import read_map
+from cryores_lite.method.assemble import on_map
+from cryores_lite.method.network import Model
+from cryores_lite.method.pipeline import estimate_local_resolution
+from cryores_lite.method.prepare import prepare
+from cryores_lite.resources import available_threads
 from cryores_lite.types import LocalResolution, Mask
 from training.cases import PROCESSINGS, SAME, Case, bench_cases, ends_of_the_range, labelled_cases, simulated_cases
 from training.metrics import Scores, score

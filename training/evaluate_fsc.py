@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 
 from cryores_lite.errors import InputError
-from cryores_lite.fsc import local_fsc
-from cryores_lite.mrc import read_map
-from cryores_lite.statistical import estimate_by_noise
-from cryores_lite.steps.correlation import fixed, one_bit
+from cryores_lite.fourier.fsc import fixed, one_bit
+from cryores_lite.half_maps.local_fsc import local_fsc
+from cryores_lite.io.mrc import read_map
+from cryores_lite.method.statistical import estimate_by_noise
 from cryores_lite.types import Density, Grid, Volume
 from training.cases import Case, bench_cases
 from training.evaluate import Cells, Row, insert, mean_cells, read_peers, table

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cryores_lite.header import Header
-from cryores_lite.mrc import write_map
+from cryores_lite.io.mrc import write_map
+from cryores_lite.io.mrc_header import Header
 from training.simulate import Recipe, draw_map, draw_signal, truth_of
 from training.structures import read_manifest
 

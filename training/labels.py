@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from cryores_lite.errors import CryoresError, InputError
-from cryores_lite.fsc import local_fsc
-from cryores_lite.halves import Pair, gather, whole_curves
-from cryores_lite.mrc import read_map
+from cryores_lite.half_maps.comparison import whole_curves
+from cryores_lite.half_maps.local_fsc import local_fsc
+from cryores_lite.half_maps.pair import Pair, gather
+from cryores_lite.io.mrc import read_map
 from cryores_lite.types import Density, Mask, Volume
 
 ALWAYS, HALVES = ("map", "mask"), ("half1", "half2")

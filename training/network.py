@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cryores_lite.steps.condition import BANDS, CHANNELS, CONTEXT
-from cryores_lite.steps.evidence import FEATURES, rung_frequencies
+from cryores_lite.method.band_features import FEATURES, rung_frequencies
+from cryores_lite.method.network_inputs import BANDS, CHANNELS, CONTEXT
 
 HALO = 32  # working voxels beyond which nothing changes an answer: the reach is 30
 

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft, ndimage
 
-from cryores_lite.steps.spectrum import smooth
+from cryores_lite.fourier.local_power import smooth
 from cryores_lite.types import Mask, Shape, Volume
 
 Curve = npt.NDArray[np.float64]

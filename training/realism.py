@@ -18,11 +18,11 @@ from pathlib import Path
 import numpy as np
 from scipy import optimize, stats
 
-from cryores_lite.model import Model
-from cryores_lite.mrc import read_map
-from cryores_lite.pipeline import Prepared, prepare
-from cryores_lite.steps.condition import BAND_SPAN, BANDS, Inputs, condition
-from cryores_lite.steps.spectrum import on_same_box
+from cryores_lite.fourier.interpolation import on_same_box
+from cryores_lite.io.mrc import read_map
+from cryores_lite.method.network import Model
+from cryores_lite.method.network_inputs import BAND_SPAN, BANDS, Inputs, condition
+from cryores_lite.method.prepare import Prepared, prepare
 from cryores_lite.types import Density, Grid
 from training.cases import bench_cases
 from training.evaluate import insert

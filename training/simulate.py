@@ -13,16 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft, ndimage
 
-from cryores_lite.steps.spectrum import (
-    BAND_WIDTH,
-    POWER_STEP,
-    Spectrum,
-    grid_for,
-    local_power,
-    radius,
-    read_off,
-    smooth,
-)
+from cryores_lite.fourier.interpolation import read_off
+from cryores_lite.fourier.local_power import BAND_WIDTH, POWER_STEP, local_power, smooth
+from cryores_lite.fourier.spectrum import Spectrum, grid_for, radius
 from cryores_lite.types import Mask, Shape, Volume
 from training import structures, truth
 from training.process import apply_mask, locally_filtered, locally_sharpened, nearest_inside, on_grid, process

@@ -17,7 +17,7 @@ from scipy.cluster.vq import kmeans2
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
-from cryores_lite.steps.spectrum import radius
+from cryores_lite.fourier.spectrum import radius
 from cryores_lite.types import Mask, Shape, Volume
 
 Points = npt.NDArray[np.float64]

@@ -1,14 +1,14 @@
 """Known local resolution of a simulated map: where the expected half-map FSC falls below 0.143.
 
 FSC(x, f) = P_S / (P_S + P_N) with the locally averaged powers of the signal and of one half map's noise. Bands and
-crossing are those of the local FSC of two half maps (`cryores_lite.steps.correlation`): an answer, its truth and what
+crossing are those of the local FSC of two half maps (`cryores_lite.fourier.fsc`): an answer, its truth and what
 real half maps say mean the same.
 """
 
 from __future__ import annotations
 
-from cryores_lite.steps.correlation import FSC_CUT, Curve, crossing
-from cryores_lite.steps.correlation import bands as bands_below
+from cryores_lite.fourier.fsc import FSC_CUT, Curve, crossing
+from cryores_lite.fourier.fsc import bands as bands_below
 
 __all__ = ["FSC_CUT", "bands", "crossing"]
 

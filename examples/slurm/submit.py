@@ -15,9 +15,9 @@ from math import ceil, prod
 from pathlib import Path
 
 from cryores_lite import CryoresError
-from cryores_lite.maplist import read_list, refuse_twins
-from cryores_lite.memory import needed
-from cryores_lite.mrc import extent
+from cryores_lite.batch.map_list import read_list, refuse_twins
+from cryores_lite.io.mrc import extent
+from cryores_lite.resources import needed
 
 HERE = Path(__file__).resolve().parent
 SPARE = 1.15  # for what the estimate does not know

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cryores_lite.jobs import Means, plan, run
-from cryores_lite.mrc import read_map
+from cryores_lite.io.mrc import read_map
+from cryores_lite.job import Means, plan, run
 from tests.hostile.catalogue import DONE, REFUSED, WARNED, Case
 from tests.hostile.files import mrc
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import mrcfile
 import numpy as np
 
-from cryores_lite.check import VOXEL_SIZE, built_in
+from cryores_lite.diagnostics import VOXEL_SIZE, built_in
 
 SHAPE = (36, 38, 40)
 PLACES = {  # of header words, by name: byte and format

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from cryores_lite.errors import CryoresError
-from cryores_lite.jobs import Means, plan, run
-from cryores_lite.mistaken import advised
-from cryores_lite.mrc import read_map
+from cryores_lite.io.input_checks import advised
+from cryores_lite.io.mrc import read_map
+from cryores_lite.job import Means, plan, run
 from tests.hostile.files import BZ2, GZ, mrc
 
 LONGEST = 2.0  # seconds of the processor for one file

@@ -12,8 +12,8 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["cryores_lite", "mrcfile"]):
-    from cryores_lite import onnxfile
-    from cryores_lite.model import shipped
+    from cryores_lite.method import onnx_file as onnxfile
+    from cryores_lite.method.network import shipped
     from tests.hostile import fuzz
     from tests.hostile.files import BZ2, GZ
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-from cryores_lite.staging import OWNER, PREFIX, clear_away
+from cryores_lite.io.atomic import OWNER, PREFIX, clear_away
 from tests.hostile.files import mrc
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -16,7 +16,7 @@ COMMAND = (  # a file called finger presses Abort, once, when the map has been r
     "    if event == 'tempfile.mkdtemp' and os.path.exists('finger'):\n"
     f"        os.rename('finger', '{JOB}RELION_JOB_ABORT_NOW')\n"
     "sys.addaudithook(watch)\n"
-    "from cryores_lite.relion import main; main()"
+    "from cryores_lite.integrations.relion import main; main()"
 )
 REFERENCE, MASK, FINAL, RESOLUTION = "6", "7", "11", "12"  # node types of RELION 3.1
 

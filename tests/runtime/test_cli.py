@@ -18,8 +18,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from cryores_lite.jobs import ENDINGS
-from cryores_lite.report import FILES
+from cryores_lite.outputs.catalogue import ENDINGS, FILES
 
 SCRIPT = Path(sys.executable).with_name("cryores-lite")
 COMMAND = [str(SCRIPT)] if SCRIPT.exists() else [sys.executable, "-c", "from cryores_lite.cli import main; main()"]

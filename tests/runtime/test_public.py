@@ -32,7 +32,9 @@ def test_the_installed_version_is_the_one_in_the_source():
     assert installed == cryores_lite.__version__
 
 
-@pytest.mark.parametrize("module", ["cryores_lite", "cryores_lite.cli", "cryores_lite.errors", "cryores_lite.relion"])
+@pytest.mark.parametrize(
+    "module", ["cryores_lite", "cryores_lite.cli", "cryores_lite.errors", "cryores_lite.integrations.relion"]
+)
 def test_importing_loads_nothing_heavy(module):
     code = f"import sys, {module}; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
@@ -40,7 +42,7 @@ def test_importing_loads_nothing_heavy(module):
 
 
 def test_the_runtime_never_loads_torch_nor_a_pipeliner():
-    code = "import sys; from cryores_lite import *; import cryores_lite.relion; print(*sys.modules)"
+    code = "import sys; from cryores_lite import *; import cryores_lite.integrations.relion; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "onnxruntime" in loaded
-    assert not {"torch", "training", "export", "pipeliner", "cryores_lite.doppio"} & set(loaded)
+    assert not {"torch", "training", "export", "pipeliner", "cryores_lite.integrations.doppio"} & set(loaded)

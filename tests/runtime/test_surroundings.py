@@ -8,8 +8,8 @@ from pathlib import Path
 import mrcfile
 import pytest
 
-from cryores_lite.check import VOXEL_SIZE, built_in
-from cryores_lite.mrc import read_map
+from cryores_lite.diagnostics import VOXEL_SIZE, built_in
+from cryores_lite.io.mrc import read_map
 
 MAIN = "from cryores_lite.cli import main; main()"
 BROKEN = {

@@ -7,8 +7,8 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy import fft
 
-from cryores_lite.mrc import read_map
-from cryores_lite.steps.spectrum import radius
+from cryores_lite.fourier.spectrum import radius
+from cryores_lite.io.mrc import read_map
 from training import cases, realism
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"

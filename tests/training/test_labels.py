@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from cryores_lite.halves import compare, read_pair
-from cryores_lite.mrc import read_map
+from cryores_lite.half_maps.comparison import compare
+from cryores_lite.half_maps.pair import read_pair
+from cryores_lite.io.mrc import read_map
 from cryores_lite.types import LocalResolution
 from training.cases import labelled_cases
 from training.data import LEVELS, make_labelled_file, written

@@ -8,9 +8,10 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy import fft
 
-from cryores_lite.copies import ALIKE, likeness
-from cryores_lite.fsc import local_fsc
-from cryores_lite.steps.spectrum import grid_for, local_power, radius
+from cryores_lite.fourier.local_power import local_power
+from cryores_lite.fourier.spectrum import grid_for, radius
+from cryores_lite.half_maps.independence import ALIKE, likeness
+from cryores_lite.half_maps.local_fsc import local_fsc
 from cryores_lite.types import Density, Grid
 from training import structures as st
 from training import truth

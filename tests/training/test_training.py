@@ -13,10 +13,10 @@ import torch
 from numpy.testing import assert_allclose
 from safetensors.torch import load_file
 
-from cryores_lite.mrc import read_map, write_map
-from cryores_lite.steps.condition import CHANNELS, CONTEXT
-from cryores_lite.steps.evidence import FEATURES, RUNGS
-from cryores_lite.steps.tile import interleaved
+from cryores_lite.io.mrc import read_map, write_map
+from cryores_lite.method.band_features import FEATURES, RUNGS
+from cryores_lite.method.network_inputs import CHANNELS, CONTEXT
+from cryores_lite.method.tiles import interleaved
 from training import losses
 from training.calibrate import fit_law
 from training.data import LEVELS, Patches, make_file, make_labelled_file, turn, written

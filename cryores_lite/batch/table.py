@@ -1,0 +1,164 @@
+"""One table about many maps: a row each, as CSV for a spreadsheet or as JSON lines for a program."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from cryores_lite.errors import InputError, OutputError
+from cryores_lite.io.atomic import whole
+from cryores_lite.io.csv_cells import guarded, plain
+from cryores_lite.types import PERCENTILES
+
+Row: TypeAlias = dict[str, Any]
+COLUMNS = (
+    *("input", "outcome", "global_resolution"),
+    *(f"p{p:g}" for p in PERCENTILES),
+    *("median_uncertainty", "mask_volume", "voxel_size", "seconds", "time", "model", "message", "locres", "mask"),
+)
+KINDS = (".csv", ".jsonl")
+KEPT = "kept: it was finished before"
+
+
+def stamped(row: Row, kept: bool = False) -> Row:
+    """Add to a row of `report.row` when it was found, and whether the work had been done before."""
+    return {**row, "time": datetime.now(timezone.utc).isoformat(timespec="microseconds"), "kept": kept}
+
+
+def flat(row: Row) -> Row:
+    """Put a stamped row into the columns of a CSV file. A row that came from one stays as it is."""
+    if "percentiles" not in row:
+        return row
+    said = [row["error"], KEPT if row["kept"] else None, *row["warnings"]]
+    return {
+        **{name: row[name] for name in COLUMNS if name in row},
+        **{f"p{p}": value for p, value in row["percentiles"].items()},
+        "model": " ".join(filter(None, (row["model"]["name"], row["model"]["version"]))) or row.get("method"),
+        "message": "; ".join(filter(None, said)),
+        **{what: row["files"][what] for what in ("locres", "mask")},
+    }
+
+
+def check(path: Path) -> None:
+    """Make ready to append to a table, new or of an earlier run; a last line that was cut off is taken away.
+
+    Raises
+    ------
+    InputError
+        Its name ends in neither .csv nor .jsonl, or the file is no table of this program.
+    OutputError
+        It cannot be written.
+    """
+    _refuse_kind(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab+") as file:
+            file.seek(0)
+            data = file.read()
+            whole = data.rfind(b"\n") + 1
+            if whole < len(data) and whole:
+                file.truncate(whole)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    read(path)
+
+
+def append(path: Path, row: Row) -> None:
+    """Add a row, and see it to the disk: what is killed later has not lost it."""
+    try:
+        with path.open("ab") as file:
+            file.write(_lines(path, [row], header=not file.tell()))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def read(path: Path) -> list[Row]:
+    """Read the rows of a table, in the order written.
+
+    Raises
+    ------
+    InputError
+        There is no such file, or it is no table of this program.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8", "surrogateescape")
+    except OSError as error:
+        raise _strange(path, error.strerror) from error
+    if path.suffix == ".csv":
+        reader = csv.DictReader(io.StringIO(text, newline=""))
+        rows = list(reader)
+        if text and (tuple(reader.fieldnames or ()) != COLUMNS or any(None in row.values() for row in rows)):
+            raise _strange(path, "other columns")
+        return [{name: plain(cell) for name, cell in row.items()} for row in rows]
+    try:
+        rows = [json.loads(line) for line in text.splitlines()]
+        if all({"input", "outcome", "time", "files"} <= row.keys() for row in rows):
+            return rows
+    except (ValueError, AttributeError):
+        pass
+    raise _strange(path, "other lines")
+
+
+def write(path: Path, rows: Sequence[Row]) -> None:
+    """Write a table anew: wholly, or not at all."""
+    _refuse_kind(path)
+    if path.suffix == ".jsonl" and any("percentiles" not in row for row in rows):
+        raise InputError(
+            f"--table {path}",
+            found="rows of a .csv table, which lack fields",
+            expected="rows of .jsonl tables",
+            try_="write .csv",
+        )
+    try:
+        with whole(path) as stream:
+            stream.write(_lines(path, rows, header=True))
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def last_of_each(rows: Iterable[Row]) -> list[Row]:
+    """One row per map, that of the latest time (of equal times the later row), in the order of first mention."""
+    found: dict[str, Row] = {}
+    for row in rows:
+        there = found.get(row["input"])
+        if there is None or row["time"] >= there["time"]:
+            found[row["input"]] = row
+    return list(found.values())
+
+
+def _refuse_kind(path: Path) -> None:
+    if path.suffix not in KINDS:
+        raise InputError(
+            f"--table {path}", found=path.suffix or "no ending", expected=".csv or .jsonl", try_="rename it"
+        )
+
+
+def _lines(path: Path, rows: Iterable[Row], header: bool) -> bytes:
+    if path.suffix == ".jsonl":
+        return "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode()
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    if header:
+        writer.writeheader()
+    writer.writerows({name: guarded(cell) for name, cell in flat(row).items()} for row in rows)
+    return text.getvalue().encode("utf-8", "surrogateescape")
+
+
+def _strange(path: Path, found: object) -> InputError:
+    return InputError(
+        f"the table {path}", found=found, expected="a table written by cryores-lite", try_="name another file"
+    )
+
+
+def _unwritable(path: Path, error: OSError) -> OutputError:
+    return OutputError(
+        f"the table {path}", found=error.strerror or error, expected="to write it", try_="check folder and disk"
+    )

@@ -1,0 +1,154 @@
+"""A job of ccpem-pipeliner, and so of Doppio. Loaded by it through an entry point, and by nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeliner.data_structure import NODE_ATOMCOORDS, NODE_DENSITYMAP, NODE_LOGFILE, NODE_VISUALISATIONSCRIPT
+from pipeliner.display_tools import create_results_display_object, make_maps_slice_montage_and_3d_display
+from pipeliner.job_options import (
+    BooleanJobOption,
+    FileDescription,
+    FloatJobOption,
+    InputNodeJobOption,
+    MultipleChoiceJobOption,
+)
+from pipeliner.pipeliner_job import ExternalProgram, PipelinerCommand, PipelinerJob, Ref
+
+from cryores_lite import __version__
+from cryores_lite.errors import CryoresError
+from cryores_lite.integrations.relion import NODE_TYPES, binned
+from cryores_lite.job import Device, plan
+from cryores_lite.outputs.catalogue import SWITCHES
+
+COMMAND = "cryores-lite"
+CRYORES = Ref(
+    authors=["Dai M", "Dong Z", "Xu K", "Zhang QC"],
+    title="CryoRes: Local Resolution Estimation of Cryo-EM Density Maps by Deep Learning",
+    journal="Journal of Molecular Biology",
+    year="2023",
+    volume="435",
+    issue="9",
+    pages="168059",
+    doi="10.1016/j.jmb.2023.168059",
+)
+SHOWN = {"locres": "Local resolution (Å)", "mask": "Mask", "filtered": "Map at its local resolution"}
+
+
+class LocalResolutionJob(PipelinerJob):
+    """Local resolution and a mask of one map."""
+
+    PROCESS_NAME = "cryores_lite.map_analysis.local_resolution"
+    OUT_DIR = "LocalRes"
+    CATEGORY_LABEL = "Local Resolution Determination"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.jobinfo.display_name = "Local resolution from one map"
+        self.jobinfo.version = __version__
+        self.jobinfo.job_author = "The cryores_lite developers"
+        self.jobinfo.short_desc = "Local resolution of a map and a mask, from the map alone"
+        self.jobinfo.long_desc = (
+            "Estimates the local resolution of a final map at every voxel of its molecule, in Å, and a molecular mask."
+            " It needs no half maps, no mask and no parameters."
+        )
+        self.jobinfo.references = [CRYORES]
+        self.jobinfo.programs = [ExternalProgram(COMMAND, vers_com=[COMMAND, "--version"])]
+        self.joboptions["input_map"] = InputNodeJobOption(
+            label="Map:",
+            node_type=NODE_DENSITYMAP,
+            pattern=FileDescription("MRC/CCP4 map", [".mrc", ".map", ".ccp4", ".gz", ".bz2"]),
+            help_text="The final map, unmasked if there is a choice. Its local resolution is estimated.",
+            is_required=True,
+        )
+        self.joboptions["voxel_size"] = FloatJobOption(
+            label="Voxel size (Å):",
+            hard_min=0,
+            suggested_min=0.3,
+            suggested_max=10,
+            step_value=0.01,
+            help_text="Only where the map's header is wrong. Leave blank to use the header's.",
+            in_continue=True,
+        )
+        for what, makes in SWITCHES.items():
+            self.joboptions[what] = BooleanJobOption(
+                label=f"Write {what}?", default_value=False, help_text=f"Also write {makes}.", in_continue=True
+            )
+        self.joboptions["atoms"] = InputNodeJobOption(
+            label="Atomic model:",
+            node_type=NODE_ATOMCOORDS,
+            pattern=FileDescription("Atomic model", [".pdb", ".cif", ".mmcif"]),
+            help_text="Also write the values of this model's residues.",
+            in_continue=True,
+        )
+        self.joboptions["device"] = MultipleChoiceJobOption(
+            label="Device:",
+            choices=[device.value for device in Device],
+            default_value=Device.auto.value,
+            help_text="Where the network runs.",
+            in_continue=True,
+            jobop_group="Running options",
+        )
+        self.get_runtab_options(threads=True, addtl_args=True)
+
+    def create_output_nodes(self) -> None:
+        """Name what will be made."""
+        for what, path in self._files().items():
+            if what in NODE_TYPES:
+                toplevel, _, *keywords = NODE_TYPES[what][0].split(".")
+                self.add_output_node(path.name, toplevel, keywords)
+            elif what == "chimerax":
+                self.add_output_node(path.name, NODE_VISUALISATIONSCRIPT, ["cryores_lite", "chimerax"])
+            elif what == "report":
+                self.add_output_node(path.name, NODE_LOGFILE, ["cryores_lite", "report"])
+
+    def get_commands(self) -> list[PipelinerCommand]:
+        """Give the one command; the folder is this job's own, and the job may be continued in it."""
+        words = [COMMAND, self.joboptions["input_map"].get_string(), "--output-dir", self.output_dir, "--overwrite"]
+        words += ["--device", self.joboptions["device"].get_string(), "--threads", str(self.get_nr_threads())]
+        if not self.joboptions["voxel_size"].is_blank:
+            words += ["--voxel-size", self.joboptions["voxel_size"].get_string()]
+        if atoms := self.joboptions["atoms"].get_string():
+            words += ["--atoms", atoms]
+        words += [f"--{what}" for what, yes in self._asked().items() if yes]
+        return [*self.get_program_version_commands(), PipelinerCommand([*words, *self.parse_additional_args()])]
+
+    def create_results_display(self) -> Sequence[Any]:
+        """Show the histogram of the local resolution inside the mask, the report if there is one, and the maps."""
+        files = self._files()
+        shown = _histogram(files["locres"])
+        if "report" in files:
+            page = str(files["report"])
+            shown.append(create_results_display_object("html", title="Report", html_file=page, associated_data=[page]))
+        maps = {str(files[what]): title for what, title in SHOWN.items() if what in files}
+        return [*shown, *make_maps_slice_montage_and_3d_display(in_maps=maps, output_dir=self.output_dir)]
+
+    def _asked(self) -> dict[str, bool]:
+        return {what: self.joboptions[what].get_boolean() for what in SWITCHES}
+
+    def _files(self) -> dict[str, Path]:
+        return plan(Path(self.joboptions["input_map"].get_string()), Path(self.output_dir), self._asked()).outputs
+
+
+def _histogram(path: Path) -> list[Any]:
+    """Show how much of the molecule is resolved how well; nothing where no molecule was found."""
+    from cryores_lite.io.mrc import read_map
+
+    try:
+        values = read_map(path).density.values
+    except CryoresError:  # a map of zeros only
+        return []
+    edges, counts = binned(values[values > 0])
+    return [
+        create_results_display_object(
+            "histogram",
+            title="Local resolution inside the mask",
+            xlabel="Local resolution (Å)",
+            ylabel="Voxels",
+            bins=counts,
+            bin_edges=edges,
+            associated_data=[str(path)],
+        )
+    ]

@@ -1,0 +1,322 @@
+"""Many maps: what is finished is known again, what was killed is gone on with, and every map has its row."""
+
+import csv
+import gzip
+import json
+import runpy
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import mrcfile
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from cryores_lite import resources as memory
+from cryores_lite.batch import prefetch as ahead
+from cryores_lite.batch.table import COLUMNS, KEPT
+from cryores_lite.job import plan
+from tests.runtime.test_cli import COMMAND, one_error, rows, run, save
+
+GOOD = ("a.mrc", "b.mrc", "c.map.gz")
+KINDS = ("locres", "mask")
+CALL = "from cryores_lite.cli import main; main()"
+SUBMIT = Path(__file__).parents[3] / "examples" / "slurm" / "submit.py"
+PEAK = "Path('/proc/self/status').read_text().partition('VmHWM:')[2].splitlines()[0], flush=True"
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    """Three good maps, one of them packed, one that is cut short."""
+    folder = tmp_path_factory.mktemp("source")
+    whole = save(folder / "a.mrc").read_bytes()
+    save(folder / "b.mrc", shape=(40, 40, 40))
+    (folder / "c.map.gz").write_bytes(gzip.compress(whole))
+    (folder / "d.mrc").write_bytes(whole[:-1000])
+    return folder
+
+
+@pytest.fixture
+def maps(source, tmp_path):
+    """A copy of them, listed with one that is not there; the folder, and the list."""
+    folder = shutil.copytree(source, tmp_path / "maps")
+    listed = tmp_path / "list.txt"
+    listed.write_text("".join(f"{folder / name}\n" for name in (*GOOD[:2], "missing.mrc", "d.mrc", GOOD[2])))
+    return folder, listed
+
+
+def many(listed, *words, **options):
+    return run("--maps-from", listed, "-o", listed.parent / "out", "-j", 1, *words, **options)
+
+
+def table(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def times(folder):
+    """When every answer was written."""
+    return {path.name: path.stat().st_mtime_ns for path in folder.glob("*.mrc")}
+
+
+def test_every_map_has_a_row_and_a_failed_one_stops_nothing(maps, tmp_path):
+    _, listed = maps
+    finished = many(listed, "--table", tmp_path / "all.csv", "--table", tmp_path / "all.jsonl", "--json")
+    assert finished.returncode == 1
+    outcomes = ["done", "done", "failed", "failed", "done"]
+    told, lines = table(tmp_path / "all.csv"), (tmp_path / "all.jsonl").read_text().splitlines()
+    assert tuple(told[0]) == COLUMNS
+    assert [row["outcome"] for row in told] == [json.loads(line)["outcome"] for line in lines] == outcomes
+    for row, printed in zip(told, rows(finished), strict=True):
+        assert row["input"] == printed["input"]
+        assert row["message"] == (printed["error"] or "; ".join(printed["warnings"]))
+        assert [row[name] for name in ("p50", "global_resolution")] == [
+            str(printed[name] or "") for name in ("median", "global_resolution")
+        ]
+    for name in ("a", "b", "c"):
+        for kind in KINDS:
+            assert mrcfile.validate(tmp_path / "out" / f"{name}_{kind}.mrc")
+    assert not list((tmp_path / "out").glob(".*"))
+
+
+def test_company_and_reading_ahead_change_nothing(maps, tmp_path):
+    folder, listed = maps
+    many(listed)
+    run(folder / "c.map.gz", "-o", tmp_path / "alone", "-j", 1)
+    for kind in KINDS:
+        alone, together = (tmp_path / where / f"c_{kind}.mrc" for where in ("alone", "out"))
+        assert alone.read_bytes() == together.read_bytes()
+
+
+def test_a_second_run_does_what_is_left_and_keeps_the_rest(maps, tmp_path):
+    folder, listed = maps
+    many(listed, "--table", tmp_path / "all.csv")
+    before = times(tmp_path / "out")
+    save(folder / "missing.mrc", shape=(36, 36, 36))
+    finished = many(listed, "--table", tmp_path / "all.csv", "--json")
+    after, told = times(tmp_path / "out"), table(tmp_path / "all.csv")
+    assert before.items() < after.items()
+    assert [row["outcome"] for row in told] == ["done", "done", "done", "failed", "done"]
+    assert [row["message"].startswith(KEPT) for row in told] == [True, True, False, False, True]
+    assert [row["outcome"] for row in rows(finished)] == [row["outcome"] for row in told]
+
+
+def change_the_map(folder, out):
+    (folder / "b.mrc").write_bytes((folder / "a.mrc").read_bytes())
+    return ()
+
+
+def change_the_settings(folder, out):
+    return ("--voxel-size", 1.6)
+
+
+def ask_for_more(folder, out):
+    return ("--uncertainty",)
+
+
+def lose_an_answer(folder, out):
+    (out / "b_mask.mrc").unlink()
+    return ()
+
+
+def spoil_an_answer(folder, out):
+    with (out / "b_mask.mrc").open("r+b") as file:
+        file.seek(-4, 2)
+        file.write(b"\xff\xff\xff\x7f")
+    return ()
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [change_the_map, change_the_settings, ask_for_more, lose_an_answer, spoil_an_answer],
+    ids=lambda f: f.__name__,
+)
+def test_a_map_whose_answer_would_differ_is_done_again(maps, tmp_path, spoil):
+    folder, listed = maps
+    listed.write_text(f"{folder / 'b.mrc'}\n")
+    many(listed)
+    out = tmp_path / "out"
+    words = spoil(folder, out)
+    before = times(out)
+    (row,) = rows(many(listed, "--json", *words))
+    assert row["outcome"] == "done"
+    assert times(out)["b_locres.mrc"] > before["b_locres.mrc"]
+    for path in map(out.joinpath, ("b_locres.mrc", "b_mask.mrc")):
+        assert mrcfile.validate(path)
+    before = times(out)
+    many(listed, *words)
+    assert times(out) == before
+
+
+def test_a_map_is_known_again_by_what_it_holds_not_by_name_or_date(maps, tmp_path):
+    folder, listed = maps
+    many(listed)
+    before = times(tmp_path / "out")
+    moved = tmp_path / "moved"
+    folder.rename(moved)
+    listed.write_text("".join(f"{moved / name}\n" for name in GOOD))
+    (moved / "a.mrc").touch()
+    finished = many(listed, "--json")
+    assert times(tmp_path / "out") == before
+    assert [row["input"] for row in rows(finished)] == [str(moved / name) for name in GOOD]
+
+
+def test_a_list_may_be_done_without_a_network_and_is_known_again(maps, tmp_path):
+    _, listed = maps
+    words = ("--method", "statistical", "--model", tmp_path / "none.onnx", "--table", tmp_path / "all.csv", "--json")
+    first, second = (rows(many(listed, *words)) for _ in range(2))
+    for told in (first, second):
+        assert [row["method"] for row in told] == ["statistical", "statistical", None, None, "statistical"]
+    flat = table(tmp_path / "all.csv")
+    assert [row["model"] for row in flat] == ["statistical", "statistical", "", "", "statistical"]
+    assert [row["message"].startswith(KEPT) for row in flat] == [True, True, False, False, True]
+    again = rows(many(listed, "--json"))
+    assert [row["method"] for row in again] == ["network", "network", None, None, "network"]
+
+
+def test_somebody_elses_files_stay(maps, tmp_path):
+    _, listed = maps
+    (tmp_path / "out").mkdir()
+    for name in ("a_mask.mrc", "b_locres.json"):
+        (tmp_path / "out" / name).write_bytes(b"precious")
+    finished = many(listed, "--json")
+    assert [row["outcome"] for row in rows(finished)] == ["failed", "failed", "failed", "failed", "done"]
+    for name in ("a_mask.mrc", "b_locres.json"):
+        assert (tmp_path / "out" / name).read_bytes() == b"precious"
+    for row in rows(many(listed, "--json", "--overwrite"))[:2]:
+        assert row["outcome"] == "done"
+
+
+def test_a_killed_run_is_gone_on_with(maps, tmp_path):
+    folder, listed = maps
+    for name in "ef":
+        save(folder / f"{name}.mrc", shape=(112, 112, 112))
+    listed.write_text("".join(f"{folder / name}.mrc\n" for name in "aef"))
+    told, out = tmp_path / "all.jsonl", tmp_path / "out"
+    words = [*COMMAND, "--maps-from", str(listed), "-o", str(out), "--table", str(told), "-j", "1", "-q"]
+    with subprocess.Popen(words) as process:
+        while process.poll() is None and not list(out.glob("e_locres.json")):
+            time.sleep(0.01)  # until the second map has begun, told by its claim
+        process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    with told.open("a") as file:
+        file.write('{"input": "cut off in the mid')
+    before = times(out)
+    finished = many(listed, "--table", told, "-q")
+    assert (finished.returncode, finished.stderr) == (0, "")
+    assert before.items() <= times(out).items()
+    found = [json.loads(line) for line in told.read_text().splitlines()]
+    assert [(row["input"], row["outcome"]) for row in found] == [(str(folder / f"{n}.mrc"), "done") for n in "aef"]
+    assert found[0]["kept"]
+
+
+def test_two_runs_of_one_map_at_a_time_leave_one_whole_answer(maps, tmp_path):
+    folder, listed = maps
+    listed.write_text(f"{save(folder / 'e.mrc', shape=(96, 96, 96))}\n")
+    words = [*COMMAND, "--maps-from", str(listed), "-o", str(tmp_path / "out"), "-j", "1", "-q"]
+    both = [subprocess.Popen(words) for _ in range(2)]
+    assert [process.wait(300) for process in both] == [0, 0]
+    for kind in KINDS:
+        assert mrcfile.validate(tmp_path / "out" / f"e_{kind}.mrc")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"e_locres.{s}" for s in ("json", "mrc")] + [
+        "e_mask.mrc"
+    ]
+    before = times(tmp_path / "out")
+    assert many(listed, "-q").returncode == 0
+    assert times(tmp_path / "out") == before
+
+
+def test_parts_have_tables_of_their_own_and_share_the_maps(maps, tmp_path):
+    _, listed = maps
+    for part in "12":
+        many(listed, "--shard", f"{part}/2", "--table", tmp_path / "all.csv", "-q")
+    first, second = (table(tmp_path / f"all.{part}-of-2.csv") for part in "12")
+    names = listed.read_text().splitlines()
+    assert ([row["input"] for row in first], [row["input"] for row in second]) == (names[::2], names[1::2])
+
+
+def test_a_list_may_come_from_another_program(maps, tmp_path):
+    _, listed = maps
+    finished = run("--maps-from", "-", "-o", tmp_path / "out", "-j", 1, "--json", input=listed.read_text())
+    assert [row["input"] for row in rows(finished)] == listed.read_text().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--maps-from missing.txt", "missing.txt"),
+        ("--maps-from empty.txt", "no path"),
+        ("--maps-from a.mrc", "binary data"),
+        ("--maps-from twice.txt", "a.mrc twice"),
+        ("--maps-from answers.txt", "a_mask.mrc"),
+        ("--maps-from one.txt --shard 3/2", "3/2"),
+        ("--maps-from one.txt --shard slurm", "sbatch --array"),
+        ("a.mrc --shard 1/2", "--maps-from"),
+        ("a.mrc --table all.txt", ".csv or .jsonl"),
+        ("a.mrc --table foreign.csv", "other columns"),
+        ("a.mrc --table foreign.jsonl", "other lines"),
+    ],
+)
+def test_a_wrong_list_part_or_table_is_refused_before_any_work(source, tmp_path, words, said):
+    shutil.copy(source / "a.mrc", tmp_path)
+    contents = {"empty": "\n\n", "twice": "a.mrc\n./a.mrc\n", "answers": "a.mrc\na_mask.mrc\n", "one": "a.mrc\n"}
+    for name, content in contents.items():
+        (tmp_path / f"{name}.txt").write_text(content)
+    for name in ("foreign.csv", "foreign.jsonl"):
+        (tmp_path / name).write_text("x,y\n1,2\n")
+    finished = run(*words.split(), cwd=tmp_path)
+    assert finished.returncode in (1, 2)
+    assert said in finished.stderr
+    assert "Traceback" not in finished.stderr
+    if finished.stderr.startswith("error: "):
+        one_error(finished, said)
+    assert not list(tmp_path.glob("a_*"))
+
+
+def test_only_what_memory_allows_is_read_ahead(source):
+    plain, packed = (plan(source / name, None, {}) for name in ("a.mrc", "c.map.gz"))
+
+    def key(job):
+        return {}
+
+    for busy in (0.0, memory.available()):
+        assert ahead.look(plain, busy, key).found[0].density.mapped
+    assert ahead.look(packed, 0.0, key).found is not None
+    assert ahead.look(packed, memory.available(), key).found is None
+
+
+def test_a_list_takes_no_more_memory_than_a_job_is_told_to_ask_for(tmp_path):
+    """Packed maps whose molecule fills the box, in the finest detail that voxels hold: nothing takes more."""
+    if not Path("/proc/self/status").exists():
+        pytest.skip("only Linux tells the peak of a process")
+    rng, edge = np.random.default_rng(0), 128
+    away = ((np.indices((edge,) * 3) - edge / 2) ** 2).sum(0)
+    lumps = ndimage.gaussian_filter(rng.normal(size=away.shape), 1.5) * (away < (edge / 2) ** 2)
+    with mrcfile.new(tmp_path / "a.mrc") as mrc:
+        mrc.set_data((lumps / lumps.std() + 0.3 * rng.normal(size=away.shape)).astype(np.float32))
+        mrc.voxel_size = 1.0
+    for name in "bc":
+        (tmp_path / f"{name}.mrc.gz").write_bytes(gzip.compress((tmp_path / "a.mrc").read_bytes(), 1))
+    (tmp_path / "list.txt").write_text("b.mrc.gz\nc.mrc.gz\n")
+    code = f"import atexit; from pathlib import Path; atexit.register(lambda: print({PEAK})); {CALL}"
+    words = [sys.executable, "-c", code, "--maps-from", "list.txt", "-q", "-j", "2"]
+    finished = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=True)
+    asked = runpy.run_path(str(SUBMIT))["size"](tmp_path / "b.mrc.gz")[1]
+    assert 0.5 * asked < 1024 * int(finished.stdout.split()[0]) < asked
+
+
+def test_looking_runs_one_ahead_in_the_order_given(source):
+    jobs, seen = [plan(source / f"{n}.mrc", None, {}) for n in range(5)], []
+
+    def look(job, busy):
+        seen.append(job)
+        return ahead.Ready(job)
+
+    for number, ready in enumerate(ahead.looked_at(jobs, look)):
+        assert ready.job is jobs[number]
+        assert len(seen) <= number + 2
+    assert seen == jobs

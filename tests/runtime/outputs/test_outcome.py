@@ -1,0 +1,58 @@
+"""Outcomes in words: every row has every field, and NaN never reaches a reader."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from cryores_lite.outputs import catalogue as report
+from cryores_lite.outputs.outcome import ModelName, Outcome, row, summary
+from cryores_lite.types import Grid, LocalResolution
+
+MODEL = ModelName("net", "1", "ab" * 32)
+FILES = {"locres": Path("out/m_locres.mrc"), "mask": Path("out/m_mask.mrc")}
+GRID = Grid((2, 3, 4), (1.5, 1.5, 1.5))
+
+
+def outcome(mask):
+    values = np.where(mask, np.float32(4), np.float32(0))
+    result = LocalResolution(values, mask, values / 8, GRID, 3.5 if mask.any() else np.nan, 1.5, "CPUExecutionProvider")
+    return Outcome(Path("m.mrc"), 1.0, MODEL, None, result, FILES, ("mind this",))
+
+
+def test_a_done_row_holds_the_answer():
+    found = row(outcome(np.ones(GRID.shape, bool)))
+    assert (found["outcome"], found["error"], found["warnings"]) == ("done", None, ["mind this"])
+    named = {"locres": "out/m_locres.mrc", "mask": "out/m_mask.mrc"}
+    assert found["files"] == {**dict.fromkeys(report.FILES), **named}
+    assert found["median_uncertainty"] == 0.5
+    assert (found["median"], found["global_resolution"], found["voxel_size"]) == (4.0, 3.5, 1.5)
+    assert found["percentiles"] == dict.fromkeys(("2.5", "25", "50", "75", "97.5"), 4.0)
+    assert found["mask_volume"] == 24 * 1.5**3
+    assert found["model"] == {"name": "net", "version": "1", "sha256": "ab" * 32}
+
+
+def test_an_empty_mask_gives_null_and_not_nan():
+    found = row(outcome(np.zeros(GRID.shape, bool)))
+    json.dumps(found, allow_nan=False)
+    assert (
+        found["median"]
+        is found["global_resolution"]
+        is found["percentiles"]["2.5"]
+        is found["median_uncertainty"]
+        is None
+    )
+
+
+def test_a_failed_row_has_the_same_fields():
+    done, failed = row(outcome(np.ones(GRID.shape, bool))), row(Outcome(Path("m.mrc"), 0.0, None, "no such file"))
+    assert list(done) == list(failed)
+    for name in ("files", "percentiles", "model"):
+        assert list(done[name]) == list(failed[name])
+        assert set(failed[name].values()) == {None}
+    assert (failed["outcome"], failed["error"]) == ("failed", "no such file")
+
+
+def test_a_summary_is_short_even_without_a_molecule():
+    for mask in (np.ones(GRID.shape, bool), np.zeros(GRID.shape, bool)):
+        assert 3 <= len(summary(outcome(mask)).splitlines()) <= 8

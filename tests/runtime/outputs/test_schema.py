@@ -1,0 +1,85 @@
+"""The JSON that is written is the JSON that the schema promises."""
+
+import copy
+import json
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cryores_lite.outputs.catalogue import FILES
+from cryores_lite.outputs.outcome import ModelName, Outcome, row
+from cryores_lite.outputs.residue_files import as_json
+from cryores_lite.outputs.residues import Fitted, Measured, Residue
+from cryores_lite.types import Grid, LocalResolution
+
+jsonschema = pytest.importorskip("jsonschema")
+
+SCHEMA = json.loads((files("cryores_lite.outputs") / "schema.json").read_text(encoding="utf-8"))
+VALID = jsonschema.Draft202012Validator(SCHEMA)
+GRID = Grid((2, 3, 4), (1.5, 1.5, 1.5))
+
+
+def done(mask):
+    values = np.where(mask, np.float32(4), np.float32(0))
+    result = LocalResolution(values, mask, values / 8, GRID, 3.5 if mask.any() else np.nan, 1.5, "CPUExecutionProvider")
+    written = {what: Path(f"{what}.file") for what in FILES}
+    return Outcome(Path("m.mrc"), 1.0, ModelName("net", "1", "ab" * 32), None, result, written, ("mind this",))
+
+
+def as_read(outcome):
+    return json.loads(json.dumps(row(outcome), allow_nan=False))
+
+
+ROWS = {
+    "done": as_read(done(np.ones(GRID.shape, bool))),
+    "empty": as_read(done(np.zeros(GRID.shape, bool))),
+    "failed": as_read(Outcome(Path("m.mrc"), 0.0, None, "no such file")),
+}
+
+
+def residues(*members):
+    return json.loads(as_json(Measured(Fitted("m.cif", None, np.empty((0, 3))), members), (3.0, 5.0)))
+
+
+def test_the_schema_is_sound_and_names_every_field():
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    told, data = SCHEMA["$defs"]["row"], SCHEMA["$defs"]["data"]
+    assert set(told["required"]) == set(told["properties"]) == set(ROWS["done"])
+    assert tuple(told["properties"]["files"]["required"]) == FILES
+    written = residues()["local_resolution"]["0"]["data"]
+    assert set(data["required"]) == set(data["properties"]) == set(written)
+
+
+@pytest.mark.parametrize("outcome", ROWS)
+def test_every_row_is_valid_whatever_the_outcome(outcome):
+    VALID.validate(ROWS[outcome])
+
+
+def test_residues_are_valid_measured_or_not():
+    VALID.validate(residues(Residue("A", -1, "", "ALA", 5, 3.2), Residue('"', 7, "B", "H\n", 0, None)))
+    VALID.validate(residues(Residue("A", 1, "", "ALA", 0, None)))
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        {"outcome": "perhaps"},
+        {"error": "but it is done"},
+        {"median": "4 Å"},
+        {"median": -1},
+        {"files": {}},
+        {"warnings": None},
+        {"model": {"name": "net", "version": "1", "sha256": "abc"}},
+    ],
+)
+def test_a_row_that_breaks_the_promise_is_told(spoil):
+    assert not VALID.is_valid(ROWS["done"] | spoil)
+
+
+def test_a_row_without_a_field_is_told():
+    for field in ROWS["done"]:
+        shortened = copy.deepcopy(ROWS["done"])
+        del shortened[field]
+        assert not VALID.is_valid(shortened)
