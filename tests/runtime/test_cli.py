@@ -341,7 +341,8 @@ def test_version_names_package_model_and_onnxruntime():
 
 def test_a_map_that_will_not_fit_into_memory_is_refused_before_the_work(tmp_path):
     limited = (
-        "import resource, sys; from cryores_lite import resources; from cryores_lite.method import pipeline; from cryores_lite.cli import main\n"
+        "import resource, sys; from cryores_lite import resources; from cryores_lite.method import pipeline\n"
+        "from cryores_lite.cli import main\n"
         "taken = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
         "resource.setrlimit(resource.RLIMIT_AS, (taken + 600_000_000,) * 2)\n"
         "assert resources.available() <= 450_000_000\n"
