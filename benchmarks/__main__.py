@@ -67,7 +67,7 @@ def flop_per_voxel() -> float:
     """Floating-point operations of the network's convolutions per working voxel."""
     import torch
 
-    from cryores_lite.method.band_features import FEATURES, RUNGS
+    from cryores_lite.method.band_features import FEATURES, MAX_BANDS
     from cryores_lite.method.network_inputs import CHANNELS, CONTEXT
     from training.network import LocalResolutionNet
 
@@ -82,7 +82,7 @@ def flop_per_voxel() -> float:
             layer.register_forward_hook(count)
     quarter = (edge // 4,) * 3
     network(
-        torch.zeros(1, FEATURES, RUNGS),
+        torch.zeros(1, FEATURES, MAX_BANDS),
         torch.zeros(1, 1, *(edge // 2,) * 3),
         torch.zeros(1, CHANNELS, *quarter),
         torch.zeros(1, CONTEXT),

@@ -24,7 +24,7 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantiz
 from benchmarks.__main__ import table
 from cryores_lite.io.mrc import read_map
 from cryores_lite.method.network import CPU, INPUTS, OUTPUTS, Model, shipped
-from cryores_lite.method.network_inputs import condition
+from cryores_lite.method.network_inputs import network_inputs
 from cryores_lite.method.prepare import prepare
 from export.export import EXAMPLE
 from training.network import Heads
@@ -39,7 +39,7 @@ def example() -> Feed:
     """The network's inputs for all of the example map."""
     prepared = prepare(read_map(EXAMPLE).density)
     level = Model.open(device="cpu").level(prepared.evidence)
-    inputs = condition(prepared.spectrum, prepared.powers, prepared.physical, level.median, level.doubt)
+    inputs = network_inputs(prepared.spectrum, prepared.powers, prepared.solvent, level.median, level.doubt)
     arrays = (prepared.evidence, inputs.density, inputs.bands, inputs.context, np.array([level.median]))
     return {name: np.asarray(a, np.float32)[None] for name, a in zip(INPUTS, arrays, strict=True)}
 

@@ -25,12 +25,12 @@ STEPS = {
         "transform": "transform",
         "coverage": "coverage",
         "outline": "outline",
-        "measure": "band powers",
-        "physical_estimate": "physical estimate",
-        "gather": "evidence",
+        "measure_band_powers": "band powers",
+        "solvent_estimate": "physical estimate",
+        "band_features": "evidence",
     },
-    "cryores_lite.method.pipeline": {"condition": "condition", "paste": "restore"},
-    "cryores_lite.method.assemble": {"without_specks": "restore", "restored": "restore"},
+    "cryores_lite.method.pipeline": {"network_inputs": "condition", "paste": "restore"},
+    "cryores_lite.method.assemble": {"without_specks": "restore", "for_each_chunk": "restore"},
     "cryores_lite.io.mrc": {"read_map": "read", "write_map": "write"},
 }
 

@@ -14,9 +14,9 @@ import typer
 
 from cryores_lite import __version__
 from cryores_lite.batch import map_list as maplist
-from cryores_lite.console import bar, errors_told, in_plain_words, settle, tell
+from cryores_lite.console import bar, configure_process, errors_to_exit, errors_to_exit_code, print_outcome
 from cryores_lite.errors import CryoresError
-from cryores_lite.job import Device, Job, Means, Method, plan, run
+from cryores_lite.job import Device, Job, Method, RunOptions, plan, run
 
 if TYPE_CHECKING:
     pass
@@ -163,25 +163,25 @@ def estimate(
     }
     jobs = [plan(path, output_dir, asked, **more) for path in paths]
     _refuse_collisions(jobs)
-    means = Means(model, device.value, threads)
+    means = RunOptions(model, device.value, threads)
     progress = partial(bar, len(jobs)) if sys.stderr.isatty() and not quiet else lambda *_: iter
     if maps_from or tables:
         from cryores_lite.batch import runner as batch
 
-        with errors_told():
-            raise typer.Exit(int(not batch.work(jobs, means, tables, batch.Voice(as_json, quiet, progress))))
+        with errors_to_exit():
+            raise typer.Exit(int(not batch.work(jobs, means, tables, batch.Reporting(as_json, quiet, progress))))
     failed = False
     for outcome in run(jobs, means, progress):
         failed |= outcome.error is not None
-        tell(outcome, as_json, quiet)
+        print_outcome(outcome, as_json, quiet)
         del outcome  # large, and not needed while the next map is worked on
     raise typer.Exit(int(failed))
 
 
 def main() -> None:
     """Run the command, and be interrupted politely: nothing half-written stays."""
-    settle()
-    with in_plain_words():
+    configure_process()
+    with errors_to_exit_code():
         app()
 
 
@@ -208,9 +208,9 @@ def _chosen(
         raise typer.BadParameter("--shard needs --maps-from: all parts must see one list.")
     if not maps_from:
         return maps, tables
-    with errors_told(2):
+    with errors_to_exit(2):
         listed = [*filter(None, maps), *maplist.read_list(maps_from)]
-        maplist.refuse_twins(listed, output_dir)
+        maplist.check_no_duplicates(listed, output_dir)
         part = maplist.shard(words, os.environ) if words else None
     return (part.of(listed), [part.name(path) for path in tables]) if part else (listed, tables)
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 INTERRUPTED = 130  # exit code
 
 
-def settle() -> None:
+def configure_process() -> None:
     """Prepare the process for work, before numpy is imported."""
     for library in ("OPENBLAS", "MKL"):  # the steps have threads of their own
         os.environ.setdefault(f"{library}_NUM_THREADS", "1")
@@ -45,7 +45,7 @@ def _leave(code: int, *_: object) -> None:
 
 
 @contextlib.contextmanager
-def in_plain_words() -> Iterator[None]:
+def errors_to_exit_code() -> Iterator[None]:
     """End the command with one line where a library cannot be loaded, memory or the place for words runs out, or where
     it is interrupted."""
     from cryores_lite.resources import require_libraries
@@ -59,14 +59,14 @@ def in_plain_words() -> Iterator[None]:
         end = end_within(error)
         if end is not None:
             sys.exit(end.code if isinstance(end, SystemExit) else INTERRUPTED)
-        told = _told(error)
+        told = as_user_error(error)
         if told is None:
             raise
         typer.echo(f"error: {' '.join(str(told).split())}", err=True)
         sys.exit(1)
 
 
-def _told(error: Exception) -> CryoresError | None:
+def as_user_error(error: Exception) -> CryoresError | None:
     """Say what a user can put right of an error that is none of ours, or None of a bug."""
     if isinstance(error, CryoresError):
         return error
@@ -85,7 +85,7 @@ def _told(error: Exception) -> CryoresError | None:
     return None
 
 
-def tell(outcome: Outcome, as_json: bool = False, quiet: bool = False) -> None:
+def print_outcome(outcome: Outcome, as_json: bool = False, quiet: bool = False) -> None:
     """Print an outcome: errors and warnings to stderr, the answer to stdout."""
     from cryores_lite.outputs.outcome import row, summary
 
@@ -100,7 +100,7 @@ def tell(outcome: Outcome, as_json: bool = False, quiet: bool = False) -> None:
 
 
 @contextlib.contextmanager
-def errors_told(code: int = 1) -> Iterator[None]:
+def errors_to_exit(code: int = 1) -> Iterator[None]:
     """Make what the user can put right one line and an exit code."""
     try:
         yield

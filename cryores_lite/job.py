@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cryores_lite.outputs.write import Answer
     from cryores_lite.types import Progress
 
-    Source: TypeAlias = tuple[Map, Pair | None]  # what a job is about: a map, and its half maps if there are any
+    MapAndHalves: TypeAlias = tuple[Map, Pair | None]  # what a job is about: a map, and its half maps if there are any
 
 ALWAYS = ("locres", "mask")
 WITH_HALVES = ("locres_fsc", "difference")
@@ -61,7 +61,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Means:
+class RunOptions:
     """What the work is done with."""
 
     model: Path | None  # an ONNX network, or None for the shipped one
@@ -90,10 +90,10 @@ def plan(
     if half_maps:
         wanted |= set(WITH_HALVES)
     if map_path is None:
-        from cryores_lite.io.half_map_names import whole_stem
+        from cryores_lite.io.half_map_names import full_map_stem
 
         assert half_maps, "there is a map, or there are half maps"
-        map_path, stem = half_maps[0], whole_stem(half_maps[0])
+        map_path, stem = half_maps[0], full_map_stem(half_maps[0])
         wanted.add("average")
     else:
         stem = map_stem(map_path)
@@ -102,44 +102,44 @@ def plan(
     return Job(map_path, voxel_size, outputs, overwrite, atoms, half_maps, method)
 
 
-def run(jobs: Sequence[Job], means: Means, progress: Callable[[int, Job], Progress]) -> Iterator[Outcome]:
+def run(jobs: Sequence[Job], means: RunOptions, progress: Callable[[int, Job], Progress]) -> Iterator[Outcome]:
     """Do the jobs one after the other with one network, opened when the first needs it.
 
     `progress` gives what wraps the sequence of a job's tiles, by the job and its number, from 1.
     """
-    network = opener(means)
+    network = lazy_model(means)
     for number, job in enumerate(jobs, 1):
-        yield attempt(job, network, means.threads, progress(number, job))
+        yield run_job(job, network, means.threads, progress(number, job))
 
 
-def opener(means: Means) -> Callable[[], Model]:
+def lazy_model(means: RunOptions) -> Callable[[], Model]:
     """Give what opens the network when it is first called, and hands out the same one ever after."""
     from cryores_lite.method.network import Model
 
     return cache(lambda: Model.open(means.model, device=means.device, threads=means.threads))
 
 
-def read(job: Job) -> Source:
+def read(job: Job) -> MapAndHalves:
     """Read a job's map, or average its half maps; with those, if there are any."""
-    from cryores_lite.half_maps.pair import gather
+    from cryores_lite.half_maps.pair import read_map_and_halves
 
-    return gather(job.map_path, job.half_maps, "average" in job.outputs, job.voxel_size)
+    return read_map_and_halves(job.map_path, job.half_maps, "average" in job.outputs, job.voxel_size)
 
 
-def attempt(
+def run_job(
     job: Job,
     network: Callable[[], Model],
     threads: int | None,
     progress: Progress,
-    read: Callable[[Job], Source] = read,
+    read: Callable[[Job], MapAndHalves] = read,
 ) -> Outcome:
     """Do one map; whatever goes wrong becomes an outcome, so that the next map has its turn."""
     with contextlib.redirect_stdout(sys.stderr):  # libraries print; stdout is for answers
-        return _attempt(job, network, threads, progress, read)
+        return _run_job(job, network, threads, progress, read)
 
 
-def _attempt(
-    job: Job, network: Callable[[], Model], threads: int | None, progress: Progress, read: Callable[[Job], Source]
+def _run_job(
+    job: Job, network: Callable[[], Model], threads: int | None, progress: Progress, read: Callable[[Job], MapAndHalves]
 ) -> Outcome:
     from cryores_lite.outputs.outcome import ModelName, Outcome
 
@@ -171,12 +171,12 @@ def _estimate(
     name: ModelName | None,
     threads: int | None,
     progress: Progress,
-    read: Callable[[Job], Source] = read,
+    read: Callable[[Job], MapAndHalves] = read,
 ) -> tuple[Answer, tuple[str, ...]]:
     """Read, estimate and write one map: all files, or none."""
     from cryores_lite.half_maps.comparison import compare
     from cryores_lite.io.atomic import publish, staging
-    from cryores_lite.io.input_checks import advised
+    from cryores_lite.io.input_checks import check_input
     from cryores_lite.method import pipeline, statistical
     from cryores_lite.outputs import write as outputs
     from cryores_lite.outputs.residues import read_fitted
@@ -188,7 +188,7 @@ def _estimate(
     outputs.check(job.map_path, job.outputs)
     threads = threads or available_threads()
     found, pair = read(job)
-    found = advised(job.map_path, found, by_name=not job.half_maps)
+    found = check_input(job.map_path, found, by_name=not job.half_maps)
     fitted = read_fitted(job.atoms, found, job.outputs.get("average", job.map_path)) if job.atoms else None
     with staging(folder) as here:  # before the long work: can we write there?
         if model:

@@ -49,7 +49,7 @@ class Density:
     grid: Grid
     mapped: bool = False
 
-    def rest(self) -> None:
+    def release_pages(self) -> None:
         """Let go of the memory of mapped values: they are read again when looked at. Others stay as they are."""
         base: Any = self.values if self.mapped else None
         while isinstance(base, np.ndarray):
@@ -59,7 +59,7 @@ class Density:
 
 
 @dataclass(frozen=True)
-class Level:
+class MapResolution:
     """What is known of a map as a whole: its global resolution and median local resolution in Å.
 
     `doubt` is the standard deviation of the median's logarithm.
@@ -127,7 +127,7 @@ class LocalResolution:
 
 
 @dataclass(frozen=True, eq=False)
-class Compared:
+class HalfMapComparison:
     """What two half maps say, beside an answer to the one map.
 
     Attributes

@@ -91,7 +91,7 @@ class Served(torch.nn.Module):  # type: ignore[misc]
 def write(network: LocalResolutionNet, path: Path, contract: dict[str, object]) -> None:
     """Trace the network with free tile sizes and save it with its contract, weights inside."""
     arguments = (
-        torch.randn(2, evidence.FEATURES, evidence.RUNGS),
+        torch.randn(2, evidence.FEATURES, evidence.MAX_BANDS),
         torch.randn(2, 1, 16, 20, 24),
         torch.randn(2, condition.CHANNELS, 8, 10, 12),
         torch.randn(2, condition.CONTEXT),
@@ -131,11 +131,11 @@ def compare(network: LocalResolutionNet, model: Model, density: Density) -> tupl
     """Largest difference between torch and onnxruntime over the tiles of a map, in Å and mask probability."""
     prepared = prepare(density)
     level = model.level(prepared.evidence)
-    inputs = condition.condition(prepared.spectrum, prepared.powers, prepared.physical, level.median, level.doubt)
+    inputs = condition.network_inputs(prepared.spectrum, prepared.powers, prepared.solvent, level.median, level.doubt)
     told = network.level(torch.from_numpy(prepared.evidence)[None])
     angstrom = max(abs(level.overall - told.overall.item()), abs(level.median - told.median.item()))
     probability = 0.0
-    for tile in cover(prepared.physical.outline.seen, inputs.shape, HALO, CHECKED_TILE**3):
+    for tile in cover(prepared.solvent.outline.seen, inputs.shape, HALO, CHECKED_TILE**3):
         values, bands = inputs.density[(..., *coarser(tile.view, 2))], inputs.bands[(..., *coarser(tile.view, 4))]
         relative, error, mask = model.predict(prepared.evidence, values, bands, inputs.context, inputs.level)
         given = (prepared.evidence, values, bands, inputs.context)

@@ -21,10 +21,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from cryores_lite.method.assemble import SPECK, aggregate, on_map
+from cryores_lite.method.assemble import SPECK, aggregate, resample_to_crop
 from cryores_lite.method.crop import without_specks
 from cryores_lite.method.network import Model
-from cryores_lite.method.network_inputs import condition
+from cryores_lite.method.network_inputs import network_inputs
 from cryores_lite.method.pipeline import CERTAIN, predict
 from cryores_lite.method.prepare import prepare
 from cryores_lite.resources import available_threads
@@ -69,8 +69,8 @@ def answers(case: Case, model: Model, rng: np.random.Generator) -> tuple[list[Sc
     threads = available_threads()
     prepared = prepare(case.density, threads)
     level = model.level(prepared.evidence)
-    inputs = condition(prepared.spectrum, prepared.powers, prepared.physical, level.median, level.doubt, threads)
-    local, error, sure = on_map(prepared, *predict(prepared, inputs, model))
+    inputs = network_inputs(prepared.spectrum, prepared.powers, prepared.solvent, level.median, level.doubt, threads)
+    local, error, sure = resample_to_crop(prepared, *predict(prepared, inputs, model))
     truth = case.truth[prepared.box.slices]
     everywhere = np.ones(truth.shape, bool)
     values, uncertainty = aggregate(level.overall, local, error, everywhere, 2 * max(case.density.grid.voxel_size))

@@ -23,8 +23,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from cryores_lite.fourier.interpolation import read_off
-from cryores_lite.method.network_inputs import condition
+from cryores_lite.fourier.interpolation import interpolate
+from cryores_lite.method.network_inputs import network_inputs
 from cryores_lite.method.prepare import Prepared, prepare
 from cryores_lite.types import Density, Grid, Shape
 from training.labels import labelled, read_labels
@@ -59,8 +59,8 @@ def truth_on(prepared: Prepared, simulated: SimulatedMap, shape: Shape) -> tuple
         (p * simulated.stride + first) * (n / w)
         for p, first, n, w in zip(places(4), simulated.start, simulated.truth.shape, simulated.whole, strict=True)
     ]
-    local = read_off(simulated.truth[None], tuple(coarse))[0]
-    quarter, fine = (read_off(rimmed, tuple(p + 1 for p in places(step)))[0] > 0.5 for step in (4, 1))
+    local = interpolate(simulated.truth[None], tuple(coarse))[0]
+    quarter, fine = (interpolate(rimmed, tuple(p + 1 for p in places(step)))[0] > 0.5 for step in (4, 1))
     return local, quarter, fine
 
 
@@ -73,7 +73,7 @@ def cut_patches(
     """
     doubt = float(np.exp(rng.uniform(*np.log(recipe.doubt))))
     guess = max(level * float(np.exp(rng.normal(0, doubt))), 1.8 * simulated.voxel_size)
-    inputs = condition(prepared.spectrum, prepared.powers, prepared.physical, guess, doubt)
+    inputs = network_inputs(prepared.spectrum, prepared.powers, prepared.solvent, guess, doubt)
     local, inside, mask = truth_on(prepared, simulated, inputs.shape)
     if inside.sum() < FEWEST / 8:
         return []
@@ -158,7 +158,7 @@ def learn_from(
         "evidence": prepared.evidence,
         "median": np.float32(level),
         "overall": np.float32(max(simulated.global_resolution, simulated.limit)),
-        "physical": np.float32(prepared.physical.level),
+        "physical": np.float32(prepared.solvent.level),
         "kind": np.array(list(simulated.kind.values())),
     }
     return known, cut_patches(prepared, simulated, level, patches, recipe, rng) if patches else []
@@ -217,7 +217,7 @@ class Patches(torch.utils.data.IterableDataset[dict[str, torch.Tensor]]):
                 choice = np.random.default_rng([self.seed, epoch, first])
                 records = [record for index in some for record in drawn(files[index], choice)]
                 for n in choice.permutation(len(records)):
-                    turned = turn(records[n], choice)
+                    turned = augment(records[n], choice)
                     done += 1
                     if done > self.start:
                         yield turned
@@ -232,7 +232,7 @@ def drawn(path: Path, choice: np.random.Generator) -> list[Record]:
     return [{key: values[n] for key, values in arrays.items()} for n in range(TAKEN)]
 
 
-def turn(record: Record, rng: np.random.Generator) -> dict[str, torch.Tensor]:
+def augment(record: Record, rng: np.random.Generator) -> dict[str, torch.Tensor]:
     """A record as tensors, its axes permuted and mirrored at random."""
     order, flips = rng.permutation(3), rng.random(3) < 0.5
     out = {}

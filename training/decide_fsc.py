@@ -28,10 +28,10 @@ from cryores_lite.fourier.spectrum import radius
 from cryores_lite.half_maps import independence as copies
 from cryores_lite.half_maps.local_fsc import STEP, local_fsc
 from cryores_lite.method import statistical
-from cryores_lite.method.assemble import on_map
+from cryores_lite.method.assemble import resample_to_crop
 from cryores_lite.method.crop import cut
 from cryores_lite.method.prepare import prepare
-from cryores_lite.method.solvent_noise import RING, crossing
+from cryores_lite.method.solvent_noise import RING, highest_crossing
 from cryores_lite.method.statistical import blank_share
 from cryores_lite.types import Density, Grid, Volume
 from training.cases import Case, masked, sharpened
@@ -92,12 +92,12 @@ def by_step(pair: Pair) -> dict[float, tuple[float, float]]:
 def by_noise(case: Case) -> tuple[float, bool, dict[float, float]]:
     """Median in Å, whether there is a ring of solvent, and what a mask has blanked up to every reach."""
     prepared = prepare(case.density, 1)
-    physical, powers = prepared.physical, prepared.powers
-    local = crossing(powers, physical.noise, np.ones(len(powers.frequencies), bool), 1 / powers.frequencies[-1])
-    (distance,) = on_map(prepared, physical.outline.distance)
+    solvent, powers = prepared.solvent, prepared.powers
+    local = highest_crossing(powers, solvent.noise, np.ones(len(powers.frequencies), bool), 1 / powers.frequencies[-1])
+    (distance,) = resample_to_crop(prepared, solvent.outline.distance)
     values = cut(case.density.values, prepared.box)
     blank = {reach: blank_share(values, distance, reach) for reach in REACHES}
-    return float(np.median(local[physical.outline.molecule])), physical.ring_valid, blank
+    return float(np.median(local[solvent.outline.molecule])), solvent.has_solvent, blank
 
 
 def by_mask(pair: Pair) -> list[tuple[float, float, float, dict[float, float]]]:

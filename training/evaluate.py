@@ -20,7 +20,7 @@ import numpy as np
 
 from cryores_lite.errors import CryoresError
 from cryores_lite.io.mrc import read_map
-from cryores_lite.method.assemble import on_map
+from cryores_lite.method.assemble import resample_to_crop
 from cryores_lite.method.network import Model
 from cryores_lite.method.pipeline import estimate_local_resolution
 from cryores_lite.method.prepare import prepare
@@ -54,7 +54,7 @@ class Judged:
     case: Case
     found: LocalResolution
     ours: Scores
-    physical: Scores
+    solvent: Scores
 
 
 def judge(case: Case, model: Model) -> Judged:
@@ -62,17 +62,17 @@ def judge(case: Case, model: Model) -> Judged:
     threads = available_threads()
     found = estimate_local_resolution(case.density, model, threads, iter)
     prepared = prepare(case.density, threads)
-    local, molecule = on_map(
-        prepared, prepared.physical.resolution, prepared.physical.outline.molecule.astype(np.float32)
+    local, molecule = resample_to_crop(
+        prepared, prepared.solvent.resolution, prepared.solvent.outline.molecule.astype(np.float32)
     )
-    physical, mask = np.zeros(case.truth.shape, np.float32), np.zeros(case.truth.shape, bool)
-    physical[prepared.box.slices] = local
+    solvent, mask = np.zeros(case.truth.shape, np.float32), np.zeros(case.truth.shape, bool)
+    solvent[prepared.box.slices] = local
     mask[prepared.box.slices] = molecule > 0.5
     return Judged(
         case,
         found,
         score(found.values, case.truth, found.mask, case.limit, found.uncertainty),
-        score(physical, case.truth, mask, case.limit),
+        score(solvent, case.truth, mask, case.limit),
     )
 
 
@@ -104,7 +104,7 @@ def headline(judged: dict[str, list[Judged]]) -> str:
     rows: list[Row] = []
     for processing, cases in judged.items():
         rows.append((processing, "**cryores_lite**", mean_row([j.ours for j in cases])))
-        rows.append((processing, "physical estimate alone", mean_row([j.physical for j in cases])))
+        rows.append((processing, "physical estimate alone", mean_row([j.solvent for j in cases])))
         constant = float(np.mean([j.ours.constant for j in cases]))
         rows.append((processing, "true median everywhere", {"relative_rmse": constant, "r": 0.0}))
     return "### Independent maps: means over the cases, by processing\n\n" + table(rows).replace(
@@ -127,11 +127,11 @@ def full_table(cases: list[Judged], title: str, peers: dict[str, dict[str, Cells
     """Per case: the model, the physical estimate, the constant, and the peers; then the means."""
     rows: list[Row] = []
     for j in cases:
-        rows += [(j.case.name, "**cryores_lite**", j.ours.row()), (j.case.name, "physical estimate", j.physical.row())]
+        rows += [(j.case.name, "**cryores_lite**", j.ours.row()), (j.case.name, "physical estimate", j.solvent.row())]
         rows.append((j.case.name, "true median everywhere", {"relative_rmse": j.ours.constant, "r": 0.0}))
         rows += [(j.case.name, tool, scores[j.case.name]) for tool, scores in peers.items() if j.case.name in scores]
     rows.append(("**mean**", "**cryores_lite**", mean_row([j.ours for j in cases])))
-    rows.append(("mean", "physical estimate", mean_row([j.physical for j in cases])))
+    rows.append(("mean", "physical estimate", mean_row([j.solvent for j in cases])))
     rows += [("mean", tool, mean_cells(list(scores.values()))) for tool, scores in peers.items()]
     return f"### {title}\n\n{table(rows)}"
 
@@ -174,7 +174,7 @@ def simulated_tables(cases: list[Judged]) -> str:
             chosen = [j for j in cases if group(j) == name]
             label = f"{name} ({len(chosen)})"
             rows.append((label, "**cryores_lite**", mean_row([j.ours for j in chosen])))
-            rows.append((label, "physical estimate", mean_row([j.physical for j in chosen])))
+            rows.append((label, "physical estimate", mean_row([j.solvent for j in chosen])))
             constant = float(np.mean([j.ours.constant for j in chosen]))
             rows.append((label, "true median everywhere", {"relative_rmse": constant}))
         parts.append(f"### Simulated maps of validation structures, by {title}\n\n{table(rows)}")
@@ -222,16 +222,16 @@ def real_table(folder: Path, model: Model) -> str:
         try:
             density = read_map(folder / row["file"]).density
             found = estimate_local_resolution(density, model, available_threads(), iter)
-            physical = prepare(density, available_threads()).physical
+            solvent = prepare(density, available_threads()).solvent
         except CryoresError as error:
             lines.append(f"| {row['name']} | {row['kind']} | {row['resolution_A']} | {error} | | | | | |")
             continue
         told = row["resolution_A"]
         ratio = f"{found.median / float(told):.2f}" if told else ""
-        ring = "valid" if physical.ring_valid else "none"
+        ring = "valid" if solvent.has_solvent else "none"
         lines.append(
             f"| {row['name']} | {row['kind']} | {told} | {found.median:.2f} | {ratio} "
-            f"| {found.global_resolution:.2f} | {found.median_uncertainty:.2f} | {physical.level:.2f} | {ring} |"
+            f"| {found.global_resolution:.2f} | {found.median_uncertainty:.2f} | {solvent.level:.2f} | {ring} |"
         )
     return "### Real maps (no truth; the deposited value is one number for the whole map)\n\n" + "\n".join(lines)
 

@@ -16,7 +16,7 @@ import numpy as np
 from cryores_lite.errors import CryoresError, InputError
 from cryores_lite.half_maps.comparison import whole_curves
 from cryores_lite.half_maps.local_fsc import local_fsc
-from cryores_lite.half_maps.pair import Pair, gather
+from cryores_lite.half_maps.pair import Pair, read_map_and_halves
 from cryores_lite.io.mrc import read_map
 from cryores_lite.types import Density, Mask, Volume
 
@@ -75,7 +75,7 @@ def labelled(row: dict[str, str], folder: Path) -> Labelled:
         A file cannot be used, or they lie on different grids.
     """
     try:
-        found, pair = gather(folder / row["map"], half_maps(row, folder), averaged=False, voxel_size=None)
+        found, pair = read_map_and_halves(folder / row["map"], half_maps(row, folder), averaged=False, voxel_size=None)
         mask = read_map(folder / row["mask"]).density.values > 0.5
         refuse_other_grids(found.density.values, mask)
         if pair:

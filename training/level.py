@@ -42,13 +42,13 @@ def validate(network: LevelNet, folder: Path) -> dict[str, float]:
     found = network(levels["evidence"])
     off = torch.log(found.median[:, 0]) - torch.log(levels["median"])
     whole = torch.log(found.overall[:, 0]) - torch.log(levels["overall"])
-    physical = (torch.log(levels["physical"]) - torch.log(levels["median"])).clamp(-1, 1)
+    solvent = (torch.log(levels["physical"]) - torch.log(levels["median"])).clamp(-1, 1)
     scores = {
         "median": _root(off),
         "median_typical": float(off.abs().median()),
         "overall": _root(whole),
         "median_held": float((off.abs() <= INTERVAL * found.doubt[:, 0]).float().mean()),
-        "median_physical": _root(physical),
+        "median_physical": _root(solvent),
     }
     for column in (1, 0, 2):
         for kind in np.unique(kinds[:, column]):

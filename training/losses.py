@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from training.metrics import INTERVAL
-from training.network import Heads, Level, space_to_depth
+from training.network import Heads, MapResolution, space_to_depth
 
 Batch = dict[str, Tensor]
 Loss = Callable[[Heads, Batch], Tensor]
@@ -63,7 +63,7 @@ def logarithmic(heads: Heads, batch: Batch) -> Tensor:
     )
 
 
-def level_loss(level: Level, batch: Batch) -> Tensor:
+def level_loss(level: MapResolution, batch: Batch) -> Tensor:
     """Relative errors of a map's median and global resolution, and the share of them that the interval holds."""
     error = torch.log(level.median[:, 0]) - torch.log(batch["median"])
     whole = torch.log(level.overall[:, 0]) - torch.log(batch["overall"])

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cryores_lite.method.band_features import FEATURES, rung_frequencies
+from cryores_lite.method.band_features import FEATURES, all_band_frequencies
 from cryores_lite.method.network_inputs import BANDS, CHANNELS, CONTEXT
 
 HALO = 32  # working voxels beyond which nothing changes an answer: the reach is 30
@@ -35,7 +35,7 @@ class Widths:
     readers: int = 4
 
 
-class Level(NamedTuple):
+class MapResolution(NamedTuple):
     """Each (b, 1): global resolution and median local resolution in Å, standard deviation of the latter's logarithm."""
 
     overall: Tensor
@@ -58,7 +58,7 @@ class Heads(NamedTuple):
     mask: Tensor
 
 
-class Rungs(nn.Module):
+class DilatedConvBlock(nn.Module):
     """Two convolutions along the ladder beside the identity."""
 
     def __init__(self, width: int, dilation: int) -> None:
@@ -72,24 +72,24 @@ class Rungs(nn.Module):
         return x + self.second(functional.relu(self.first(functional.relu(x))))
 
 
-class Reader(nn.Module):
+class LevelNetMember(nn.Module):
     """(b, FEATURES, RUNGS) → where on the ladder the map ends, as a mean over rungs, and how sure that is."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.stem = nn.Conv1d(FEATURES, width, 1)
-        self.blocks = nn.ModuleList(Rungs(width, dilation) for dilation in (1, 2, 4, 1))
+        self.blocks = nn.ModuleList(DilatedConvBlock(width, dilation) for dilation in (1, 2, 4, 1))
         self.drop = nn.Dropout(0.1)
         self.head = nn.Conv1d(width, 3, 1)
-        self.register_buffer("rungs", -torch.from_numpy(rung_frequencies()).log().float(), persistent=False)
+        self.register_buffer("rungs", -torch.from_numpy(all_band_frequencies()).log().float(), persistent=False)
 
-    def forward(self, evidence: Tensor) -> Level:
+    def forward(self, evidence: Tensor) -> MapResolution:
         x = self.stem(evidence)
         for block in self.blocks:
             x = block(x)
         overall, median, doubt = self.head(self.drop(functional.relu(x))).unbind(1)
         share = median.softmax(1)
-        return Level(
+        return MapResolution(
             torch.exp((overall.softmax(1) * self.rungs).sum(1, keepdim=True)),
             torch.exp((share * self.rungs).sum(1, keepdim=True)),
             deviation((share * doubt).sum(1, keepdim=True)),
@@ -101,14 +101,14 @@ class LevelNet(nn.Module):
 
     def __init__(self, width: int, readers: int) -> None:
         super().__init__()
-        self.readers = nn.ModuleList(Reader(width) for _ in range(readers))
+        self.readers = nn.ModuleList(LevelNetMember(width) for _ in range(readers))
 
-    def forward(self, evidence: Tensor) -> Level:
+    def forward(self, evidence: Tensor) -> MapResolution:
         told = [reader(evidence) for reader in self.readers]
         overall, median = (torch.log(torch.stack(values)) for values in list(zip(*told, strict=True))[:2])
         centre = median.mean(0)
         variance = torch.stack([level.doubt for level in told]).square().mean(0) + (median - centre).square().mean(0)
-        return Level(torch.exp(overall.mean(0)), torch.exp(centre), torch.sqrt(variance))
+        return MapResolution(torch.exp(overall.mean(0)), torch.exp(centre), torch.sqrt(variance))
 
 
 class Residual(nn.Module):
@@ -125,8 +125,8 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
         scale, shift = self.steer(context)[:, :, None, None, None].chunk(2, 1)
-        hidden = self.first(bent(x)) * (1 + scale) + shift
-        return x + self.second(bent(hidden))
+        hidden = self.first(leaky_relu(x)) * (1 + scale) + shift
+        return x + self.second(leaky_relu(hidden))
 
 
 class Branch(nn.Module):
@@ -153,8 +153,8 @@ class Branch(nn.Module):
         deep = self.down(x)
         for block in self.deep:
             deep = block(deep, context)
-        x = x + enlarged(self.up(deep))
-        return self.head(bent(self.after(x, context)))
+        x = x + upsample_nearest(self.up(deep))
+        return self.head(leaky_relu(self.after(x, context)))
 
 
 class LocalResolutionNet(nn.Module):
@@ -183,7 +183,7 @@ class LocalResolutionNet(nn.Module):
         return Heads(*found, relative, deviation(error), self.mask(seen, told, density))
 
 
-def bent(x: Tensor) -> Tensor:
+def leaky_relu(x: Tensor) -> Tensor:
     """A ReLU that does not die."""
     return functional.leaky_relu(x, 0.1)
 
@@ -198,7 +198,7 @@ def deviation(x: Tensor) -> Tensor:
     return torch.exp(3.5 * torch.tanh(x / 3.5) - 2.5)
 
 
-def enlarged(x: Tensor) -> Tensor:
+def upsample_nearest(x: Tensor) -> Tensor:
     """Every voxel eight times: (b, c, z, y, x) → (b, c, 2z, 2y, 2x). onnxruntime repeats faster than it resizes."""
     for axis in (4, 3, 2):
         x = torch.stack([x, x], axis + 1).flatten(axis, axis + 1)

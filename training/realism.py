@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 from scipy import optimize, stats
 
-from cryores_lite.fourier.interpolation import on_same_box
+from cryores_lite.fourier.interpolation import resample_periodic
 from cryores_lite.io.mrc import read_map
 from cryores_lite.method.network import Model
-from cryores_lite.method.network_inputs import BAND_SPAN, BANDS, Inputs, condition
+from cryores_lite.method.network_inputs import BAND_SPAN, BANDS, NetworkInputs, network_inputs
 from cryores_lite.method.prepare import Prepared, prepare
 from cryores_lite.types import Density, Grid
 from training.cases import bench_cases
@@ -56,7 +56,7 @@ class Seen:
 
     name: str
     density: Density
-    inputs: Inputs
+    inputs: NetworkInputs
     prepared: Prepared
     patches: np.ndarray
 
@@ -65,7 +65,7 @@ def see(name: str, density: Density, model: Model) -> Seen:
     """Prepare a map and describe its patches."""
     prepared = prepare(density)
     level = model.level(prepared.evidence)
-    inputs = condition(prepared.spectrum, prepared.powers, prepared.physical, level.median, level.doubt)
+    inputs = network_inputs(prepared.spectrum, prepared.powers, prepared.solvent, level.median, level.doubt)
     return Seen(name, density, inputs, prepared, np.array(list(describe(prepared, inputs))))
 
 
@@ -77,10 +77,10 @@ def feature_names() -> list[str]:
     return [f"{what} of {name}" for what in ("mean", "spread") for name in coarse] + fine
 
 
-def describe(prepared: Prepared, inputs: Inputs) -> Iterator[np.ndarray]:
+def describe(prepared: Prepared, inputs: NetworkInputs) -> Iterator[np.ndarray]:
     """Numbers of patches around molecule: moments of every input over the molecule's voxels."""
     grid = inputs.bands.shape[1:]
-    inside = on_same_box(prepared.physical.outline.molecule.astype(np.float32), (grid[0], grid[1], grid[2])) > 0.5
+    inside = resample_periodic(prepared.solvent.outline.molecule.astype(np.float32), (grid[0], grid[1], grid[2])) > 0.5
     where = np.argwhere(inside)
     rng = np.random.default_rng(SEED)
     for place in where[rng.permutation(len(where))[:PATCHES]]:
@@ -158,13 +158,13 @@ def draw(groups: dict[str, list[Seen]], path: Path) -> None:
     spectra = [figure.add_subplot(grid[:2, 2 * n : 2 * n + 2]) for n in range(3)]
     for colour, (name, group) in zip(("tab:blue", "tab:orange", "tab:green"), groups.items(), strict=False):
         for n, one in enumerate(group):
-            powers, physical = one.prepared.powers, one.prepared.physical
+            powers, solvent = one.prepared.powers, one.prepared.solvent
             relative = powers.frequencies * one.inputs.level
-            inside = np.log10(np.maximum(physical.inside / physical.inside.max(), 1e-8))
+            inside = np.log10(np.maximum(solvent.inside / solvent.inside.max(), 1e-8))
             label = {"color": colour, "alpha": 0.5, "lw": 0.8, "label": name if n == 0 else None}
             spectra[0].plot(relative, inside, **label)
             spectra[1].plot(
-                relative, np.log10(np.maximum(physical.inside / np.maximum(physical.noise, 1e-30), 1e-4)), **label
+                relative, np.log10(np.maximum(solvent.inside / np.maximum(solvent.noise, 1e-30), 1e-4)), **label
             )
             values = (one.density.values - np.median(one.density.values)) / one.density.values.std()
             counts, edges = np.histogram(values, 80, (-4, 12), density=True)

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft, ndimage
 
-from cryores_lite.fourier.interpolation import read_off
+from cryores_lite.fourier.interpolation import interpolate
 from cryores_lite.fourier.local_power import BAND_WIDTH, POWER_STEP, local_power, smooth
 from cryores_lite.fourier.spectrum import Spectrum, grid_for, radius
 from cryores_lite.types import Mask, Shape, Volume
@@ -193,9 +193,9 @@ def draw_noise(signal: Signal, recipe: Recipe, rng: np.random.Generator) -> Nois
     scale = match_level(signal, frequencies, white, following, inside)
     half_noise = scale * white + following
     fsc = signal.powers / np.maximum(signal.powers + half_noise, 1e-20)
-    local = truth.crossing(fsc, frequencies)
+    local = truth.first_crossing(fsc, frequencies)
     curve = signal.powers[:, inside].sum(1) / (signal.powers + half_noise)[:, inside].sum(1)
-    overall = float(truth.crossing(curve[:, None].astype(np.float32), frequencies)[0])
+    overall = float(truth.first_crossing(curve[:, None].astype(np.float32), frequencies)[0])
     return Noise(white_filter, envelope, follow, scale, local, inside, curve, overall)
 
 
@@ -272,7 +272,7 @@ def truth_of(simulated: SimulatedMap) -> Volume:
             simulated.mask.shape, simulated.start, simulated.truth.shape, simulated.whole, strict=True
         )
     ]
-    local = read_off(simulated.truth[None], tuple(places))[0]
+    local = interpolate(simulated.truth[None], tuple(places))[0]
     return np.where(simulated.mask, local, 0).astype(np.float32)
 
 
@@ -390,6 +390,6 @@ def match_level(signal: Signal, frequencies: Curve, white: Volume, following: Vo
     for _ in range(24):
         middle = (low + high) / 2
         noise = np.float32(np.exp(middle)) * even + tied
-        found = truth.crossing(power / np.maximum(power + noise, 1e-20), frequencies)
+        found = truth.first_crossing(power / np.maximum(power + noise, 1e-20), frequencies)
         low, high = (middle, high) if np.median(found) < signal.resolution else (low, middle)
     return float(np.exp((low + high) / 2))

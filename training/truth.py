@@ -7,10 +7,10 @@ real half maps say mean the same.
 
 from __future__ import annotations
 
-from cryores_lite.fourier.fsc import FSC_CUT, Curve, crossing
+from cryores_lite.fourier.fsc import FSC_CUT, Curve, first_crossing
 from cryores_lite.fourier.fsc import bands as bands_below
 
-__all__ = ["FSC_CUT", "bands", "crossing"]
+__all__ = ["FSC_CUT", "bands", "first_crossing"]
 
 
 def bands(voxel_size: float) -> Curve:

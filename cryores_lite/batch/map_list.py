@@ -79,7 +79,7 @@ def shard(words: str, environment: Mapping[str, str]) -> Shard:
     return Shard(index - 1, count)
 
 
-def refuse_twins(paths: Sequence[Path], output_dir: Path | None) -> None:
+def check_no_duplicates(paths: Sequence[Path], output_dir: Path | None) -> None:
     """Refuse a list of which two maps would write one file, or one map is another's answer; nothing on disk is asked.
 
     Raises

@@ -15,9 +15,9 @@ import typer
 
 from cryores_lite.batch import provenance as record
 from cryores_lite.batch import table
-from cryores_lite.batch.prefetch import Ready, look, looked_at
-from cryores_lite.console import tell
-from cryores_lite.job import Job, Means, Method, attempt, opener
+from cryores_lite.batch.prefetch import Prefetched, prefetch, prefetch_jobs
+from cryores_lite.console import print_outcome
+from cryores_lite.job import Job, Method, RunOptions, lazy_model, run_job
 from cryores_lite.method.network import shipped
 from cryores_lite.outputs.outcome import row as outcome_row
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Voice:
+class Reporting:
     """How to tell what happens: JSON lines, nothing but errors, a bar for the tiles of a job."""
 
     as_json: bool
@@ -35,7 +35,7 @@ class Voice:
     progress: Callable[[int, Job], Progress]
 
 
-def work(jobs: Sequence[Job], means: Means, tables: Sequence[Path], voice: Voice) -> bool:
+def work(jobs: Sequence[Job], means: RunOptions, tables: Sequence[Path], voice: Reporting) -> bool:
     """Do the jobs that are not finished yet, tell each one's outcome, and write every one's row into the tables.
 
     Returns
@@ -63,15 +63,15 @@ def work(jobs: Sequence[Job], means: Means, tables: Sequence[Path], voice: Voice
     return not counts["failed"]
 
 
-def rows(jobs: Sequence[Job], means: Means, voice: Voice) -> Iterator[table.Row]:
+def rows(jobs: Sequence[Job], means: RunOptions, voice: Reporting) -> Iterator[table.Row]:
     """Do the jobs one after the other, those that are finished excepted; give the table's row of every one."""
-    network, digest = opener(means), cache(record.digest)
+    network, digest = lazy_model(means), cache(record.digest)
 
     def key(job: Job) -> dict[str, Any]:
         model = digest(means.model or shipped()) if job.method is Method.network else None
         return record.key(job, model, lambda path: record.digest(path) if path == job.map_path else digest(path))
 
-    for number, ready in enumerate(looked_at(jobs, lambda job, busy: look(job, busy, key)), 1):
+    for number, ready in enumerate(prefetch_jobs(jobs, lambda job, busy: prefetch(job, busy, key)), 1):
         if ready.is_finished and ready.record:
             row = record.kept(ready.job, ready.record)
             _tell_kept(row, voice)
@@ -80,14 +80,16 @@ def rows(jobs: Sequence[Job], means: Means, voice: Voice) -> Iterator[table.Row]
         yield table.stamped(row, ready.is_finished)
 
 
-def _do(ready: Ready, network: Callable[[], Model], threads: int | None, voice: Voice, number: int) -> dict[str, Any]:
+def _do(
+    ready: Prefetched, network: Callable[[], Model], threads: int | None, voice: Reporting, number: int
+) -> dict[str, Any]:
     """Do one map under a claim to the names of its answers, and tell what became of it."""
     job, before, claimed = ready.job, ready.record, None
     if ready.key is not None and record.may_replace(job, before):
         with contextlib.suppress(OSError):  # the attempt will say so
             claimed = record.claim(job, ready.key, before)
             job = replace(job, overwrite=True)
-    outcome = attempt(job, network, threads, voice.progress(number, job), ready.read)
+    outcome = run_job(job, network, threads, voice.progress(number, job), ready.read)
     row = outcome_row(outcome)
     if claimed and ready.key is not None:
         with contextlib.suppress(OSError):  # a claim stays, and the next run does the map again
@@ -95,11 +97,11 @@ def _do(ready: Ready, network: Callable[[], Model], threads: int | None, voice: 
                 record.finish(job, ready.key, row, claimed)
             else:
                 record.give_up(job, claimed, before)
-    tell(outcome, voice.as_json, voice.quiet)
+    print_outcome(outcome, voice.as_json, voice.quiet)
     return row
 
 
-def _tell_kept(row: dict[str, Any], voice: Voice) -> None:
+def _tell_kept(row: dict[str, Any], voice: Reporting) -> None:
     if voice.as_json:
         typer.echo(json.dumps(row, allow_nan=False))
     elif not voice.quiet:

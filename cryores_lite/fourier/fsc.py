@@ -30,7 +30,7 @@ def bands(nyquist: float, step: float = STEP) -> Curve:
     return centres
 
 
-def crossing(fsc: npt.NDArray[np.floating], frequencies: Curve, threshold: float | Curve = FSC_CUT) -> Volume:
+def first_crossing(fsc: npt.NDArray[np.floating], frequencies: Curve, threshold: float | Curve = FSC_CUT) -> Volume:
     """Resolution in Å from FSC curves.
 
     Parameters

@@ -23,7 +23,7 @@ def places(spectrum: Spectrum, crop: Shape, grid: Shape) -> tuple[Places, Places
     return z, y, x
 
 
-def read_off(values: npt.NDArray[Any], places: tuple[npt.NDArray[np.float64], ...]) -> Volume:
+def interpolate(values: npt.NDArray[Any], places: tuple[npt.NDArray[np.float64], ...]) -> Volume:
     """Read fields (channel, z, y, x) off at a grid of places, in voxels along each axis: linear, ends held."""
     for axis, place in enumerate(places, 1):
         n = values.shape[axis]
@@ -45,8 +45,8 @@ def same_box(source: tuple[int, ...], target: Shape) -> tuple[npt.NDArray[np.flo
     return tuple(np.linspace(0, n, m, endpoint=False, dtype=np.float64) for n, m in zip(source, target, strict=True))
 
 
-def on_same_box(values: Volume, shape: Shape, part: Sequence[slice] = (slice(None),) * 3) -> Volume:
+def resample_periodic(values: Volume, shape: Shape, part: Sequence[slice] = (slice(None),) * 3) -> Volume:
     """A field on (a part of) another grid of `shape` points over the same box: linear."""
     places = tuple(place[s] for place, s in zip(same_box(values.shape, shape), part, strict=True))
-    out: Volume = read_off(values[None], places)[0]
+    out: Volume = interpolate(values[None], places)[0]
     return out

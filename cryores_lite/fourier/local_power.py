@@ -21,7 +21,7 @@ LADDER = (1 / 40, 1.1)  # first frequency (1/Å) and ratio of the ladder of band
 SAMPLING = 2.5  # points per wave of a band: its square, folded, stays clear of the window's waves (errs by 2e-4)
 
 
-def ladder(nyquist: float) -> npt.NDArray[np.float64]:
+def band_frequencies(nyquist: float) -> npt.NDArray[np.float64]:
     """Centres of the bands that a map carries, in 1/Å: a fixed ladder, cut at the Nyquist frequency."""
     first, ratio = LADDER
     steps = int(np.floor(np.log(max(nyquist, first) / first) / np.log(ratio) + 1e-9))

@@ -13,7 +13,7 @@ from cryores_lite.half_maps.independence import ALIKE
 from cryores_lite.half_maps.local_fsc import local_fsc
 from cryores_lite.half_maps.pair import Pair
 from cryores_lite.method.crop import Box, cut
-from cryores_lite.types import Compared, LocalResolution, Mask, Volume
+from cryores_lite.types import HalfMapComparison, LocalResolution, Mask, Volume
 
 ROOM = 20.0  # Å around the mask in which the whole maps' FSC is taken
 HALF_CUT = 0.5
@@ -21,7 +21,7 @@ BINS = 32  # of the scatter, along each axis
 SHOWN = (0.5, 99.5)  # percentiles between which it runs
 
 
-def compare(pair: Pair, result: LocalResolution, threads: int = 1) -> Compared:
+def compare(pair: Pair, result: LocalResolution, threads: int = 1) -> HalfMapComparison:
     """Local resolution from half maps inside the mask of an answer, the whole maps' FSC, and how both agree."""
     values = local_fsc(pair.first, pair.second, threads=threads).values
     np.copyto(values, 0, where=~result.mask)
@@ -41,9 +41,9 @@ def compare(pair: Pair, result: LocalResolution, threads: int = 1) -> Compared:
     theirs, ours = values[inside].astype(float), result.values[inside].astype(float)
     varies = bool(theirs.size) and theirs.std() > 0 and ours.std() > 0
     edges, counts = scatter(theirs, ours)
-    named = {"unmasked": curves.unmasked, "masked": curves.masked, "randomised": curves.randomised}
+    named = {"unmasked": curves.unmasked, "masked": curves.masked, "randomised": curves.phase_randomised}
     named["corrected"] = curves.corrected
-    return Compared(
+    return HalfMapComparison(
         pair.paths,
         values,
         rounded(curves.frequencies, 6),
@@ -60,7 +60,7 @@ def compare(pair: Pair, result: LocalResolution, threads: int = 1) -> Compared:
     )
 
 
-def difference(result: LocalResolution, compared: Compared) -> Volume:
+def difference(result: LocalResolution, compared: HalfMapComparison) -> Volume:
     """Answer minus local resolution from half maps, in Å; 0 outside the mask."""
     apart: Volume = np.where(compared.values > 0, result.values - compared.values, 0).astype(np.float32)
     return apart

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import fft, ndimage
 
-from cryores_lite.fourier.fsc import FSC_CUT, Curve, crossing
+from cryores_lite.fourier.fsc import FSC_CUT, Curve, first_crossing
 from cryores_lite.fourier.spectrum import radius_planes
 from cryores_lite.types import Lengths, Mask, Shape, Volume
 
@@ -38,7 +38,7 @@ class Shells:
     frequencies: Curve
     unmasked: Curve
     masked: Curve | None = None
-    randomised: Curve | None = None
+    phase_randomised: Curve | None = None
     corrected: Curve | None = None
 
     @property
@@ -48,7 +48,7 @@ class Shells:
 
     def resolution(self, threshold: float = FSC_CUT) -> float:
         """Å, where the best curve falls below a threshold."""
-        return float(crossing(self.best[:, None], self.frequencies, threshold)[0])
+        return float(first_crossing(self.best[:, None], self.frequencies, threshold)[0])
 
 
 def shell_fsc(
@@ -62,17 +62,19 @@ def shell_fsc(
     voxel_size : Å
     mask : (z, y, x) float32, 0 to 1; best with a soft edge
     """
-    frequencies, unmasked = whole_fsc(first, second, voxel_size, threads)
+    frequencies, unmasked = global_fsc(first, second, voxel_size, threads)
     if mask is None:
         return Shells(frequencies, unmasked)
-    _, masked = whole_fsc(first * mask, second * mask, voxel_size, threads)
-    start = 1 / float(crossing(unmasked[:, None], frequencies, RELIABLE)[0])
-    one, other = (randomised(half, voxel_size, start, SEED + n, threads) for n, half in enumerate((first, second)))
-    _, random = whole_fsc(one * mask, other * mask, voxel_size, threads)
+    _, masked = global_fsc(first * mask, second * mask, voxel_size, threads)
+    start = 1 / float(first_crossing(unmasked[:, None], frequencies, RELIABLE)[0])
+    one, other = (
+        phase_randomised(half, voxel_size, start, SEED + n, threads) for n, half in enumerate((first, second))
+    )
+    _, random = global_fsc(one * mask, other * mask, voxel_size, threads)
     return Shells(frequencies, unmasked, masked, random, without_mask(masked, random, frequencies, start))
 
 
-def whole_fsc(first: Volume, second: Volume, voxel_size: Lengths, threads: int = 1) -> tuple[Curve, Curve]:
+def global_fsc(first: Volume, second: Volume, voxel_size: Lengths, threads: int = 1) -> tuple[Curve, Curve]:
     """Frequencies in 1/Å of shells as wide as the longest edge allows, up to Nyquist; and their FSC."""
     lengths, (one, other) = edges(first, voxel_size), (fft.rfftn(half, workers=threads) for half in (first, second))
     longest = max(lengths)
@@ -96,7 +98,7 @@ def without_mask(masked: Curve, random: Curve, frequencies: Curve, start: float)
     return out
 
 
-def randomised(values: Volume, voxel_size: Lengths, start: float, seed: int, threads: int = 1) -> Volume:
+def phase_randomised(values: Volume, voxel_size: Lengths, start: float, seed: int, threads: int = 1) -> Volume:
     """The map with random phases beyond `start` (1/Å), and all amplitudes as they were."""
     waves = fft.rfftn(values, workers=threads)
     rng = np.random.default_rng(seed)

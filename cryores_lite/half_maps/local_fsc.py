@@ -15,11 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from cryores_lite.errors import InputError
-from cryores_lite.fourier.fsc import Curve, Threshold, bands, between, crossing, fixed
-from cryores_lite.fourier.interpolation import places, read_off
+from cryores_lite.fourier.fsc import Curve, Threshold, bands, between, first_crossing, fixed
+from cryores_lite.fourier.interpolation import interpolate, places
 from cryores_lite.fourier.local_power import Average, band_of, smooth, window
 from cryores_lite.fourier.spectrum import Spectrum, grid_for, planes, transform
-from cryores_lite.half_maps.fsc_curves import RELIABLE, SEED, randomised, whole_fsc
+from cryores_lite.half_maps.fsc_curves import RELIABLE, SEED, global_fsc, phase_randomised
 from cryores_lite.half_maps.independence import average, refuse_copies
 from cryores_lite.method.crop import Box, cut, molecule_box, paste
 from cryores_lite.resources import require
@@ -27,7 +27,7 @@ from cryores_lite.types import Density, Lengths, Shape, Volume
 
 MARGIN = 30.0  # Å around the molecule
 STEP = 1.12  # ratio of neighbouring bands that are measured, at most; a curve is interpolated between them
-CALM = 2.0  # the window of the noise, in units of the signal's
+NOISE_WINDOW_RATIO = 2.0  # the window of the noise, in units of the signal's
 LEAST = 1e-30
 PER_VOXEL = 22.0  # bytes per voxel of the box: two spectra, a band of each, and what a transform needs
 MASKED = 14.0  # more of them with a mask: its two halves with random phases
@@ -90,9 +90,9 @@ def local_fsc(
     lengths = spectra[0].lengths
     frequencies = bands(spectra[0].nyquist, step)
     coarse = grid_for(lengths, min(sigma or window(f) for f in frequencies))
-    first.rest()
-    second.rest()
-    fake = None if seen is None else substituted(halves, seen, size, threads)
+    first.release_pages()
+    second.release_pages()
+    fake = None if seen is None else phase_randomised_halves(halves, seen, size, threads)
     fsc = np.empty((len(frequencies), *coarse), np.float32)
     for n, f in enumerate(frequencies):
         fsc[n] = band_fsc(spectra, f, sigma or window(f), coarse, threads)
@@ -101,7 +101,7 @@ def local_fsc(
             fsc[n] = (fsc[n] - added) / np.maximum(1 - added, 1e-6)
     fine = bands(spectra[0].nyquist)
     cuts = np.array([(threshold or fixed())(float(f), sigma or window(f)) for f in fine])
-    local = np.stack([crossing(between(plane, frequencies, fine), fine, cuts) for plane in fsc.swapaxes(0, 1)])
+    local = np.stack([first_crossing(between(plane, frequencies, fine), fine, cuts) for plane in fsc.swapaxes(0, 1)])
     return LocalFsc(paste(off(local, spectra[0], box), box, first.grid.shape), frequencies, fsc)
 
 
@@ -121,7 +121,10 @@ def band_fsc(halves: list[Spectrum], frequency: float, sigma: float, shape: Shap
         apart.add(part, np.square(wave, out=wave))
 
     planes(other, take, threads)
-    signal, noise = common.values(), smooth(apart.values(), lengths, float(np.sqrt(CALM**2 - 1)) * sigma, shape)
+    signal, noise = (
+        common.values(),
+        smooth(apart.values(), lengths, float(np.sqrt(NOISE_WINDOW_RATIO**2 - 1)) * sigma, shape),
+    )
     noise /= 2
     fsc: Volume = signal / np.maximum(signal + noise, np.float32(LEAST))
     return fsc
@@ -133,19 +136,19 @@ def power(waves: npt.NDArray[np.complex64], shape: Shape) -> float:
     return 2 * float(np.vdot(waves, waves).real) - sum(float(np.vdot(edge, edge).real) for edge in edges)
 
 
-def substituted(
+def phase_randomised_halves(
     halves: list[Volume], mask: Volume, voxel_size: Lengths, threads: int = 1
 ) -> tuple[list[Spectrum], float]:
     """Masked halves whose phases are random from where their FSC without a mask falls below 0.8; and that in 1/Å."""
-    frequencies, curve = whole_fsc(halves[0], halves[1], voxel_size, threads)
-    start = 1 / float(crossing(curve[:, None], frequencies, RELIABLE)[0])
-    fakes = [randomised(half, voxel_size, start, SEED + n, threads) * mask for n, half in enumerate(halves)]
+    frequencies, curve = global_fsc(halves[0], halves[1], voxel_size, threads)
+    start = 1 / float(first_crossing(curve[:, None], frequencies, RELIABLE)[0])
+    fakes = [phase_randomised(half, voxel_size, start, SEED + n, threads) * mask for n, half in enumerate(halves)]
     return [transform(fake, voxel_size, threads) for fake in fakes], start
 
 
 def off(local: Volume, spectrum: Spectrum, box: Box) -> Volume:
     """A coarse field over the periodic box, at the voxels of the crop."""
-    values: Volume = read_off(local[None], places(spectrum, box.shape, local.shape))[0]
+    values: Volume = interpolate(local[None], places(spectrum, box.shape, local.shape))[0]
     return values
 
 

@@ -28,7 +28,7 @@ class Pair:
     likeness: float
 
 
-def gather(
+def read_map_and_halves(
     map_path: Path, paths: tuple[Path, Path] | None, averaged: bool, voxel_size: float | None
 ) -> tuple[Map, Pair | None]:
     """Read a map, or make it of its half maps, and read those if there are any."""

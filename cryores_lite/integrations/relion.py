@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from cryores_lite.console import in_plain_words, settle, tell
-from cryores_lite.job import Device, Job, Means, plan, run
+from cryores_lite.console import configure_process, errors_to_exit_code, print_outcome
+from cryores_lite.job import Device, Job, RunOptions, plan, run
 from cryores_lite.outputs.catalogue import SWITCHES
 
 if TYPE_CHECKING:
@@ -50,9 +50,9 @@ class Aborted(SystemExit):
 
 def main() -> None:
     """Run as an External job: whatever happens, RELION is told how it ended."""
-    settle()
+    configure_process()
     words = sys.argv[1:]
-    with _ending_told(_job_folder(words)), in_plain_words():
+    with _ending_told(_job_folder(words)), errors_to_exit_code():
         work(_parser().parse_args(words))
 
 
@@ -64,9 +64,9 @@ def work(options: argparse.Namespace) -> None:
     asked = {what: getattr(options, what) for what in SWITCHES}
     # The folder is this job's own, and the job may be run again in it.
     job = plan(options.in_3dref, options.o, asked, atoms=options.atoms, voxel_size=options.angpix, overwrite=True)
-    means = Means(options.model, options.device, options.j)
+    means = RunOptions(options.model, options.device, options.j)
     (outcome,) = run([job], means, lambda *_: partial(until_aborted, folder=options.o))
-    tell(outcome)
+    print_outcome(outcome)
     if outcome.result is None:
         sys.exit(1)
     typer.echo("Voxels inside the mask, by their local resolution in Å:")

@@ -14,7 +14,7 @@ ENDINGS = ("_unfil", "_unfiltered")  # of RELION's names
 FOLDERS = (".", "other", "../other")  # where half maps lie, as seen from the map; EMDB keeps them in other/
 
 
-def whole_stem(path: Path) -> str:
+def full_map_stem(path: Path) -> str:
     """Name of the map that a half map belongs to: ``run_half1_class001_unfil.mrc`` is of ``run_class001``."""
     stem = HALF.sub("", map_stem(path), count=1).strip("_-")
     for ending in ENDINGS:
@@ -22,7 +22,7 @@ def whole_stem(path: Path) -> str:
     return stem or map_stem(path)
 
 
-def mate(path: Path) -> Path | None:
+def other_half_path(path: Path) -> Path | None:
     """The other half map by its name; None if the base name names no half."""
     found = HALF.search(path.name)
     if found is None:
@@ -30,7 +30,7 @@ def mate(path: Path) -> Path | None:
     return path.with_name(path.name[: found.start(1)] + MATES[found[1]] + path.name[found.end(1) :])
 
 
-def beside(map_path: Path) -> tuple[Path, Path] | None:
+def find_half_maps(map_path: Path) -> tuple[Path, Path] | None:
     """Half maps that lie beside a map and are named after it."""
     stem = map_stem(map_path)
     for folder in FOLDERS:
@@ -38,15 +38,20 @@ def beside(map_path: Path) -> tuple[Path, Path] | None:
         with contextlib.suppress(OSError):
             names = sorted(path for path in (map_path.parent / folder).iterdir() if HALF.search(path.name))
         for path in names:
-            other = mate(path)
-            if path != map_path and whole_stem(path) == stem and other in names and HALF.findall(path.name)[0] in "1aA":
+            other = other_half_path(path)
+            if (
+                path != map_path
+                and full_map_stem(path) == stem
+                and other in names
+                and HALF.findall(path.name)[0] in "1aA"
+            ):
                 return path, other
     return None
 
 
 def suggestion(map_path: Path) -> str | None:
     """A sentence on half maps that were seen and not used."""
-    found = None if HALF.search(map_path.name) else beside(map_path)
+    found = None if HALF.search(map_path.name) else find_half_maps(map_path)
     if found is None:
         return None
     return f"half maps lie beside this map; to compare with their FSC: --half-maps {found[0]} {found[1]}"

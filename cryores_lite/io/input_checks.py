@@ -47,7 +47,7 @@ class Traits:
     extreme: int
 
 
-def advised(map_path: Path, found: Map, by_name: bool = True) -> Map:
+def check_input(map_path: Path, found: Map, by_name: bool = True) -> Map:
     """Add hints to the warnings of a map, or refuse a mask.
 
     Parameters

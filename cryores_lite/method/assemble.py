@@ -8,11 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import numpy.typing as npt
 
-from cryores_lite.fourier.interpolation import places, read_off
+from cryores_lite.fourier.interpolation import interpolate, places
 from cryores_lite.fourier.spectrum import chunks
 from cryores_lite.method.crop import without_specks
 from cryores_lite.method.prepare import Prepared
-from cryores_lite.types import Grid, Level, Mask, Volume
+from cryores_lite.types import Grid, MapResolution, Mask, Volume
 
 CERTAIN = 255  # mask probabilities are kept in bytes
 SPECK = 0.1  # pieces of the mask smaller than this share of its largest are noise
@@ -40,12 +40,18 @@ def molecule(prepared: Prepared, probability: npt.NDArray[np.uint8], threshold: 
     def decide(part: slice, sure: Volume) -> None:
         np.greater(sure, threshold * CERTAIN, out=inside[part])
 
-    restored(prepared, decide, threads, probability)
+    for_each_chunk(prepared, decide, threads, probability)
     return without_specks(inside, SPECK)
 
 
 def answer(
-    prepared: Prepared, inside: Mask, relative: Volume, error: Volume, level: Level, grid: Grid, threads: int = 1
+    prepared: Prepared,
+    inside: Mask,
+    relative: Volume,
+    error: Volume,
+    level: MapResolution,
+    grid: Grid,
+    threads: int = 1,
 ) -> tuple[Volume, Volume]:
     """Local resolution and its standard deviation in Å, on the map's own grid, from what `predict` returns."""
     box, finest = prepared.box, 2 * max(grid.voxel_size)
@@ -56,11 +62,13 @@ def answer(
         for whole, planes in zip((values, uncertainty), found, strict=True):  # memory that stays 0 is never taken
             np.copyto(whole[box.slices][part], planes, where=inside[part])
 
-    restored(prepared, fill, threads, relative, error)
+    for_each_chunk(prepared, fill, threads, relative, error)
     return values, uncertainty
 
 
-def restored(prepared: Prepared, use: Callable[..., None], threads: int, *fields: npt.NDArray[np.generic]) -> None:
+def for_each_chunk(
+    prepared: Prepared, use: Callable[..., None], threads: int, *fields: npt.NDArray[np.generic]
+) -> None:
     """Read fields over the padded box off at the voxels of the crop, and hand `use` some planes of each, with their
     place.
 
@@ -70,13 +78,13 @@ def restored(prepared: Prepared, use: Callable[..., None], threads: int, *fields
     lie = [places(prepared.spectrum, crop, field.shape) for field in fields]
 
     def hand(part: slice) -> None:
-        use(part, *(read_off(field[None], (z[part], y, x))[0] for field, (z, y, x) in zip(fields, lie, strict=True)))
+        use(part, *(interpolate(field[None], (z[part], y, x))[0] for field, (z, y, x) in zip(fields, lie, strict=True)))
 
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(hand, chunks(crop)))
 
 
-def on_map(prepared: Prepared, *fields: Volume) -> list[Volume]:
+def resample_to_crop(prepared: Prepared, *fields: Volume) -> list[Volume]:
     """Coarse fields over a prepared map's padded box, at all voxels of its crop."""
     whole = [np.empty(prepared.box.shape, np.float32) for _ in fields]
 
@@ -84,5 +92,5 @@ def on_map(prepared: Prepared, *fields: Volume) -> list[Volume]:
         for values, some in zip(whole, planes, strict=True):
             values[part] = some
 
-    restored(prepared, keep, 1, *fields)
+    for_each_chunk(prepared, keep, 1, *fields)
     return whole

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 from scipy import fft, ndimage
 
-from cryores_lite.fourier.interpolation import on_same_box
+from cryores_lite.fourier.interpolation import resample_periodic
 from cryores_lite.fourier.local_power import POWER_STEP, smooth
 from cryores_lite.fourier.spectrum import Spectrum, grid_for, planes, regrid, sample
 from cryores_lite.method.crop import without_specks
@@ -100,7 +100,7 @@ def body(spectrum: Spectrum, molecule: Mask, there: Volume, threads: int = 1) ->
         if first < last:
             here = slice(first - z.start, last - z.start)
             values[here] = density[first - part.start : last - part.start, y, x]
-            fine[here] = on_same_box(weight, spectrum.shape, (slice(first, last), y, x))
+            fine[here] = resample_periodic(weight, spectrum.shape, (slice(first, last), y, x))
 
     planes(regrid(spectrum, spectrum.shape, None, threads), keep, threads)
     high = fine >= 0.01 * fine.max()
@@ -135,7 +135,7 @@ def find_molecule(spectrum: Spectrum, shape: Shape, seen: Mask, threads: int = 1
     from skimage.filters import threshold_otsu
 
     fine = (2 * shape[0], 2 * shape[1], 2 * shape[2])
-    there = on_same_box(seen.astype(np.float32), fine) > 0.5
+    there = resample_periodic(seen.astype(np.float32), fine) > 0.5
     if not there.any():
         there = np.ones_like(there)
     tried = []

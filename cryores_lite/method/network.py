@@ -20,7 +20,7 @@ from cryores_lite.method import network_inputs as condition
 from cryores_lite.method import onnx_file as onnxfile
 from cryores_lite.method.tiles import ALIGN, cover
 from cryores_lite.resources import available_threads
-from cryores_lite.types import Half, Level, Volume
+from cryores_lite.types import Half, MapResolution, Volume
 
 if not hasattr(onnxruntime, "InferenceSession"):  # what stays when one of two wheels is uninstalled
     raise ImportError("onnxruntime is there only in part: uninstall all of its wheels, then install one")
@@ -106,7 +106,7 @@ class Model:
             said = (f"CUDA cannot be used ({why_not_cuda()}): the CPU does the work",)
         return cls(_spec(session, file), hashlib.sha256(data).hexdigest(), provider, session, said)
 
-    def level(self, evidence: Volume) -> Level:
+    def level(self, evidence: Volume) -> MapResolution:
         """Ask for the level of a map alone."""
         half, quarter = SMALLEST // 2, SMALLEST // 4
         overall, median, doubt = self._run(
@@ -118,7 +118,7 @@ class Model:
             1.0,
         )
         stated = self.spec.doubt_scale * float(doubt[0, 0]) ** self.spec.doubt_power
-        return Level(float(overall[0, 0]), float(median[0, 0]), stated)
+        return MapResolution(float(overall[0, 0]), float(median[0, 0]), stated)
 
     def predict(
         self, evidence: Volume, density: Half, bands: Half, context: Volume, level: float

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from cryores_lite.fourier.interpolation import on_same_box
+from cryores_lite.fourier.interpolation import resample_periodic
 from cryores_lite.fourier.local_power import LADDER
 from cryores_lite.fourier.spectrum import Spectrum, chunks, grid_for, sample
-from cryores_lite.method.solvent_noise import STEEP, WIDEST, Physical, Powers, noise_at_level
+from cryores_lite.method.solvent_noise import STEEP, WIDEST, BandPowers, SolventEstimate, noise_at_level
 from cryores_lite.types import Half, Lengths, Shape, Volume
 
 Curve = npt.NDArray[np.float64]
@@ -38,7 +38,7 @@ CHANNELS = 2 * BANDS + 2  # coarse fields per map
 
 
 @dataclass(frozen=True, eq=False)
-class Inputs:
+class NetworkInputs:
     """What the network is given for one map.
 
     Attributes
@@ -71,21 +71,21 @@ def working_shape(lengths: Lengths, level: float) -> Shape:
     return z, y, x
 
 
-def condition(
-    spectrum: Spectrum, powers: Powers, physical: Physical, level: float, doubt: float, threads: int = 1
-) -> Inputs:
+def network_inputs(
+    spectrum: Spectrum, powers: BandPowers, solvent: SolventEstimate, level: float, doubt: float, threads: int = 1
+) -> NetworkInputs:
     """Turn a map's spectrum, band powers and physical estimate into the network's inputs.
 
     `level` is the map's level in Å as far as known, `doubt` the standard deviation of its logarithm.
     """
     shape = working_shape(spectrum.lengths, level)
     z, y, x = (length / n for length, n in zip(spectrum.lengths, shape, strict=True))
-    noise = noise_at_level(powers, physical, level)
+    noise = noise_at_level(powers, solvent, level)
 
-    outline, frequencies = physical.outline, np.geomspace(*BAND_SPAN, BANDS) / level
+    outline, frequencies = solvent.outline, np.geomspace(*BAND_SPAN, BANDS) / level
     live = (frequencies <= 1.05 / outline.limit) & (frequencies >= LADDER[0])
     log_noise = at_bands(np.log(np.maximum(noise, 1e-30)), powers.frequencies, frequencies)
-    log_inside = at_bands(np.log(np.maximum(physical.inside, 1e-30)), powers.frequencies, frequencies)
+    log_inside = at_bands(np.log(np.maximum(solvent.inside, 1e-30)), powers.frequencies, frequencies)
     near = followed(frequencies * level, live)
     quarter = (shape[0] // 4, shape[1] // 4, shape[2] // 4)
     bands = np.zeros((CHANNELS, *quarter), np.float16)
@@ -94,8 +94,8 @@ def condition(
     def fill(n: int) -> Volume | None:
         log_power = log_power_at(powers, frequencies[n])
         against_inside = np.clip(log_power - log_inside[n], -5, 5) / 2
-        bands[n] = on_same_box(np.clip(log_power - log_noise[n], -3, 8) / 3, quarter)
-        bands[BANDS + n] = on_same_box(against_inside, quarter)
+        bands[n] = resample_periodic(np.clip(log_power - log_noise[n], -3, 8) / 3, quarter)
+        bands[BANDS + n] = resample_periodic(against_inside, quarter)
         quantiles[:, n] = np.percentile(against_inside[outline.molecule], (10, 50, 90))
         return 2 * against_inside if near[n] else None
 
@@ -103,21 +103,21 @@ def condition(
         close = [power for power in pool.map(fill, np.flatnonzero(live)) if power is not None]
     limit = float(np.clip(np.log(outline.limit / level), -2, 1))
     pattern = follow_power(close) if close else np.zeros(powers.shape, np.float32)
-    bands[-2] = on_same_box(outline.there, quarter)
-    bands[-1] = on_same_box(np.maximum(pattern, np.float32(limit)), quarter)
+    bands[-2] = resample_periodic(outline.there, quarter)
+    bands[-1] = resample_periodic(np.maximum(pattern, np.float32(limit)), quarter)
     flags = [
-        float(physical.ring_valid),
-        physical.ring_share,
+        float(solvent.has_solvent),
+        solvent.solvent_fraction,
         np.log(level / 4),
         limit,
         float(outline.seen.mean()),
-        np.clip(np.log(physical.level / level), -2, 2),
+        np.clip(np.log(solvent.level / level), -2, 2),
         np.log(np.clip(doubt, 0.01, 0.5)) + 2,
     ]
     low, middle, high = quantiles
     context = np.concatenate([live * np.clip(log_inside - log_noise, -3, 8) / 3, live, high - low, middle - low, flags])
-    return Inputs(
-        molecule_density(spectrum, physical, (shape[0] // 2, shape[1] // 2, shape[2] // 2), threads),
+    return NetworkInputs(
+        molecule_density(spectrum, solvent, (shape[0] // 2, shape[1] // 2, shape[2] // 2), threads),
         bands,
         context.astype(np.float32),
         level,
@@ -145,7 +145,7 @@ def follow_power(log_powers: Sequence[Volume]) -> Volume:
     return found
 
 
-def log_power_at(powers: Powers, frequency: float) -> Volume:
+def log_power_at(powers: BandPowers, frequency: float) -> Volume:
     """Log of local power at a frequency between the ladder's: linear in log f, ends held."""
     place = np.clip(np.log(frequency / powers.frequencies[0]) / np.log(LADDER[1]), 0, len(powers.frequencies) - 1)
     lower = min(int(place), max(len(powers.frequencies) - 2, 0))
@@ -157,12 +157,12 @@ def log_power_at(powers: Powers, frequency: float) -> Volume:
     return out
 
 
-def molecule_density(spectrum: Spectrum, physical: Physical, shape: Shape, threads: int = 1) -> Half:
+def molecule_density(spectrum: Spectrum, solvent: SolventEstimate, shape: Shape, threads: int = 1) -> Half:
     """(1, z, y, x): the density on a grid of `shape` points over the periodic box, of unit variance in the molecule."""
-    values, molecule = sample(spectrum, shape, threads=threads), physical.outline.molecule.astype(np.float32)
+    values, molecule = sample(spectrum, shape, threads=threads), solvent.outline.molecule.astype(np.float32)
     inside = np.zeros(shape, bool)
     for part in chunks(shape):
-        np.greater(on_same_box(molecule, shape, (part, slice(None), slice(None))), 0.5, out=inside[part])
+        np.greater(resample_periodic(molecule, shape, (part, slice(None), slice(None))), 0.5, out=inside[part])
     values /= max(float(values[inside].std()) if inside.any() else float(values.std()), 1e-20)
     return np.clip(values, -8, 8, out=values).astype(np.float16)[None]
 

@@ -17,7 +17,7 @@ from cryores_lite.types import Density
 EVERY = 8  # planes of waves of which one is looked at
 
 
-def share_beyond(spectrum: Spectrum) -> float:
+def power_share_beyond_nyquist(spectrum: Spectrum) -> float:
     """Share of a map's power beyond the Nyquist frequency; of white noise it is about a half."""
     total, beyond = 0.0, 0.0
     for plane, k in zip(spectrum.waves[::EVERY], radius_planes(spectrum.shape, spectrum.lengths, EVERY), strict=True):
@@ -27,7 +27,7 @@ def share_beyond(spectrum: Spectrum) -> float:
     return beyond / max(total, 1e-300)
 
 
-def within_nyquist(density: Density, threads: int = 1) -> Density:
+def filter_to_nyquist(density: Density, threads: int = 1) -> Density:
     """The map without its waves beyond the Nyquist frequency."""
     shape, sizes = density.grid.shape, density.grid.voxel_size
     z, y, x = (n * size for n, size in zip(shape, sizes, strict=True))

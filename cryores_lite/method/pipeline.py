@@ -10,15 +10,15 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from cryores_lite.errors import InputError
-from cryores_lite.fourier.interpolation import on_same_box
+from cryores_lite.fourier.interpolation import resample_periodic
 from cryores_lite.method.assemble import CERTAIN, answer, molecule
 from cryores_lite.method.crop import paste
 from cryores_lite.method.network import Model
-from cryores_lite.method.network_inputs import Inputs, condition
+from cryores_lite.method.network_inputs import NetworkInputs, network_inputs
 from cryores_lite.method.prepare import Prepared, prepare, without_waves
-from cryores_lite.method.tiles import coarser, cover, interleaved, join
+from cryores_lite.method.tiles import coarser, cover, depth_to_space, join
 from cryores_lite.resources import available_threads
-from cryores_lite.types import Density, Grid, Level, LocalResolution, Mask, Progress, Volume, check_spread
+from cryores_lite.types import Density, Grid, LocalResolution, MapResolution, Mask, Progress, Volume, check_spread
 
 NEAR = 20.0  # Å from what the physical estimate takes for molecule: farther out there is none
 DOUBTFUL = 0.15  # standard deviation of the level's logarithm that the user is told about
@@ -68,7 +68,7 @@ def estimate_local_resolution(density: Density, model: Model, threads: int, prog
     """Down, predict, up."""
     prepared = prepare(density, threads)
     level = model.level(prepared.evidence)
-    inputs = condition(prepared.spectrum, prepared.powers, prepared.physical, level.median, level.doubt, threads)
+    inputs = network_inputs(prepared.spectrum, prepared.powers, prepared.solvent, level.median, level.doubt, threads)
     prepared, working = without_waves(prepared), float(np.mean(inputs.voxel_size))
     relative, error, probability = predict(prepared, inputs, model, progress)
     del inputs  # large, and not needed on the way up
@@ -83,7 +83,7 @@ def estimate_local_resolution(density: Density, model: Model, threads: int, prog
     )
 
 
-def predict(prepared: Prepared, inputs: Inputs, model: Model, progress: Progress = iter) -> Fields:
+def predict(prepared: Prepared, inputs: NetworkInputs, model: Model, progress: Progress = iter) -> Fields:
     """Run the network tile by tile.
 
     Returns
@@ -94,7 +94,7 @@ def predict(prepared: Prepared, inputs: Inputs, model: Model, progress: Progress
     shape = z, y, x = inputs.shape
     quarter = (z // 4, y // 4, x // 4)
     step = max(prepared.spectrum.lengths) / max(prepared.powers.shape)
-    wanted = ndimage.binary_dilation(prepared.physical.outline.molecule, iterations=max(1, round(NEAR / step)))
+    wanted = ndimage.binary_dilation(prepared.solvent.outline.molecule, iterations=max(1, round(NEAR / step)))
     relative, error, mask = [], [], []
     for tile in progress(cover(wanted, shape, model.spec.halo, model.spec.tile**3)):
         told = model.predict(
@@ -107,21 +107,21 @@ def predict(prepared: Prepared, inputs: Inputs, model: Model, progress: Progress
         core, inner = coarser(tile.core, 4), tile.inner(4)
         relative.append((core, told[0][inner]))
         error.append((core, told[1][inner]))
-        near = on_same_box(wanted.astype(np.float32), quarter, core) > 0.5
-        mask.append((tile.core, interleaved(np.rint(CERTAIN * near * told[2][(..., *inner)]).astype(np.uint8))))
+        near = resample_periodic(wanted.astype(np.float32), quarter, core) > 0.5
+        mask.append((tile.core, depth_to_space(np.rint(CERTAIN * near * told[2][(..., *inner)]).astype(np.uint8))))
     return join(relative, quarter, np.float32), join(error, quarter, np.float32), join(mask, shape, np.uint8)
 
 
-def remarks(prepared: Prepared, level: Level, mask: Mask) -> tuple[str, ...]:
+def remarks(prepared: Prepared, level: MapResolution, mask: Mask) -> tuple[str, ...]:
     """What the user should know about this answer."""
     said = []
     if not mask.any():
         said.append("no molecule was found: the answer is empty")
-    if prepared.drowned:
+    if prepared.nyquist_filtered:
         said.append(
             "nearly all of this map lay beyond its Nyquist frequency (sharpened, no low-pass?): that was left out"
         )
-    if not prepared.physical.ring_valid:
+    if not prepared.solvent.has_solvent:
         said.append(
             "no even solvent is visible around the molecule (masked, cropped or low-passed?): the error is larger"
         )

@@ -9,17 +9,17 @@ import numpy as np
 
 from cryores_lite.fourier.local_power import POWER_STEP, Average
 from cryores_lite.fourier.spectrum import Spectrum, chunks, grid_for, transform
-from cryores_lite.method.band_features import gather
+from cryores_lite.method.band_features import band_features
 from cryores_lite.method.crop import Box, cut, molecule_box
 from cryores_lite.method.molecule import outline
-from cryores_lite.method.nyquist import share_beyond, within_nyquist
+from cryores_lite.method.nyquist import filter_to_nyquist, power_share_beyond_nyquist
 from cryores_lite.method.soft_edge import soften
-from cryores_lite.method.solvent_noise import Physical, Powers, measure, physical_estimate
+from cryores_lite.method.solvent_noise import BandPowers, SolventEstimate, measure_band_powers, solvent_estimate
 from cryores_lite.resources import require
 from cryores_lite.types import Density, Volume
 
 MARGIN = 30.0  # Å around the molecule: the solvent ring, and the network's view
-DROWNED = 0.9  # share of a map's power beyond the Nyquist frequency, above which that hides all else
+MAX_POWER_BEYOND_NYQUIST = 0.9  # share of a map's power beyond the Nyquist frequency, above which that hides all else
 SMALL = 1 << 25  # voxels of a box whose molecule and bands are looked at side by side
 
 
@@ -27,31 +27,31 @@ SMALL = 1 << 25  # voxels of a box whose molecule and bands are looked at side b
 class Prepared:
     """A map on its way down: where it was cut, its waves, band powers, physical estimate, evidence of its level.
 
-    `drowned`: it held hardly more than waves beyond the Nyquist frequency, which were left out.
+    `nyquist_filtered`: it held hardly more than waves beyond the Nyquist frequency, which were left out.
     """
 
     box: Box
     spectrum: Spectrum
-    powers: Powers
-    physical: Physical
+    powers: BandPowers
+    solvent: SolventEstimate
     evidence: Volume
-    drowned: bool
+    nyquist_filtered: bool
 
 
 def prepare(density: Density, threads: int = 1) -> Prepared:
     """Crop, soften, transform, measure, estimate without a network, gather evidence. Training calls this too."""
     box, spectrum, there, blank = waves(density, threads)
-    drowned = not share_beyond(spectrum) <= DROWNED
-    if drowned:
+    nyquist_filtered = not power_share_beyond_nyquist(spectrum) <= MAX_POWER_BEYOND_NYQUIST
+    if nyquist_filtered:
         require(density.grid.shape)
-        box, spectrum, there, blank = waves(within_nyquist(density, threads), threads)
+        box, spectrum, there, blank = waves(filter_to_nyquist(density, threads), threads)
     # Neither step fills two cores with a small map; with a large one each takes much memory.
     workers = min(2, threads) if int(np.prod(spectrum.shape)) <= SMALL else 1
     with ThreadPoolExecutor(workers) as pool:
         found = pool.submit(outline, spectrum, there, threads)
-        powers = pool.submit(measure, spectrum, blank, threads).result()
-    physical = physical_estimate(powers, found.result())
-    return Prepared(box, spectrum, powers, physical, gather(powers, physical), drowned)
+        powers = pool.submit(measure_band_powers, spectrum, blank, threads).result()
+    solvent = solvent_estimate(powers, found.result())
+    return Prepared(box, spectrum, powers, solvent, band_features(powers, solvent), nyquist_filtered)
 
 
 def waves(density: Density, threads: int = 1) -> tuple[Box, Spectrum, Volume, Volume]:
@@ -60,7 +60,7 @@ def waves(density: Density, threads: int = 1) -> tuple[Box, Spectrum, Volume, Vo
     require(box.shape)
     values, kept = soften(cut(density.values, box), density.grid.voxel_size)
     spectrum = transform(values, density.grid.voxel_size, threads)
-    density.rest()
+    density.release_pages()
     return box, spectrum, *coverage(kept, spectrum)
 
 

@@ -3,7 +3,7 @@
 In the average V of two half maps the local power of a band is P = S + N. Solvent has no signal, so N is read
 off a ring around the molecule, and the half maps' Fourier shell correlation is FSC = S / (S + 2N) = (P − N)/(P + N).
 Local resolution is 1/f at the highest f where this still reaches 0.143. It needs visible, even solvent: where
-there is none (masked, cropped maps), N is guessed from the quietest parts of the molecule, and `ring_valid` says so.
+there is none (masked, cropped maps), N is guessed from the quietest parts of the molecule, and `has_solvent` says so.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cryores_lite.fourier.fsc import FSC_CUT, Curve
-from cryores_lite.fourier.local_power import ladder, local_power, smooth, window
+from cryores_lite.fourier.local_power import band_frequencies, local_power, smooth, window
 from cryores_lite.fourier.spectrum import Spectrum
 from cryores_lite.method.molecule import Outline
 from cryores_lite.types import Lengths, Mask, Shape, Volume
@@ -30,12 +30,12 @@ STEEP = 5.0  # power of frequency with which signal falls against noise near the
 LEAST_COVER = 0.25  # of a window: with less map in it, its power is not scaled up further
 UNFADED = 85.0  # percentile of the power close to the molecule that a mask has left whole
 FADED = 0.15  # share of power that a soft edge must have left for its voxels to tell the noise
-CALM = 0.7  # share of a local estimate's deviation from the median (in log) that is not estimation noise
+SHRINKAGE = 0.7  # share of a local estimate's deviation from the median (in log) that is not estimation noise
 WIDEST = 2.0  # a local estimate farther than this factor from the median is the ring's leakage, not the molecule
 
 
 @dataclass(frozen=True, eq=False)
-class Powers:
+class BandPowers:
     """Local power of each band on the coarse grid over a spectrum's periodic box.
 
     Attributes
@@ -56,7 +56,7 @@ class Powers:
 
 
 @dataclass(frozen=True, eq=False)
-class Physical:
+class SolventEstimate:
     """The estimate, on the coarse grid.
 
     Attributes
@@ -74,27 +74,27 @@ class Physical:
     outline: Outline
     noise: Curve
     inside: Curve
-    ring_valid: bool
-    ring_share: float
+    has_solvent: bool
+    solvent_fraction: float
 
 
-def measure(spectrum: Spectrum, blank: Volume, threads: int = 1) -> Powers:
+def measure_band_powers(spectrum: Spectrum, blank: Volume, threads: int = 1) -> BandPowers:
     """Measure the local power of every band of the ladder that the map carries.
 
     `blank` is the share of each coarse voxel's power that a mask has taken: a window that reaches over a mask's
     edge is divided by the share that is left.
     """
-    frequencies = ladder(spectrum.nyquist)
+    frequencies = band_frequencies(spectrum.nyquist)
     shape = (blank.shape[0], blank.shape[1], blank.shape[2])
     values = np.empty((len(frequencies), *shape), np.float32)
     for power, f in zip(values, frequencies, strict=True):
         power[:] = local_power(spectrum, f, shape, threads)
         if blank.any():
             power /= np.maximum(1 - smooth(blank, spectrum.lengths, window(f), shape), LEAST_COVER)
-    return Powers(frequencies, values, spectrum.lengths)
+    return BandPowers(frequencies, values, spectrum.lengths)
 
 
-def physical_estimate(powers: Powers, outline: Outline) -> Physical:
+def solvent_estimate(powers: BandPowers, outline: Outline) -> SolventEstimate:
     """Estimate the local resolution of a map from its band powers.
 
     References
@@ -112,22 +112,22 @@ def physical_estimate(powers: Powers, outline: Outline) -> Physical:
             [np.median(p[band_ring(ring, distance, f)]) for p, f in zip(powers.values, powers.frequencies, strict=True)]
         )
     else:
-        noise = stand_in(powers.values, top, molecule, distance, outline.seen)
-    resolution = crossing(powers, noise, live, limit)
+        noise = noise_without_solvent(powers.values, top, molecule, distance, outline.seen)
+    resolution = highest_crossing(powers, noise, live, limit)
     level = float(np.median(resolution[molecule]))
     if level >= 1 / powers.frequencies[0]:
         level = EDGE_FACTOR * limit
-    return Physical(calmed(resolution, level, limit), level, outline, noise, inside, valid, share)
+    return SolventEstimate(shrink_towards_median(resolution, level, limit), level, outline, noise, inside, valid, share)
 
 
-def calmed(resolution: Volume, level: float, limit: float) -> Volume:
+def shrink_towards_median(resolution: Volume, level: float, limit: float) -> Volume:
     """Pull an estimate towards its level: part of its deviations is estimation noise."""
-    calm = level * np.clip((resolution / level) ** CALM, 1 / WIDEST, WIDEST)
+    calm = level * np.clip((resolution / level) ** SHRINKAGE, 1 / WIDEST, WIDEST)
     out: Volume = np.maximum(calm, limit).astype(np.float32)
     return out
 
 
-def noise_at_level(powers: Powers, physical: Physical, level: float) -> Curve:
+def noise_at_level(powers: BandPowers, solvent: SolventEstimate, level: float) -> Curve:
     """The noise of a map whose level is known otherwise.
 
     The solvent's noise is scaled so that the molecule's median crosses at `level` Å. Without a ring the noise is put
@@ -138,15 +138,15 @@ def noise_at_level(powers: Powers, physical: Physical, level: float) -> Curve:
     (bands,) power of the noise
     """
     above = (1 + FSC_CUT) / (1 - FSC_CUT)
-    if not physical.ring_valid:
-        noise: Curve = physical.inside * (powers.frequencies * level) ** STEEP / above
+    if not solvent.has_solvent:
+        noise: Curve = solvent.inside * (powers.frequencies * level) ** STEEP / above
         return noise
-    ratio = np.log(np.maximum(physical.inside, 1e-30)) - np.log(np.maximum(physical.noise, 1e-30))
+    ratio = np.log(np.maximum(solvent.inside, 1e-30)) - np.log(np.maximum(solvent.noise, 1e-30))
     found = np.interp(-np.log(level), np.log(powers.frequencies), ratio)
-    return physical.noise * float(np.exp(found)) / above
+    return solvent.noise * float(np.exp(found)) / above
 
 
-def stand_in(values: Volume, top: Volume, molecule: Mask, distance: Volume, seen: Mask) -> Curve:
+def noise_without_solvent(values: Volume, top: Volume, molecule: Mask, distance: Volume, seen: Mask) -> Curve:
     """The noise of a masked map: what a soft edge has left of the solvent, or the quietest parts of the molecule.
 
     Along a soft edge all bands fall together, and the highest ones, which hold the least signal, show how far.
@@ -183,7 +183,7 @@ def band_ring(ring: Mask, distance: Volume, frequency: float) -> Mask:
     return ring & (distance <= max(RING[1], far))
 
 
-def crossing(powers: Powers, noise: Curve, live: npt.NDArray[np.bool_], limit: float) -> Volume:
+def highest_crossing(powers: BandPowers, noise: Curve, live: npt.NDArray[np.bool_], limit: float) -> Volume:
     """Resolution in Å at the highest band where (P − N)/(P + N) reaches 0.143, by interpolation in log f.
 
     The search comes down from high frequency: from below it stops where the molecule leaks into the ring.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from cryores_lite.errors import InputError
-from cryores_lite.method.assemble import on_map
+from cryores_lite.method.assemble import resample_to_crop
 from cryores_lite.method.crop import cut, paste
 from cryores_lite.method.prepare import prepare
 from cryores_lite.method.soft_edge import blank_voxels
@@ -40,13 +40,13 @@ def estimate_by_noise(density: Density, threads: int = 1) -> LocalResolution:
     method/solvent_noise.py has the equations.
     """
     prepared = prepare(density, threads)
-    physical = prepared.physical
-    local, inside, distance = on_map(
-        prepared, physical.resolution, physical.outline.molecule.astype(np.float32), physical.outline.distance
+    solvent = prepared.solvent
+    local, inside, distance = resample_to_crop(
+        prepared, solvent.resolution, solvent.outline.molecule.astype(np.float32), solvent.outline.distance
     )
     blank = blank_share(cut(density.values, prepared.box), distance, RING[1] + EDGE)
-    if not physical.ring_valid or blank > MASKED:
-        share = physical.ring_share * (1 - blank)
+    if not solvent.has_solvent or blank > MASKED:
+        share = solvent.solvent_fraction * (1 - blank)
         raise InputError(
             "the noise of this map cannot be measured",
             found=f"{share:.0%} of an even ring of solvent around the molecule",

@@ -102,7 +102,7 @@ def join(parts: Iterable[tuple[Slices, npt.NDArray[T]]], shape: Shape, dtype: np
     return whole
 
 
-def interleaved(parts: npt.NDArray[T]) -> npt.NDArray[T]:
+def depth_to_space(parts: npt.NDArray[T]) -> npt.NDArray[T]:
     """(n³, z, y, x) → (n z, n y, n x): lay the parts of coarse voxels, last axis first, side by side."""
     n = round(len(parts) ** (1 / 3))
     whole = np.empty([n * edge for edge in parts.shape[1:]], parts.dtype)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cryores_lite.outputs.catalogue import FILES
-from cryores_lite.types import PERCENTILES, Compared, LocalResolution
+from cryores_lite.types import PERCENTILES, HalfMapComparison, LocalResolution
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Outcome:
     result: LocalResolution | None = None
     files: dict[str, Path] = field(default_factory=dict)  # by what they hold
     warnings: tuple[str, ...] = ()
-    compared: Compared | None = None
+    compared: HalfMapComparison | None = None
 
 
 def row(outcome: Outcome) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def row(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _fsc(compared: Compared) -> dict[str, Any]:
+def _fsc(compared: HalfMapComparison) -> dict[str, Any]:
     names = ("unmasked", "masked", "randomised", "corrected")
     return {
         "resolution": _number(compared.resolution),
@@ -78,7 +78,7 @@ def _fsc(compared: Compared) -> dict[str, Any]:
     }
 
 
-def _comparison(compared: Compared) -> dict[str, Any]:
+def _comparison(compared: HalfMapComparison) -> dict[str, Any]:
     return {
         "median_fsc": _number(compared.median),
         "r": _number(compared.r),
@@ -123,7 +123,7 @@ def _single(outcome: Outcome) -> tuple[str, ...]:
     )
 
 
-def _from_halves(compared: Compared) -> tuple[str, ...]:
+def _from_halves(compared: HalfMapComparison) -> tuple[str, ...]:
     agree = f"r {compared.r:.2f}, RMSE {compared.rmse:.2f} Å, mean difference {compared.bias:+.2f} Å"
     return (
         f"  half-map FSC       {compared.resolution:.2f} Å; local median {compared.median:.2f} Å",

@@ -112,9 +112,9 @@ def read_fitted(path: Path, found: Map, map_path: Path) -> Fitted:
     return Fitted(path.name, structure, places, tuple(note for note in notes if note))
 
 
-def measure(fitted: Fitted, result: LocalResolution) -> Measured:
+def measure_residues(fitted: Fitted, result: LocalResolution) -> Measured:
     """Read the local resolution off at a model's atoms, and average it over residues."""
-    values, residues = iter(read_off(result.values, fitted.places)), []
+    values, residues = iter(interpolate_at_atoms(result.values, fitted.places)), []
     for chain, residue in _residues(fitted.structure):
         here = np.array(list(itertools.islice(values, len(_heavy(residue)))))
         known = here[np.isfinite(here)]
@@ -124,7 +124,7 @@ def measure(fitted: Fitted, result: LocalResolution) -> Measured:
     return Measured(fitted, tuple(residues))
 
 
-def read_off(values: Volume, places: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def interpolate_at_atoms(values: Volume, places: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Local resolution at atoms: the mean of the eight voxels around each, the nearer the more, without those of 0.
 
     Parameters

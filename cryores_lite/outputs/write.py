@@ -18,8 +18,8 @@ from cryores_lite.io.mrc import Map, write_map
 from cryores_lite.io.mrc_header import is_placed_by_start
 from cryores_lite.outputs.catalogue import LABELS
 from cryores_lite.outputs.outcome import ModelName, Outcome, row
-from cryores_lite.outputs.residues import Fitted, Measured, measure
-from cryores_lite.types import Compared, LocalResolution
+from cryores_lite.outputs.residues import Fitted, Measured, measure_residues
+from cryores_lite.types import HalfMapComparison, LocalResolution
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,12 +46,12 @@ class Answer:
     voxel_size: float | None
     threads: int
     atoms: Fitted | None = None
-    compared: Compared | None = None
+    compared: HalfMapComparison | None = None
 
     @cached_property
     def measured(self) -> Measured | None:
         """The model's residues with their local resolution, read off once for all files."""
-        return None if self.atoms is None else measure(self.atoms, self.result)
+        return None if self.atoms is None else measure_residues(self.atoms, self.result)
 
 
 def check(map_path: Path, files: dict[str, Path]) -> None:

@@ -15,7 +15,7 @@ from math import ceil, prod
 from pathlib import Path
 
 from cryores_lite import CryoresError
-from cryores_lite.batch.map_list import read_list, refuse_twins
+from cryores_lite.batch.map_list import check_no_duplicates, read_list
 from cryores_lite.io.mrc import extent
 from cryores_lite.resources import needed
 
@@ -60,7 +60,7 @@ def submit() -> None:
     parser.add_argument("--cpus", type=int, default=2, help="per task")
     options, others = parser.parse_known_args()
     listed = read_list(options.maps)
-    refuse_twins(listed, options.answers)
+    check_no_duplicates(listed, options.answers)
     sizes = {path: size(path) for path in listed}
     paths, tasks = largest_first(sizes), min(options.tasks, len(listed))
     options.answers.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from cryores_lite.io.mrc import read_map
-from cryores_lite.job import Means, plan, run
+from cryores_lite.job import RunOptions, plan, run
 from tests.hostile.catalogue import DONE, REFUSED, WARNED, Case
 from tests.hostile.files import mrc
 
@@ -39,7 +39,7 @@ def attempt_all(cases):
         stamps = [_stamp(path) for path in maps]
         jobs = [plan(path, path.parent / "out", {}) for path in maps]
         noise = io.StringIO()
-        outcomes = run(jobs, Means(None, "cpu", 1), lambda *_: iter)
+        outcomes = run(jobs, RunOptions(None, "cpu", 1), lambda *_: iter)
         expected = None
         for n, (job, stamp) in enumerate(zip(jobs, stamps, strict=True)):
             start = time.perf_counter()

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from cryores_lite.errors import CryoresError
-from cryores_lite.io.input_checks import advised
+from cryores_lite.io.input_checks import check_input
 from cryores_lite.io.mrc import read_map
-from cryores_lite.job import Means, plan, run
+from cryores_lite.job import RunOptions, plan, run
 from tests.hostile.files import BZ2, GZ, mrc
 
 LONGEST = 2.0  # seconds of the processor for one file
@@ -104,7 +104,7 @@ def campaign(files, seed, folder=None, whole=WHOLE):
     with tempfile.TemporaryDirectory(dir=folder) as name:
         path = Path(name) / "a.mrc"
         path.write_bytes(wholes[2])
-        advised(path, read_map(path))
+        check_input(path, read_map(path))
         had = _peak()
         for number in range(files):
             raw = mutated(random.Random(seed * 10**9 + number), wholes)
@@ -134,7 +134,7 @@ def campaign(files, seed, folder=None, whole=WHOLE):
 def judged(path, complain):
     """Read a file: the name of what became of it. Whatever should not happen is complained of."""
     try:
-        found = advised(path, read_map(path))
+        found = check_input(path, read_map(path))
     except CryoresError as error:
         if "\n" in str(error):
             complain("several lines")
@@ -153,7 +153,7 @@ def commanded(path, raw):
     noise = io.StringIO()
     job = plan(path, path.parent / f"{path.stem}_out", {})
     with contextlib.redirect_stderr(noise), contextlib.redirect_stdout(noise):
-        (outcome,) = run([job], Means(None, "cpu", 1), lambda *_: iter)
+        (outcome,) = run([job], RunOptions(None, "cpu", 1), lambda *_: iter)
     there = sorted(made.name for made in job.outputs["locres"].parent.glob("*"))
     wrong = ""
     if "Traceback" in noise.getvalue() or "internal error" in (outcome.error or ""):

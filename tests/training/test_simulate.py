@@ -129,7 +129,7 @@ def test_the_truth_is_the_local_fsc_of_two_noisy_halves(signal):
         band_sums(np.ones_like(k), k, frequencies)[:, None, None, None], signal.powers.shape
     ).astype(np.float32)
     scale = match_level(signal, frequencies, white, np.zeros_like(white), inside)
-    expected = truth.crossing(signal.powers / (signal.powers + scale * white), frequencies)[inside]
+    expected = truth.first_crossing(signal.powers / (signal.powers + scale * white), frequencies)[inside]
     rng = np.random.default_rng(7)
     band = int(np.abs(frequencies - 1 / np.median(expected)).argmin())
     f, cross, power = frequencies[band], 0.0, 0.0
@@ -153,7 +153,7 @@ def test_truth_agrees_with_the_bench_program(signal, shared):
     k = radius(shape, tuple(n * v for n in shape))
     frequencies = truth.bands(v)
     flat = 0.16 * band_sums(np.ones_like(k), k, frequencies)[:, None, None, None]
-    ours = truth.crossing(signal.powers / (signal.powers + flat).astype(np.float32), frequencies)
+    ours = truth.first_crossing(signal.powers / (signal.powers + flat).astype(np.float32), frequencies)
     ours = on_grid(ours, shape)[signal.mask]
     assert_allclose(np.median(ours), np.median(theirs[signal.mask]), rtol=0.02)
     assert np.corrcoef(ours, theirs[signal.mask])[0, 1] > 0.95

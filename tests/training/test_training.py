@@ -14,14 +14,14 @@ from numpy.testing import assert_allclose
 from safetensors.torch import load_file
 
 from cryores_lite.io.mrc import read_map, write_map
-from cryores_lite.method.band_features import FEATURES, RUNGS
+from cryores_lite.method.band_features import FEATURES, MAX_BANDS
 from cryores_lite.method.network_inputs import CHANNELS, CONTEXT
-from cryores_lite.method.tiles import interleaved
+from cryores_lite.method.tiles import depth_to_space
 from training import losses
 from training.calibrate import fit_law
-from training.data import LEVELS, Patches, make_file, make_labelled_file, turn, written
+from training.data import LEVELS, Patches, augment, make_file, make_labelled_file, written
 from training.metrics import INTERVAL, score
-from training.network import HALO, Heads, Level, LocalResolutionNet, enlarged, space_to_depth
+from training.network import HALO, Heads, LocalResolutionNet, MapResolution, space_to_depth, upsample_nearest
 from training.simulate import Recipe
 from training.structures import read_manifest
 from training.train import RECIPES, save_weights, train
@@ -61,7 +61,7 @@ def inputs(edge, seed=2):
     g = torch.Generator().manual_seed(seed)
     quarter = (edge // 4,) * 3
     return (
-        torch.randn(1, FEATURES, RUNGS, generator=g),
+        torch.randn(1, FEATURES, MAX_BANDS, generator=g),
         torch.randn(1, 1, *(edge // 2,) * 3, generator=g),
         torch.randn(1, CHANNELS, *quarter, generator=g) * 0.3,
         torch.randn(1, CONTEXT, generator=g) * 0.3,
@@ -73,12 +73,12 @@ def test_space_to_depth_is_undone():
     x = torch.randn(2, 1, 8, 12, 16)
     for n in (2, 4):
         for parts, whole in zip(space_to_depth(x, n).numpy(), x.numpy(), strict=True):
-            assert np.array_equal(interleaved(parts), whole[0])
+            assert np.array_equal(depth_to_space(parts), whole[0])
 
 
 def test_enlarged_is_the_nearest_voxel():
     x = torch.randn(2, 3, 4, 5, 6)
-    assert torch.equal(enlarged(x), torch.nn.functional.interpolate(x, scale_factor=2, mode="nearest"))
+    assert torch.equal(upsample_nearest(x), torch.nn.functional.interpolate(x, scale_factor=2, mode="nearest"))
 
 
 @torch.no_grad()
@@ -170,7 +170,7 @@ def test_the_level_network_is_trained_into_weights_and_the_rest_stays(patches, t
 
 def test_a_right_level_has_the_lowest_loss():
     truth = {"median": torch.tensor([3.0, 8.0]), "overall": torch.tensor([2.9, 7.0])}
-    right = Level(truth["overall"][:, None], truth["median"][:, None], torch.full((2, 1), 1e-4))
+    right = MapResolution(truth["overall"][:, None], truth["median"][:, None], torch.full((2, 1), 1e-4))
     assert losses.level_loss(right, truth) < 1e-3
     for worse in ({"median": right.median * 1.1}, {"overall": right.overall * 0.9}, {"doubt": right.doubt + 0.1}):
         assert losses.level_loss(right._replace(**worse), truth) > losses.level_loss(right, truth)
@@ -188,7 +188,7 @@ def test_turning_a_record_keeps_its_grids_together():
     record = {"density": np.stack([values, values]), "local": values[::2, ::2, ::2], "level": np.float32(3)}
     record["inside"] = np.ones((4, 4, 4), bool)
     for seed in range(8):
-        turned = turn(record, np.random.default_rng(seed))
+        turned = augment(record, np.random.default_rng(seed))
         assert torch.equal(turned["density"][0, ::2, ::2, ::2], turned["local"])
         assert turned["level"].ndim == 0
         assert_allclose(turned["density"].sum(), 2 * values.sum(), rtol=1e-5)
@@ -197,7 +197,7 @@ def test_turning_a_record_keeps_its_grids_together():
 
 def test_what_a_mirror_brings_round_from_the_other_side_does_not_count():
     record = {"inside": np.ones((4, 4, 4), bool), "level": np.float32(3)}
-    counts = {int(turn(record, np.random.default_rng(seed))["inside"].sum()) for seed in range(60)}
+    counts = {int(augment(record, np.random.default_rng(seed))["inside"].sum()) for seed in range(60)}
     assert counts == {64, 48, 36, 27}
 
 

@@ -70,15 +70,15 @@ def test_a_list_is_read_as_it_was_written(tmp_path_factory, names):
 
 
 def test_answers_elsewhere_do_not_clash_with_maps():
-    maplist.refuse_twins([Path("a.mrc"), Path("a_mask.mrc")], Path("out"))
-    maplist.refuse_twins([Path("a/x.mrc"), Path("b/x.mrc")], None)
+    maplist.check_no_duplicates([Path("a.mrc"), Path("a_mask.mrc")], Path("out"))
+    maplist.check_no_duplicates([Path("a/x.mrc"), Path("b/x.mrc")], None)
     for paths, folder in (
         (["a/x.mrc", "b/x.map"], Path("out")),
         (["a.mrc", "a_mask.mrc"], None),
         (["a", "b/../a"], None),
     ):
         with pytest.raises(InputError, match="the list"):
-            maplist.refuse_twins(list(map(Path, paths)), folder)
+            maplist.check_no_duplicates(list(map(Path, paths)), folder)
 
 
 def failed(name, error="no"):

@@ -284,9 +284,9 @@ def test_only_what_memory_allows_is_read_ahead(source):
         return {}
 
     for busy in (0.0, memory.available()):
-        assert ahead.look(plain, busy, key).found[0].density.mapped
-    assert ahead.look(packed, 0.0, key).found is not None
-    assert ahead.look(packed, memory.available(), key).found is None
+        assert ahead.prefetch(plain, busy, key).found[0].density.mapped
+    assert ahead.prefetch(packed, 0.0, key).found is not None
+    assert ahead.prefetch(packed, memory.available(), key).found is None
 
 
 def test_a_list_takes_no_more_memory_than_a_job_is_told_to_ask_for(tmp_path):
@@ -312,11 +312,11 @@ def test_a_list_takes_no_more_memory_than_a_job_is_told_to_ask_for(tmp_path):
 def test_looking_runs_one_ahead_in_the_order_given(source):
     jobs, seen = [plan(source / f"{n}.mrc", None, {}) for n in range(5)], []
 
-    def look(job, busy):
+    def prefetch(job, busy):
         seen.append(job)
-        return ahead.Ready(job)
+        return ahead.Prefetched(job)
 
-    for number, ready in enumerate(ahead.looked_at(jobs, look)):
+    for number, ready in enumerate(ahead.prefetch_jobs(jobs, prefetch)):
         assert ready.job is jobs[number]
         assert len(seen) <= number + 2
     assert seen == jobs

@@ -14,7 +14,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from cryores_lite.figures.palette import colour_range, colours
-from cryores_lite.io.half_map_names import mate, suggestion, whole_stem
+from cryores_lite.io.half_map_names import full_map_stem, other_half_path, suggestion
 from cryores_lite.io.mrc import read_map
 from tests.runtime.figures.test_html_report import Reader
 from tests.runtime.half_maps.test_local_fsc import N, V, lumps, white
@@ -51,9 +51,9 @@ def test_names_of_half_maps_are_understood():
         ("J2_map_half_A.mrc", "J2_map_half_B.mrc", "J2_map"),
         ("half2.mrc", "half1.mrc", "half2"),
     ):
-        assert mate(Path(half)) == Path(other)
-        assert whole_stem(Path(half)) == whole
-    assert mate(Path("half1/run_class001.mrc")) is None
+        assert other_half_path(Path(half)) == Path(other)
+        assert full_map_stem(Path(half)) == whole
+    assert other_half_path(Path("half1/run_class001.mrc")) is None
 
 
 def test_half_maps_that_were_asked_for_are_no_mistake(files, tmp_path):

@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose
 from scipy import fft, ndimage
 
 from cryores_lite.errors import InputError
-from cryores_lite.fourier.fsc import FSC_CUT, bands, between, crossing, fixed, one_bit
+from cryores_lite.fourier.fsc import FSC_CUT, bands, between, first_crossing, fixed, one_bit
 from cryores_lite.fourier.local_power import window
 from cryores_lite.fourier.spectrum import transform
 from cryores_lite.half_maps import local_fsc as fsc
@@ -141,7 +141,7 @@ def test_it_agrees_with_direct_windowed_correlation(molecule):
             weight = np.exp(-0.5 * away / max(1.5 / f, 4.0) ** 2)
             cross, powers = (weight * a * b).sum(), ((weight * a**2).sum(), (weight * b**2).sum())
             curve.append(max(cross, 0) / np.sqrt(np.prod(powers)))
-        theirs = crossing(np.array(curve)[:, None], found.frequencies)[0]
+        theirs = first_crossing(np.array(curve)[:, None], found.frequencies)[0]
         assert found.values[centre] == pytest.approx(theirs, rel=0.12)
 
 
@@ -159,8 +159,8 @@ def test_the_last_band_is_the_nyquist_frequency():
 def test_a_curve_that_never_falls_ends_at_nyquist_and_one_that_never_rises_at_the_first_band():
     frequencies = bands(0.25)
     high, low = np.full((len(frequencies), 1), 0.9), np.zeros((len(frequencies), 1))
-    assert crossing(high, frequencies)[0] == pytest.approx(4.0)
-    assert crossing(low, frequencies)[0] == pytest.approx(45.0)
+    assert first_crossing(high, frequencies)[0] == pytest.approx(4.0)
+    assert first_crossing(low, frequencies)[0] == pytest.approx(45.0)
 
 
 def test_between_bands_a_curve_is_linear_in_log_f():
@@ -175,7 +175,7 @@ def test_a_dip_of_two_bands_is_no_crossing():
     curve = np.where(np.arange(len(frequencies)) < 30, 0.9, 0.0)[:, None]
     dipped = curve.copy()
     dipped[10:12] = 0
-    assert crossing(dipped, frequencies) == crossing(curve, frequencies)
+    assert first_crossing(dipped, frequencies) == first_crossing(curve, frequencies)
 
 
 def copies(half):
@@ -265,7 +265,7 @@ def test_a_soft_mask_changes_no_clean_curve(molecule):
     found = shell_fsc(*values, GRID.voxel_size, mask)
     assert_allclose(found.corrected, found.masked, atol=0.2)
     assert found.resolution() == pytest.approx(
-        float(crossing(found.masked[:, None], found.frequencies, FSC_CUT)[0]), rel=0.1
+        float(first_crossing(found.masked[:, None], found.frequencies, FSC_CUT)[0]), rel=0.1
     )
 
 

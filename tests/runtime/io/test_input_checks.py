@@ -7,7 +7,7 @@ import pytest
 from scipy import ndimage
 
 from cryores_lite.errors import InputError
-from cryores_lite.io.input_checks import advised, block_means, hints, is_local_resolution, traits
+from cryores_lite.io.input_checks import block_means, check_input, hints, is_local_resolution, traits
 from cryores_lite.io.mrc import map_stem, read_map
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -30,17 +30,17 @@ def said(name, values):
 @pytest.mark.parametrize("path", [EXAMPLE, *FINAL], ids=lambda path: f"{path.parent.name}-{map_stem(path)}")
 def test_no_final_map_is_called_something_else(path):
     found = read_map(path)
-    assert advised(path, found).warnings == found.warnings
+    assert check_input(path, found).warnings == found.warnings
 
 
 @pytest.mark.skipif(not FINAL, reason="the shared maps are not here")
 def test_masks_halves_and_local_resolution_of_the_shared_cases_are_told():
     for case in sorted(SHARED.glob("bench/*/case.json")):
         with pytest.raises(InputError, match="a mask"):
-            advised(case.parent / "mask.mrc.gz", read_map(case.parent / "mask.mrc.gz"))
+            check_input(case.parent / "mask.mrc.gz", read_map(case.parent / "mask.mrc.gz"))
         for name, says in (("half1", "half map"), ("truth", "local-resolution map")):
             path = case.parent / f"{name}.mrc.gz"
-            assert any(says in warning for warning in advised(path, read_map(path)).warnings)
+            assert any(says in warning for warning in check_input(path, read_map(path)).warnings)
 
 
 @pytest.mark.parametrize("gain", [1e-3, 1.0, 1e4])

@@ -10,7 +10,7 @@ from scipy import fft, ndimage, signal
 
 from cryores_lite import CryoresError, Model, estimate
 from cryores_lite.io.mrc import read_map
-from cryores_lite.method.network_inputs import condition
+from cryores_lite.method.network_inputs import network_inputs
 from cryores_lite.method.pipeline import CERTAIN, predict
 from cryores_lite.method.prepare import prepare
 from cryores_lite.types import Density, Grid
@@ -161,7 +161,7 @@ def test_resampling_leaves_the_answer_in_angstrom(answer, example, model, points
 def test_the_answer_does_not_depend_on_where_tiles_fall(example, model):
     prepared = prepare(example, 2)
     level = model.level(prepared.evidence)
-    inputs = condition(prepared.spectrum, prepared.powers, prepared.physical, level.median, level.doubt)
+    inputs = network_inputs(prepared.spectrum, prepared.powers, prepared.solvent, level.median, level.doubt)
     relative, error, mask = predict(prepared, inputs, model)
     tiled = predict(prepared, inputs, replace(model, spec=replace(model.spec, tile=80)))
     inside = mask > CERTAIN / 2
@@ -231,14 +231,14 @@ def test_what_is_no_map_is_refused_in_one_line(density, voxel_size, model):
 
 def test_the_physical_estimate_alone_is_near_the_truth_and_ignores_gain(example, truth):
     prepared = prepare(example)
-    assert prepared.physical.ring_valid
-    assert prepared.physical.level == pytest.approx(np.median(truth[truth > 0]), rel=0.1)
+    assert prepared.solvent.has_solvent
+    assert prepared.solvent.level == pytest.approx(np.median(truth[truth > 0]), rel=0.1)
     scaled = prepare(Density((example.values * 1e-3).astype(np.float32), example.grid))
-    assert scaled.physical.level == pytest.approx(prepared.physical.level, rel=1e-3)
+    assert scaled.solvent.level == pytest.approx(prepared.solvent.level, rel=1e-3)
 
 
 def test_a_blank_rim_is_not_taken_for_solvent(example):
     padded = np.pad(example.values, 16)
     shape = padded.shape
-    level = prepare(Density(padded, Grid(shape, example.grid.voxel_size))).physical.level
-    assert level == pytest.approx(prepare(example).physical.level, rel=0.05)
+    level = prepare(Density(padded, Grid(shape, example.grid.voxel_size))).solvent.level
+    assert level == pytest.approx(prepare(example).solvent.level, rel=0.05)

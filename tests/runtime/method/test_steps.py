@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import fft, ndimage
 
-from cryores_lite.fourier.interpolation import on_same_box, read_off
-from cryores_lite.fourier.local_power import ladder, local_power, smooth
+from cryores_lite.fourier.interpolation import interpolate, resample_periodic
+from cryores_lite.fourier.local_power import band_frequencies, local_power, smooth
 from cryores_lite.fourier.spectrum import TAPER, Spectrum, grid_for, radius, regrid, sample, transform
 from cryores_lite.io.mrc import read_map
 from cryores_lite.method.assemble import aggregate
-from cryores_lite.method.band_features import FEATURES, RUNGS
+from cryores_lite.method.band_features import FEATURES, MAX_BANDS
 from cryores_lite.method.crop import Box, block_mean, cut, molecule_box, paste, without_specks
 from cryores_lite.method.network_inputs import follow_power, followed
-from cryores_lite.method.nyquist import share_beyond, within_nyquist
+from cryores_lite.method.nyquist import filter_to_nyquist, power_share_beyond_nyquist
 from cryores_lite.method.prepare import prepare
 from cryores_lite.method.soft_edge import WIDTH, soften
 from cryores_lite.method.solvent_noise import FSC_CUT, STEEP, noise_at_level
@@ -144,10 +144,10 @@ def test_a_radial_filter_drops_out_of_power_ratios():
 def test_beyond_nyquist_lie_the_corners_of_a_cube_around_its_ball(shape):
     noise = np.random.default_rng(4).standard_normal(shape).astype(np.float32)
     density = Density(noise, Grid(shape, (1.5, 1.5, 1.5)))
-    assert share_beyond(transform(noise, (1.5, 1.5, 1.5))) == pytest.approx(1 - np.pi / 6, abs=0.05)
-    kept = within_nyquist(density)
+    assert power_share_beyond_nyquist(transform(noise, (1.5, 1.5, 1.5))) == pytest.approx(1 - np.pi / 6, abs=0.05)
+    kept = filter_to_nyquist(density)
     assert np.square(kept.values).sum() / np.square(noise).sum() == pytest.approx(np.pi / 6, abs=0.03)
-    assert_allclose(within_nyquist(kept).values, kept.values, atol=1e-5)
+    assert_allclose(filter_to_nyquist(kept).values, kept.values, atol=1e-5)
     assert kept.values.mean() == pytest.approx(noise.mean(), abs=1e-6)
 
 
@@ -160,7 +160,7 @@ def test_smoothing_agrees_with_scipy():
 def test_smoothing_keeps_the_mean_and_the_ladder_ends_at_nyquist():
     values = np.random.default_rng(8).random((24, 30, 36)).astype(np.float32)
     assert_allclose(smooth(values, (24, 30, 36), 3.0, (12, 16, 18)).mean(), values.mean(), rtol=1e-4)
-    assert ladder(0.5)[-1] <= 0.5 < ladder(0.5)[-1] * 1.1
+    assert band_frequencies(0.5)[-1] <= 0.5 < band_frequencies(0.5)[-1] * 1.1
 
 
 @settings(max_examples=40, deadline=None)
@@ -180,7 +180,7 @@ def test_cores_share_no_voxel_and_hold_all_that_is_wanted(eighth, size, seed):
             assert c.start - v.start >= halo or v.start == 0
             assert v.stop - c.stop >= halo or v.stop == n
     assert count.max() <= 1
-    there = on_same_box(wanted.astype(np.float32).repeat(2, 0).repeat(2, 1).repeat(2, 2), shape) == 1
+    there = resample_periodic(wanted.astype(np.float32).repeat(2, 0).repeat(2, 1).repeat(2, 2), shape) == 1
     assert count[there].all()
     joined = join(((t.core, values[t.view][t.inner()]) for t in tiles), shape, np.float32)
     assert_array_equal(joined, values * count)
@@ -202,7 +202,7 @@ def test_a_tile_is_no_larger_than_what_is_wanted():
 def test_reading_off_is_linear_and_stays_within_the_values():
     field = np.arange(5 * 6 * 7, dtype=np.float32).reshape(1, 5, 6, 7)
     places = (np.array([0, 1.5, 4, 9]), np.array([2.25]), np.array([-3.0, 6.0]))
-    out = read_off(field, places)[0]
+    out = interpolate(field, places)[0]
     assert_allclose(out[1, 0, 0], 1.5 * 42 + 2.25 * 7, rtol=1e-6)
     assert out.min() >= field.min()
     assert out.max() <= field.max()
@@ -258,7 +258,7 @@ def test_the_evidence_of_a_level_survives_gain_offset_and_a_radial_filter():
     values = (values + 0.1 * rng.standard_normal((n, n, n))).astype(np.float32)
     here = prepare(Density(values, Grid(values.shape, (1.5, 1.5, 1.5)))).evidence
     louder = prepare(Density(1000 * values + 7, Grid(values.shape, (1.5, 1.5, 1.5)))).evidence
-    assert here.shape == (FEATURES, RUNGS)
+    assert here.shape == (FEATURES, MAX_BANDS)
     assert np.isfinite(here).all()
     assert_allclose(louder, here, atol=0.02)
     k = radius(values.shape, (n * 1.5,) * 3)
@@ -276,19 +276,19 @@ def test_the_edge_of_a_low_pass_is_found_in_the_molecule(cut):
     k = radius(values.shape, (n * 1.5,) * 3)
     filtered_ = fft.irfftn(fft.rfftn(values) * (k < 1 / cut), s=values.shape).astype(np.float32)
     for part in (filtered_, filtered_[5:-4, 3:-6, 7:]):
-        found = prepare(Density(part, Grid(part.shape, (1.5, 1.5, 1.5)))).physical.outline.limit
+        found = prepare(Density(part, Grid(part.shape, (1.5, 1.5, 1.5)))).solvent.outline.limit
         assert found == pytest.approx(cut, rel=0.08)
-    assert prepare(Density(values, Grid(values.shape, (1.5, 1.5, 1.5)))).physical.outline.limit == pytest.approx(
+    assert prepare(Density(values, Grid(values.shape, (1.5, 1.5, 1.5)))).solvent.outline.limit == pytest.approx(
         3, rel=0.05
     )
 
 
 def test_the_noise_is_scaled_so_that_the_median_crosses_at_the_level():
     prepared = prepare(read_map(EXAMPLES / "example_map.mrc").density)
-    for level in (0.95 * prepared.physical.level, 1.15 * prepared.physical.level):
+    for level in (0.95 * prepared.solvent.level, 1.15 * prepared.solvent.level):
         for ring in (True, False):
-            noise = noise_at_level(prepared.powers, replace(prepared.physical, ring_valid=ring), level)
-            ratio = np.interp(1 / level, prepared.powers.frequencies, prepared.physical.inside / noise)
+            noise = noise_at_level(prepared.powers, replace(prepared.solvent, has_solvent=ring), level)
+            ratio = np.interp(1 / level, prepared.powers.frequencies, prepared.solvent.inside / noise)
             assert (ratio - 1) / (ratio + 1) == pytest.approx(FSC_CUT, abs=0.05)
 
 

@@ -110,7 +110,7 @@ def model(tmp_path):
 
 def measured(model, map_path, cut=None):
     found, result = answer(map_path, cut)
-    return atoms.measure(atoms.read_fitted(model, found, map_path), result)
+    return atoms.measure_residues(atoms.read_fitted(model, found, map_path), result)
 
 
 def expected(model):
@@ -166,7 +166,7 @@ def test_a_voxel_size_given_by_the_user_places_atoms_too(tmp_path, model):
     found = read_map(path, voxel_size=VOXEL)
     fitted = atoms.read_fitted(model, found, path)
     result = replace(answer(save(tmp_path / "b.mrc"))[1], grid=found.density.grid)
-    np.testing.assert_allclose(locres(atoms.measure(fitted, result)), expected(model), atol=1e-3)
+    np.testing.assert_allclose(locres(atoms.measure_residues(fitted, result)), expected(model), atol=1e-3)
 
 
 @settings(deadline=None, max_examples=50)
@@ -174,7 +174,7 @@ def test_a_voxel_size_given_by_the_user_places_atoms_too(tmp_path, model):
 def test_what_is_read_off_lies_between_the_voxels_around_or_is_no_number(places):
     values = np.random.default_rng(0).uniform(2, 5, (4, 5, 6)).astype(np.float32)
     values[values < 3] = 0
-    for place, found in zip(places, atoms.read_off(values, np.array(places)), strict=True):
+    for place, found in zip(places, atoms.interpolate_at_atoms(values, np.array(places)), strict=True):
         low = [int(np.floor(p)) for p in place]
         around = values[tuple(slice(max(0, a), max(0, a + 2)) for a in low)]
         known = around[around > 0]
@@ -299,7 +299,7 @@ def test_names_are_data_in_every_file(tmp_path, model, name):
     found, result = answer(save(tmp_path / "a.mrc"))
     fitted = atoms.read_fitted(model, found, tmp_path / "a.mrc")
     fitted.structure[0][0].name = name
-    table = atoms.measure(fitted, result)
+    table = atoms.measure_residues(fitted, result)
     data = json.loads(residues.as_json(table, (4, 5)))["local_resolution"]["0"]["data"]
     told = [row["chain"] for row in csv.DictReader(io.StringIO(residues.as_csv(table), newline=""))]
     assert (data["chain"], told) == ([name] * 3 + ["B"] * 3, [guarded(name)] * 3 + ["B"] * 3)
