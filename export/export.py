@@ -154,7 +154,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--name", default="cryores")
     parser.add_argument("--version", default="5")
-    parser.add_argument("--calibration", type=Path, help="JSON of training.calibrate")
+    parser.add_argument("--calibration", type=Path, help="JSON of export.calibrate")
     parser.add_argument("--map", type=Path, default=EXAMPLE, help="map for the comparison")
     args = parser.parse_args()
     calibration = json.loads(args.calibration.read_text()) if args.calibration else UNCALIBRATED

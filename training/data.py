@@ -27,10 +27,10 @@ from cryores_lite.fourier.interpolation import interpolate
 from cryores_lite.method.network_inputs import network_inputs
 from cryores_lite.method.prepare import Prepared, prepare
 from cryores_lite.types import Density, Grid, Shape
-from training.labels import labelled, read_labels
-from training.process import nearest_inside
-from training.simulate import Recipe, SimulatedMap, draw_map, draw_signal, truth_of
-from training.structures import Structure, read_manifest
+from training.maps.labels import labelled, read_labels
+from training.maps.processing import nearest_inside
+from training.maps.simulate import Recipe, SimulatedMap, draw_map, draw_signal, truth_of
+from training.maps.structures import Structure, read_manifest
 
 EDGE = 48  # working voxels
 EMPTY = 22  # bytes of a file of no patches

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from training import losses
 from training.data import read_levels
-from training.metrics import INTERVAL
+from training.evaluation.metrics import INTERVAL
 from training.network import LevelNet, LocalResolutionNet
 from training.train import append, load_local, rate_at, save_weights
 

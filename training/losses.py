@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from training.metrics import INTERVAL
+from training.evaluation.metrics import INTERVAL
 from training.network import Heads, MapResolution, space_to_depth
 
 Batch = dict[str, Tensor]

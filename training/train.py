@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from training import losses
 from training.data import TAKEN, Patches, written
-from training.metrics import INTERVAL
+from training.evaluation.metrics import INTERVAL
 from training.network import Heads, LocalResolutionNet, space_to_depth
 
 

@@ -17,13 +17,13 @@ from cryores_lite.io.mrc import read_map, write_map
 from cryores_lite.method.band_features import FEATURES, MAX_BANDS
 from cryores_lite.method.network_inputs import CHANNELS, CONTEXT
 from cryores_lite.method.tiles import depth_to_space
+from export.calibrate import fit_law
 from training import losses
-from training.calibrate import fit_law
 from training.data import LEVELS, Patches, augment, make_file, make_labelled_file, written
-from training.metrics import INTERVAL, score
+from training.evaluation.metrics import INTERVAL, score
+from training.maps.simulate import Recipe
+from training.maps.structures import read_manifest
 from training.network import HALO, Heads, LocalResolutionNet, MapResolution, space_to_depth, upsample_nearest
-from training.simulate import Recipe
-from training.structures import read_manifest
 from training.train import RECIPES, save_weights, train
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,9 +9,9 @@ from scipy import fft
 
 from cryores_lite.fourier.spectrum import radius
 from cryores_lite.io.mrc import read_map
-from training import cases, realism
+from training.evaluation import cases, realism
 
-EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 
 
 @pytest.fixture(scope="module")

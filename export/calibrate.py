@@ -1,13 +1,13 @@
 """Fit what is read off validation maps, not trained: where the mask begins, and how large stated errors must be.
 
-    python -m training.calibrate --weights training/weights/v5.safetensors --validation runs/validation \\
+    python -m export.calibrate --weights training/weights/v5.safetensors --validation runs/validation \\
         --structures ../shared/data/structures --out training/weights/v5.calibration.json
 
 `export` writes the numbers into the model's contract. The mask begins at the highest probability that keeps 95 % of
 the typical (median) map's molecule: a few maps in which hardly any molecule can be seen would widen all others'
 masks. The level's doubt goes through a power law with which 80 % intervals hold 80 % of easy and of hard maps alike
 (errors that were learnt from seen maps are too small where a map is hard), then the local error, which knows that
-doubt, is scaled. All on simulated maps of validation structures, none of which `training.evaluate` scores.
+doubt, is scaled. All on simulated maps of validation structures, none of which `training.evaluation` scores.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from cryores_lite.method.assemble import SPECK, aggregate, resample_to_crop
+from cryores_lite.method.assemble import CERTAIN, SPECK, aggregate, resample_to_crop
 from cryores_lite.method.crop import without_specks
 from cryores_lite.method.network import Model
 from cryores_lite.method.network_inputs import network_inputs
-from cryores_lite.method.pipeline import CERTAIN, predict
+from cryores_lite.method.pipeline import predict
 from cryores_lite.method.prepare import prepare
 from cryores_lite.resources import available_threads
 from export.export import export
-from training.cases import Case, simulated_cases
 from training.data import read_levels
+from training.evaluation.cases import Case, simulated_cases
+from training.evaluation.metrics import INTERVAL, Scores, score
 from training.losses import HELD
-from training.metrics import INTERVAL, Scores, score
 
 SEED = 4052
 COVERED = 0.95  # share of its molecule that the typical map's mask keeps
@@ -70,7 +70,8 @@ def answers(case: Case, model: Model, rng: np.random.Generator) -> tuple[list[Sc
     prepared = prepare(case.density, threads)
     level = model.level(prepared.evidence)
     inputs = network_inputs(prepared.spectrum, prepared.powers, prepared.solvent, level.median, level.doubt, threads)
-    local, error, sure = resample_to_crop(prepared, *predict(prepared, inputs, model))
+    relative, deviation, probability = predict(prepared, inputs, model)
+    local, error, sure = resample_to_crop(prepared, relative, deviation, probability.astype(np.float32))
     truth = case.truth[prepared.box.slices]
     everywhere = np.ones(truth.shape, bool)
     values, uncertainty = aggregate(level.overall, local, error, everywhere, 2 * max(case.density.grid.voxel_size))

@@ -1,6 +1,6 @@
 """Score a model on maps that the simulator never made, beside the references and the peers.
 
-    python -m training.evaluate --shared ../shared --structures ../shared/data/structures --out docs/ACCURACY.md
+    python -m training.evaluation --shared ../shared --structures ../shared/data/structures --out docs/ACCURACY.md
 
 Prints the tables and writes them, with pictures of the bench cases, into the page between its markers; the first
 table also goes into the model card (`--card`). Simulated maps of the validation structures are scored last: choices
@@ -26,8 +26,16 @@ from cryores_lite.method.pipeline import estimate_local_resolution
 from cryores_lite.method.prepare import prepare
 from cryores_lite.resources import available_threads
 from cryores_lite.types import LocalResolution, Mask
-from training.cases import PROCESSINGS, SAME, Case, bench_cases, ends_of_the_range, labelled_cases, simulated_cases
-from training.metrics import Scores, score
+from training.evaluation.cases import (
+    PROCESSINGS,
+    SAME,
+    Case,
+    bench_cases,
+    ends_of_the_range,
+    labelled_cases,
+    simulated_cases,
+)
+from training.evaluation.metrics import Scores, score
 
 COLUMNS = ("relative_rmse", "rmse", "mae", "bias", "r", "level", "pattern", "coverage", "mask_iou", "held")
 PEER_COLUMNS = {

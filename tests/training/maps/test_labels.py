@@ -8,10 +8,10 @@ from cryores_lite.half_maps.comparison import compare
 from cryores_lite.half_maps.pair import read_pair
 from cryores_lite.io.mrc import read_map
 from cryores_lite.types import LocalResolution
-from training.cases import labelled_cases
 from training.data import LEVELS, make_labelled_file, written
-from training.labels import labelled, read_labels
-from training.metrics import score
+from training.evaluation.cases import labelled_cases
+from training.evaluation.metrics import score
+from training.maps.labels import labelled, read_labels
 
 
 @pytest.fixture(scope="module")

@@ -13,10 +13,10 @@ from cryores_lite.fourier.spectrum import grid_for, radius
 from cryores_lite.half_maps.independence import ALIKE, likeness
 from cryores_lite.half_maps.local_fsc import local_fsc
 from cryores_lite.types import Density, Grid
-from training import structures as st
-from training import truth
-from training.process import locally_filtered, low_pass, on_grid
-from training.simulate import (
+from training.maps import structures as st
+from training.maps import truth
+from training.maps.processing import locally_filtered, low_pass, on_grid
+from training.maps.simulate import (
     EVEN_NOISE,
     band_sums,
     draw_halves,

@@ -1,6 +1,6 @@
 """Make the example map of the README, with its truth beside it: a validation structure, never trained on.
 
-python -m training.example --structures FOLDER --out examples
+python -m training.maps.make_example --structures FOLDER --out examples
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import numpy as np
 
 from cryores_lite.io.mrc import write_map
 from cryores_lite.io.mrc_header import Header
-from training.simulate import Recipe, draw_map, draw_signal, truth_of
-from training.structures import read_manifest
+from training.maps.simulate import Recipe, draw_map, draw_signal, truth_of
+from training.maps.structures import read_manifest
 
 STRUCTURE, SEED = "1b5f", 3
 RECIPE = replace(

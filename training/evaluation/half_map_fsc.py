@@ -1,6 +1,6 @@
 """Score the local FSC of half maps, and the statistical method, beside the peers.
 
-    python -m training.evaluate_fsc --shared ../shared --structures ../shared/data/structures --out docs/FSC.md
+    python -m training.evaluation.half_map_fsc --shared ../shared --structures FOLDER --out docs/FSC.md
 
 Prints the tables and writes them into the page between its markers. Times are CPU seconds of reading the files and of
 the work, on one thread; the peers' are those of their table.
@@ -22,11 +22,11 @@ from cryores_lite.half_maps.local_fsc import local_fsc
 from cryores_lite.io.mrc import read_map
 from cryores_lite.method.statistical import estimate_by_noise
 from cryores_lite.types import Density, Grid, Volume
-from training.cases import Case, bench_cases
-from training.evaluate import Cells, Row, insert, mean_cells, read_peers, table
-from training.metrics import Scores, score
-from training.simulate import EVEN_NOISE, draw_map, draw_signal, truth_of
-from training.structures import read_manifest
+from training.evaluation.__main__ import Cells, Row, insert, mean_cells, read_peers, table
+from training.evaluation.cases import Case, bench_cases
+from training.evaluation.metrics import Scores, score
+from training.maps.simulate import EVEN_NOISE, draw_map, draw_signal, truth_of
+from training.maps.structures import read_manifest
 
 COLUMNS = ("relative_rmse", "no_limit", "r", "bias", "coverage", "cpu_seconds")
 HALVES, SINGLE = "two half maps", "single map"

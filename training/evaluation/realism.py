@@ -1,6 +1,6 @@
 """How simulated maps differ from real ones, as an experimentalist looks: spectra, histograms, slices, a classifier.
 
-    python -m training.realism --shared ../shared --structures ../shared/data/structures --out docs/REALISM.md
+    python -m training.evaluation.realism --shared ../shared --structures FOLDER --out docs/REALISM.md
 
 The classifier sees patches as the network sees them, and is scored on maps that it was not fitted to: at 0.5 it cannot
 tell, at 1 something in every patch gives simulated maps away. It is fitted for the simulator as it is, and with each
@@ -24,10 +24,10 @@ from cryores_lite.method.network import Model
 from cryores_lite.method.network_inputs import BAND_SPAN, BANDS, NetworkInputs, network_inputs
 from cryores_lite.method.prepare import Prepared, prepare
 from cryores_lite.types import Density, Grid
-from training.cases import bench_cases
-from training.evaluate import insert
-from training.simulate import Recipe, draw_map, draw_signal
-from training.structures import Structure, read_manifest
+from training.evaluation.__main__ import insert
+from training.evaluation.cases import bench_cases
+from training.maps.simulate import Recipe, draw_map, draw_signal
+from training.maps.structures import Structure, read_manifest
 
 PATCH, PATCHES = 8, 12  # voxels of the coarse grid, patches from a map
 FOLDS, PENALTY = 5, 1.0

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from training.decide_fsc import STEPS, best, decide_step, wrong
+from training.evaluation.tune_fsc import STEPS, best, decide_step, wrong
 
 
 def test_the_widest_step_is_taken_that_costs_no_accuracy():

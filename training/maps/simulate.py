@@ -17,8 +17,8 @@ from cryores_lite.fourier.interpolation import interpolate
 from cryores_lite.fourier.local_power import BAND_WIDTH, POWER_STEP, local_power, smooth
 from cryores_lite.fourier.spectrum import Spectrum, grid_for, radius
 from cryores_lite.types import Mask, Shape, Volume
-from training import structures, truth
-from training.process import apply_mask, locally_filtered, locally_sharpened, nearest_inside, on_grid, process
+from training.maps import structures, truth
+from training.maps.processing import apply_mask, locally_filtered, locally_sharpened, nearest_inside, on_grid, process
 
 Curve = npt.NDArray[np.float64]
 

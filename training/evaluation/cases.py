@@ -13,10 +13,10 @@ from scipy import fft, ndimage
 from cryores_lite.fourier.spectrum import radius
 from cryores_lite.io.mrc import read_map
 from cryores_lite.types import Density, Grid, Volume
-from training.labels import labelled, read_labels
-from training.process import low_pass
-from training.simulate import AVERAGES, Recipe, draw_map, draw_signal, truth_of
-from training.structures import read_manifest
+from training.maps.labels import labelled, read_labels
+from training.maps.processing import low_pass
+from training.maps.simulate import AVERAGES, Recipe, draw_map, draw_signal, truth_of
+from training.maps.structures import read_manifest
 
 SIMULATED_SEED = 2026
 FEWEST = 500  # voxels of molecule that are worth scoring

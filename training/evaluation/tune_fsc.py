@@ -1,6 +1,6 @@
 """Decide three settings of half maps and of the statistical method on simulated half maps of validation structures.
 
-    python -m training.decide_fsc --structures ../shared/data/structures --out docs/fsc_method.md
+    python -m training.evaluation.tune_fsc --structures ../shared/data/structures --out docs/fsc_method.md
 
 Half maps are a simulated signal and fresh noise in each half; the statistical method gets their average. The rules:
 
@@ -34,11 +34,11 @@ from cryores_lite.method.prepare import prepare
 from cryores_lite.method.solvent_noise import RING, highest_crossing
 from cryores_lite.method.statistical import blank_share
 from cryores_lite.types import Density, Grid, Volume
-from training.cases import Case, masked, sharpened
-from training.evaluate import insert
-from training.metrics import score
-from training.simulate import Recipe, draw_halves, draw_signal
-from training.structures import read_manifest
+from training.evaluation.__main__ import insert
+from training.evaluation.cases import Case, masked, sharpened
+from training.evaluation.metrics import score
+from training.maps.simulate import Recipe, draw_halves, draw_signal
+from training.maps.structures import read_manifest
 
 SEED = 2027  # another one than that of the tables of scores
 SIGNALS = 12
