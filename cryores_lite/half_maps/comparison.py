@@ -10,7 +10,7 @@ from scipy import ndimage
 from cryores_lite.fourier.fsc import COARSEST, Curve
 from cryores_lite.half_maps.fsc_curves import Shells, shell_fsc, soft_edge
 from cryores_lite.half_maps.independence import ALIKE
-from cryores_lite.half_maps.local_fsc import local_fsc
+from cryores_lite.half_maps.local_fsc import checked_local_fsc
 from cryores_lite.half_maps.pair import Pair
 from cryores_lite.method.crop import Box, cut
 from cryores_lite.types import HalfMapComparison, LocalResolution, Mask, Volume
@@ -23,7 +23,7 @@ SHOWN = (0.5, 99.5)  # percentiles between which it runs
 
 def compare(pair: Pair, result: LocalResolution, threads: int = 1) -> HalfMapComparison:
     """Local resolution from half maps inside the mask of an answer, the whole maps' FSC, and how both agree."""
-    values = local_fsc(pair.first, pair.second, threads=threads).values
+    values = checked_local_fsc(pair.first, pair.second, threads=threads).values
     np.copyto(values, 0, where=~result.mask)
     curves = whole_curves(pair, result.mask, threads)
     said = []

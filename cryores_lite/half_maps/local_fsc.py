@@ -81,6 +81,19 @@ def local_fsc(
     check(first, second)
     if mask is not None:
         check_mask(mask, first.grid.shape)
+    return checked_local_fsc(first, second, mask, threshold, sigma, step, threads)
+
+
+def checked_local_fsc(
+    first: Density,
+    second: Density,
+    mask: Volume | None = None,
+    threshold: Threshold | None = None,
+    sigma: float | None = None,
+    step: float = STEP,
+    threads: int = 1,
+) -> LocalFsc:
+    """Measure the local FSC of half maps that `check` has passed; parameters as in `local_fsc`."""
     size = first.grid.voxel_size
     box = molecule_box(average(first.values, second.values), size, MARGIN)
     require(box.shape, PER_VOXEL if mask is None else PER_VOXEL + MASKED)
