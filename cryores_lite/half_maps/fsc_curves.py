@@ -9,8 +9,10 @@ there, FSC_n, is the mask's, and FSC = (FSC_t − FSC_n) / (1 − FSC_n) (Chen e
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from scipy import fft, ndimage
 
 from cryores_lite.fourier.fsc import FSC_CUT, Curve, first_crossing
@@ -82,12 +84,26 @@ def global_fsc(first: Volume, second: Volume, voxel_size: Lengths, threads: int 
     sums = np.zeros((3, last + 2))
     for plane, k in enumerate(radius_planes(box_of(first), lengths)):
         index = np.minimum(np.rint(k * longest), last + 1).astype(int).ravel()
-        a, b = one[plane].ravel(), other[plane].ravel()
-        for row, values in enumerate(((a * b.conj()).real, np.abs(a) ** 2, np.abs(b) ** 2)):
-            sums[row] += np.bincount(index, values, last + 2)
+        add_shell_sums(sums, index, one[plane].ravel(), other[plane].ravel())
     cross, power, also = sums[:, 1:-1]
     frequencies: Curve = np.arange(1, last + 1) / longest
     return frequencies, cross / np.maximum(np.sqrt(power * also), 1e-30)
+
+
+def add_shell_sums(
+    sums: Curve, shells: npt.NDArray[np.intp], first: npt.NDArray[Any], second: npt.NDArray[Any]
+) -> None:
+    """Add Re F1 F2*, |F1|² and |F2|² to their sums over shells.
+
+    Parameters
+    ----------
+    sums : (3, shells), changed in place
+    shells : (n,), the shell of each Fourier coefficient
+    first, second : (n,), Fourier coefficients of two maps
+    """
+    cross, first_power, second_power = (first * second.conj()).real, np.abs(first) ** 2, np.abs(second) ** 2
+    for row, values in enumerate((cross, first_power, second_power)):
+        sums[row] += np.bincount(shells, values, sums.shape[1])
 
 
 def without_mask(masked: Curve, random: Curve, frequencies: Curve, start: float) -> Curve:

@@ -11,6 +11,7 @@ from scipy import fft
 
 from cryores_lite.errors import InputError
 from cryores_lite.fourier.fsc import Curve
+from cryores_lite.half_maps.fsc_curves import add_shell_sums
 from cryores_lite.types import Shape, Volume
 
 EDGE = 16  # voxels of a window
@@ -106,8 +107,7 @@ def common(first: Volume, second: Volume, windows: list[Shape]) -> Curve:
     sums = np.zeros((3, shell.max() + 1))
     for place in windows:
         a, b = (fft.fftn((cube(v, place) - cube(v, place).mean()) * fade).ravel() for v in (first, second))
-        for row, values in enumerate(((a * b.conj()).real, np.abs(a) ** 2, np.abs(b) ** 2)):
-            sums[row] += np.bincount(shell, values)
+        add_shell_sums(sums, shell, a, b)
     cross, one, other = sums[:, FIRST : EDGE // 2 + 1]
     alive = (one > ALIVE * one.max(initial=0)) & (other > ALIVE * other.max(initial=0))
     ratio = other / np.maximum(one, 1e-300)
