@@ -18,7 +18,7 @@ CONTOUR = 0.45  # share of the mask's voxels that the suggested surface encloses
 NOISE = 0.001  # unless more than this share of the others would be above: in a sharpened map that is dust everywhere
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Upright:
     """A map and its answer as (z, y, x), whatever the order in their files.
 
@@ -51,8 +51,14 @@ def upright(density: Volume, result: LocalResolution, axes: Sequence[int], fsc: 
     turn = order(axes)
     z, y, x = (result.grid.voxel_size[n] for n in turn)
     local = result.values.transpose(turn)
-    mask, beside = result.mask.transpose(turn), None if fsc is None else fsc.transpose(turn)
-    return Upright(density.transpose(turn), local, mask, (z, y, x), colour_range(local), beside)
+    return Upright(
+        density=density.transpose(turn),
+        local=local,
+        mask=result.mask.transpose(turn),
+        voxel_size=(z, y, x),
+        ends=colour_range(local),
+        fsc=None if fsc is None else fsc.transpose(turn),
+    )
 
 
 def tinted(local: Volume, ends: tuple[float, float]) -> npt.NDArray[np.uint8]:

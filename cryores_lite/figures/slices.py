@@ -29,7 +29,7 @@ class Frame:
     centre: Shape
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Slice:
     """One plane of the frame, its first row on top.
 
@@ -95,7 +95,7 @@ def cut(density: Volume, local: Volume, mask: Mask, seen: Frame, axis: int, numb
     picked = slice(seen.step // 2, None, seen.step)  # not averaged: 0 is no length
     answers = window(local[plane], start, seen.side, 0.0)[picked, picked]
     median = float(np.median(inside)) if inside.size else float("nan")
-    return Slice("zyx"[axis], number, shown[::-1], answers[::-1], median)
+    return Slice(axis="zyx"[axis], number=number, density=shown[::-1], local=answers[::-1], median=median)
 
 
 def window(plane: Volume, start: Sequence[int], side: int, beyond: float) -> Volume:

@@ -44,19 +44,19 @@ def compare(pair: Pair, result: LocalResolution, threads: int = 1) -> HalfMapCom
     named = {"unmasked": curves.unmasked, "masked": curves.masked, "randomised": curves.phase_randomised}
     named["corrected"] = curves.corrected
     return HalfMapComparison(
-        pair.paths,
-        values,
-        rounded(curves.frequencies, 6),
-        {name: rounded(curve, 4) for name, curve in named.items() if curve is not None},
-        curves.resolution(),
-        curves.resolution(HALF_CUT),
-        float(np.median(theirs)) if theirs.size else math.nan,
-        float(np.corrcoef(theirs, ours)[0, 1]) if varies else math.nan,
-        float(np.sqrt(np.mean((ours - theirs) ** 2))) if theirs.size else math.nan,
-        float(np.mean(ours - theirs)) if theirs.size else math.nan,
-        edges,
-        counts,
-        tuple(said),
+        paths=pair.paths,
+        values=values,
+        frequencies=rounded(curves.frequencies, 6),
+        curves={name: rounded(curve, 4) for name, curve in named.items() if curve is not None},
+        resolution=curves.resolution(),
+        resolution_half=curves.resolution(HALF_CUT),
+        median=float(np.median(theirs)) if theirs.size else math.nan,
+        r=float(np.corrcoef(theirs, ours)[0, 1]) if varies else math.nan,
+        rmse=float(np.sqrt(np.mean((ours - theirs) ** 2))) if theirs.size else math.nan,
+        bias=float(np.mean(ours - theirs)) if theirs.size else math.nan,
+        edges=edges,
+        counts=counts,
+        warnings=tuple(said),
     )
 
 

@@ -25,7 +25,7 @@ SOFT = 4.0  # Å, σ of a mask's edge
 SEED = 135  # of the random phases: the same halves give the same answer
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Shells:
     """FSC curves of two half maps. All are (shells,); the last three are None without a mask.
 
@@ -66,14 +66,20 @@ def shell_fsc(
     """
     frequencies, unmasked = global_fsc(first, second, voxel_size, threads)
     if mask is None:
-        return Shells(frequencies, unmasked)
+        return Shells(frequencies=frequencies, unmasked=unmasked)
     _, masked = global_fsc(first * mask, second * mask, voxel_size, threads)
     start = 1 / float(first_crossing(unmasked[:, None], frequencies, RELIABLE)[0])
     one, other = (
         phase_randomised(half, voxel_size, start, SEED + n, threads) for n, half in enumerate((first, second))
     )
     _, random = global_fsc(one * mask, other * mask, voxel_size, threads)
-    return Shells(frequencies, unmasked, masked, random, without_mask(masked, random, frequencies, start))
+    return Shells(
+        frequencies=frequencies,
+        unmasked=unmasked,
+        masked=masked,
+        phase_randomised=random,
+        corrected=without_mask(masked, random, frequencies, start),
+    )
 
 
 def global_fsc(first: Volume, second: Volume, voxel_size: Lengths, threads: int = 1) -> tuple[Curve, Curve]:
