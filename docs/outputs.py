@@ -17,13 +17,13 @@ from matplotlib import pyplot as plt
 from matplotlib.colors import LinearSegmentedColormap
 
 from cryores_lite import estimate, plot, read_map
-from cryores_lite.figures.display_map import contour
-from cryores_lite.figures.matplotlib_plot import widest
-from cryores_lite.figures.palette import OUTSIDE, STOPS, colour_range
+from cryores_lite.figures.display_map import contour_level
+from cryores_lite.figures.matplotlib_plot import widest_planes
+from cryores_lite.figures.palette import COLOUR_STOPS, OUTSIDE_COLOUR, colour_range
 
 ROOT = Path(__file__).resolve().parents[1]
 MAP = ROOT / "examples" / "example_map.mrc"
-PALETTE = LinearSegmentedColormap.from_list("cryores_lite", STOPS)
+PALETTE = LinearSegmentedColormap.from_list("cryores_lite", COLOUR_STOPS)
 FINER = 4  # points per voxel along each axis, of the surface
 DUST = 60 * FINER**3  # of those points, in the smallest piece of surface that is drawn
 FLAGS = ("--uncertainty", "--filtered", "--display")
@@ -40,12 +40,17 @@ def written(folder: Path) -> dict[str, np.ndarray]:
 
 def draw_slices(maps: dict[str, np.ndarray], panels: tuple[str, ...], path: Path) -> None:
     """One slice of each map, where the molecule is widest."""
-    y = widest(maps["mask"] > 0)[1]
+    y = widest_planes(maps["mask"] > 0)[1]
     low, high = colour_range(maps["locres"])
     figure, axes = plt.subplots(1, len(panels), figsize=(3.1 * len(panels), 3.0), layout="constrained")
     for axis, name in zip(axes, panels, strict=True):
         values = maps[name][:, y]
-        axis.set(title=f"{MAP.stem}_{name}.mrc" if name != "map" else MAP.name, xticks=[], yticks=[], facecolor=OUTSIDE)
+        axis.set(
+            title=f"{MAP.stem}_{name}.mrc" if name != "map" else MAP.name,
+            xticks=[],
+            yticks=[],
+            facecolor=OUTSIDE_COLOUR,
+        )
         axis.title.set_fontsize("small")
         if name in ("locres", "locres_display"):
             shown = axis.imshow(np.where(values > 0, values, np.nan), cmap=PALETTE, vmin=low, vmax=high, origin="lower")
@@ -62,7 +67,7 @@ def draw_slices(maps: dict[str, np.ndarray], panels: tuple[str, ...], path: Path
 
 def draw_surface(maps: dict[str, np.ndarray], path: Path) -> None:
     """The surface, level and colours of the ChimeraX script, drawn without ChimeraX: rays along two axes."""
-    level = contour(maps["map"], maps["mask"] > 0)
+    level = contour_level(maps["map"], maps["mask"] > 0)
     low, high = colour_range(maps["locres"])
     inside = ndimage.zoom(maps["map"], FINER, order=3) > level
     pieces, count = ndimage.label(inside)

@@ -230,7 +230,7 @@ const mesh = JSON.parse(document.getElementById("mesh").textContent);
 const canvas = document.getElementById("surface");
 if (mesh && canvas) {
   show(mesh, canvas).catch((error) => {
-    const said = document.getElementById("surface-said");
+    const said = document.getElementById("surface-help");
     said.textContent = `The surface cannot be drawn here: ${error.message}.`;
     canvas.hidden = true;
   });

@@ -19,10 +19,10 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from cryores_lite.figures import findings, slices, surface
-from cryores_lite.figures.display_map import order, ticks, upright
-from cryores_lite.figures.palette import OUTSIDE, colour_range, colours
-from cryores_lite.figures.png_summary import SIZE
+from cryores_lite.figures import report_notes, slices, surface
+from cryores_lite.figures.display_map import in_zyx_order, ticks, zyx_axes
+from cryores_lite.figures.palette import OUTSIDE_COLOUR, colour_range, rgb, rgb_colours
+from cryores_lite.figures.png_summary import IMAGE_SIZE
 from cryores_lite.io.mrc import read_map
 from cryores_lite.outputs import write as outputs
 from cryores_lite.outputs.outcome import ModelName
@@ -131,7 +131,7 @@ def test_the_page_holds_the_very_numbers_of_the_json(made, page):
     assert re.sub(r"\D", "", read.fields["mask_volume"][:-2]) == f"{row['mask_volume']:.0f}"
     for value in row["percentiles"].values():
         assert f"{value:.2f} Å" in read.text
-    for word in (row["model"]["sha256"], row["provider"], f"{findings.mass(row['mask_volume']):.0f} kDa"):
+    for word in (row["model"]["sha256"], row["provider"], f"{report_notes.protein_mass(row['mask_volume']):.0f} kDa"):
         assert word in " ".join(read.text)
 
 
@@ -178,7 +178,7 @@ def test_the_colours_of_the_slices_are_the_palette_s(made, page):
         pixels = np.asarray(image)[::-1]  # the second axis points up
         shown = pixels[..., 3] == 255
         assert shown.sum() == (plane > 0).sum() == (pixels[..., 3] > 0).sum() > 0
-        np.testing.assert_array_equal(pixels[shown][:, :3], colours(plane[plane > 0], *ends))
+        np.testing.assert_array_equal(pixels[shown][:, :3], rgb_colours(plane[plane > 0], *ends))
 
 
 def test_best_and_worst_sections_are_no_worse_and_no_better_than_the_middle(made, page):
@@ -195,12 +195,12 @@ def test_the_picture_opens_and_has_the_palette_s_colours(made):
     _, out = made
     values = mrcfile.read(out / "example_map_locres.mrc")
     with Image.open(out / "example_map_locres.png") as image:
-        assert (image.format, image.size) == ("PNG", SIZE)
-        assert SIZE[0] == 1200
+        assert (image.format, image.size) == ("PNG", IMAGE_SIZE)
+        assert IMAGE_SIZE[0] == 1200
         found = set(map(tuple, np.asarray(image.convert("RGB")).reshape(-1, 3).tolist()))
     number = round(float(np.average(np.arange(len(values)), weights=(values > 0).sum((1, 2)))))
     plane = values[number]
-    wanted = set(map(tuple, colours(plane[plane > 0], *colour_range(values)).tolist()))
+    wanted = set(map(tuple, rgb_colours(plane[plane > 0], *colour_range(values)).tolist()))
     assert wanted <= found
 
 
@@ -215,7 +215,7 @@ def test_an_empty_mask_is_said_and_not_drawn(tmp_path):
     assert sum("No molecule was found" in words for words in read.text) >= 2
     assert len(read.images("density")) == 3
     with Image.open(tmp_path / "png") as image:
-        assert image.size == SIZE
+        assert image.size == IMAGE_SIZE
 
 
 def test_the_worst_map_still_makes_a_small_page(tmp_path):
@@ -229,7 +229,7 @@ def test_the_worst_map_still_makes_a_small_page(tmp_path):
     outputs.write("report", tmp_path / "page.html", replace(noisy, result=replace(noisy.result, values=values)))
     assert (tmp_path / "page.html").stat().st_size < LIMIT
     mesh = Reader((tmp_path / "page.html").read_text("utf-8")).data("mesh")
-    assert 0 < mesh["triangles"] <= surface.TRIANGLES
+    assert 0 < mesh["triangles"] <= surface.MAX_TRIANGLES
 
 
 def test_every_axis_order_of_a_file_is_turned_the_same_way_up():
@@ -239,17 +239,17 @@ def test_every_axis_order_of_a_file_is_turned_the_same_way_up():
         stored = [3 - axis for axis in reversed(axes)]  # the upright axis that each stored one is
         values, mask = (field.transpose(stored) for field in (there.result.values, there.result.mask))
         result = replace(there.result, values=values, mask=mask)
-        shown = upright(density.transpose(stored), result, axes)
+        shown = in_zyx_order(density.transpose(stored), result, axes)
         np.testing.assert_array_equal(shown.density, density)
-        np.testing.assert_array_equal(shown.local, there.result.values)
-        assert sorted(order(axes)) == [0, 1, 2]
+        np.testing.assert_array_equal(shown.local_resolution, there.result.values)
+        assert sorted(zyx_axes(axes)) == [0, 1, 2]
 
 
 def test_slices_keep_every_voxel_of_a_plane_and_reach_beyond_a_short_axis():
     rng = np.random.default_rng(1)
     density = rng.normal(size=(20, 31, 44)).astype(np.float32)
     mask = np.ones(density.shape, bool)
-    seen = slices.frame(mask)
+    seen = slices.view_around(mask)
     for part, plane in zip(
         slices.orthogonal(density, density, mask, seen), (density[10], density[:, 15], density[:, :, 22]), strict=True
     ):
@@ -260,12 +260,12 @@ def test_slices_keep_every_voxel_of_a_plane_and_reach_beyond_a_short_axis():
 def test_large_slices_are_averaged_and_answers_are_picked():
     mask = np.broadcast_to(ball((1, 400, 430), 180), (9, 400, 430))
     values = np.where(mask, np.float32(4), np.float32(0))
-    seen = slices.frame(mask)
+    seen = slices.view_around(mask)
     part = slices.cut(values, values, mask, seen, 0, seen.centre[0])
     assert (seen.step, part.density.shape) == (2, (seen.side // 2,) * 2)
-    assert max(part.density.shape) <= slices.PIXELS
-    assert set(np.unique(part.local)) == {0, 4}
-    assert np.nan_to_num(part.density).mean() == pytest.approx(part.local.mean(), rel=0.01)
+    assert max(part.density.shape) <= slices.MAX_PIXELS
+    assert set(np.unique(part.local_resolution)) == {0, 4}
+    assert np.nan_to_num(part.density).mean() == pytest.approx(part.local_resolution.mean(), rel=0.01)
 
 
 def test_a_surface_is_closed_faces_outwards_and_has_the_colours_of_its_voxels():
@@ -274,15 +274,15 @@ def test_a_surface_is_closed_faces_outwards_and_has_the_colours_of_its_voxels():
     density, mask = (20 - far).astype(np.float32), far < 18
     local = np.where(mask, np.float32(4), np.float32(0))
     mesh = surface.surface(density, local, mask, (1.5, 1.5, 1.5), 4.0, (3.0, 5.0))
-    a, b, c = (mesh.positions[mesh.triangles[:, n]] * (mesh.span / surface.FULL) for n in range(3))
+    a, b, c = (mesh.positions[mesh.triangles[:, n]] * (mesh.span / surface.MAX_POSITION) for n in range(3))
     volume = np.einsum("ni,ni->n", a, np.cross(b, c)).sum() / 6
     assert volume == pytest.approx(4 / 3 * np.pi * 16**3 * 1.5**3, rel=0.03)
     assert mesh.span == pytest.approx(2 * 16 * 1.5, rel=0.02)
     edges = np.sort(np.concatenate([mesh.triangles[:, [m, n]] for m, n in ((0, 1), (1, 2), (2, 0))]), axis=1)
     assert set(np.unique(edges, axis=0, return_counts=True)[1]) == {2}
-    wanted = colours(np.array(4.0), 3.0, 5.0).astype(int)
+    wanted = rgb_colours(np.array(4.0), 3.0, 5.0).astype(int)
     assert np.abs(mesh.colours.astype(int) - wanted).max() <= 1
-    grey = [int(OUTSIDE[n : n + 2], 16) for n in (1, 3, 5)]
+    grey = rgb(OUTSIDE_COLOUR)
     assert not (mesh.colours == grey).all(axis=1).any()
 
 
@@ -292,7 +292,7 @@ def test_a_mesh_comes_out_of_the_page_as_it_went_in():
     mask = ball(density.shape, 0.45)
     local = np.where(mask, 3 + rng.random(density.shape, np.float32), np.float32(0))
     mesh = surface.surface(density, local, mask, (1.0, 1.0, 1.0), 0.02, (3.0, 4.0))
-    words = surface.packed(mesh)
+    words = surface.to_json(mesh)
     np.testing.assert_array_equal(unpacked(words["positions"], np.uint16).reshape(3, -1).T, mesh.positions)
     np.testing.assert_array_equal(unpacked(words["colours"], np.uint8).reshape(3, -1).T, mesh.colours)
     np.testing.assert_array_equal(unpacked(words["corners"], np.uint32).reshape(-1, 3), mesh.triangles)
@@ -301,15 +301,15 @@ def test_a_mesh_comes_out_of_the_page_as_it_went_in():
 def test_notes_say_what_is_so_and_nothing_of_an_ordinary_map():
     plain = answer(EXAMPLE)
     density, result = plain.found.density.values, plain.result
-    assert findings.notes(density, result) == []
-    (masked,) = findings.notes(np.where(ball(density.shape, 0.45), density, 0), result)
+    assert report_notes.map_notes(density, result) == []
+    (masked,) = report_notes.map_notes(np.where(ball(density.shape, 0.45), density, 0), result)
     assert "masked or padded" in masked
     shifted = replace(result, mask=np.roll(result.mask, 30, 0), values=np.roll(result.values, 30, 0))
-    (cropped,) = findings.notes(density, shifted)
+    (cropped,) = report_notes.map_notes(density, shifted)
     assert "edge of the box" in cropped
-    (limited,) = findings.notes(density, replace(result, values=np.where(result.mask, np.float32(2.4), 0)))
+    (limited,) = report_notes.map_notes(density, replace(result, values=np.where(result.mask, np.float32(2.4), 0)))
     assert "2.40 Å, two voxels" in limited
-    (beyond,) = findings.notes(density, replace(result, values=result.values * 10))
+    (beyond,) = report_notes.map_notes(density, replace(result, values=result.values * 10))
     assert "1.3 to 20 Å" in beyond
 
 

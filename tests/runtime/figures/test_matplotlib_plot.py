@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from cryores_lite import CryoresError, LocalResolution, plot
-from cryores_lite.figures.matplotlib_plot import widest
-from cryores_lite.figures.palette import STOPS, colour_range
+from cryores_lite.figures.matplotlib_plot import widest_planes
+from cryores_lite.figures.palette import COLOUR_STOPS, colour_range
 from cryores_lite.types import Grid
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
@@ -43,7 +43,7 @@ def test_three_slices_hold_the_answer_and_nothing_outside_it(plt):
     result = answer(block())
     figure = plot(result)
     panels = figure.axes[:3]
-    for axis, (panel, place) in enumerate(zip(panels, widest(result.mask), strict=True)):
+    for axis, (panel, place) in enumerate(zip(panels, widest_planes(result.mask), strict=True)):
         (image,) = panel.get_images()
         drawn, inside = image.get_array(), result.mask.take(place, axis)
         np.testing.assert_array_equal(np.ma.getmaskarray(drawn) | np.isnan(drawn.data), ~inside)
@@ -58,23 +58,23 @@ def test_its_colours_are_the_palettes(plt):
     from matplotlib.colors import to_hex
 
     (image,) = plot(answer(block())).axes[0].get_images()
-    places = np.linspace(0, 1, len(STOPS))
+    places = np.linspace(0, 1, len(COLOUR_STOPS))
     shown = [[int(to_hex(image.get_cmap()(place))[i : i + 2], 16) for i in (1, 3, 5)] for place in places]
-    meant = [[int(stop[i : i + 2], 16) for i in (1, 3, 5)] for stop in STOPS]
+    meant = [[int(stop[i : i + 2], 16) for i in (1, 3, 5)] for stop in COLOUR_STOPS]
     np.testing.assert_allclose(shown, meant, atol=2)
 
 
 def test_the_density_lies_behind(plt):
     result, density = answer(block()), np.random.default_rng(1).normal(size=SHAPE)
-    for axis, (panel, place) in enumerate(zip(plot(result, density).axes[:3], widest(result.mask), strict=True)):
+    for axis, (panel, place) in enumerate(zip(plot(result, density).axes[:3], widest_planes(result.mask), strict=True)):
         behind, front = panel.get_images()
         np.testing.assert_array_equal(behind.get_array(), density.take(place, axis))
         assert front.get_extent() == behind.get_extent()
 
 
 def test_slices_go_where_the_molecule_is_widest():
-    assert widest(block()) == (2, 3, 3)
-    assert widest(np.zeros(SHAPE, bool)) == (3, 4, 5)
+    assert widest_planes(block()) == (2, 3, 3)
+    assert widest_planes(np.zeros(SHAPE, bool)) == (3, 4, 5)
 
 
 def test_an_answer_without_a_molecule_can_be_drawn(plt, tmp_path):

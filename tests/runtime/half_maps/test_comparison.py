@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from cryores_lite.figures.palette import colour_range, colours
+from cryores_lite.figures.palette import colour_range, rgb_colours
 from cryores_lite.io.half_map_names import full_map_stem, other_half_path, suggestion
 from cryores_lite.io.mrc import read_map
 from tests.runtime.figures.test_html_report import Reader
@@ -144,8 +144,8 @@ def test_the_command_compares_a_map_with_its_half_maps(files, tmp_path):
 
 def check_slices(page, theirs, apart, inside, ends):
     """Three slices of local resolution by FSC in the estimate's colours, and of the difference: blue, grey, red."""
-    assert len(page.images("fsc")) == len(page.images("apart")) == 3
-    for kind in ("fsc", "apart"):
+    assert len(page.images("fsc")) == len(page.images("difference")) == 3
+    for kind in ("fsc", "difference"):
         for place, image in page.images(kind):
             axis, number = re.search(r"([xyz]) = (\d+)", place).groups()
             part, lengths = (values.take(int(number), "zyx".index(axis)) for values in (inside, theirs))
@@ -153,7 +153,7 @@ def check_slices(page, theirs, apart, inside, ends):
             shown = pixels[..., 3] == 255
             assert shown.sum() == part.sum() > 0
             if kind == "fsc":
-                np.testing.assert_array_equal(pixels[shown][:, :3], colours(lengths[part], *ends))
+                np.testing.assert_array_equal(pixels[shown][:, :3], rgb_colours(lengths[part], *ends))
             else:
                 red, _, blue, _ = pixels[shown].astype(int).T
                 minus = apart.take(int(number), "zyx".index(axis))[part]
