@@ -12,8 +12,8 @@ from cryores_lite.fourier.fsc import FSC_CUT, bands, between, first_crossing, fi
 from cryores_lite.fourier.local_power import window
 from cryores_lite.fourier.spectrum import transform
 from cryores_lite.half_maps import local_fsc as fsc
-from cryores_lite.half_maps.fsc_curves import shell_fsc, soft_edge
-from cryores_lite.half_maps.independence import ALIKE, SAME, likeness
+from cryores_lite.half_maps.fsc_curves import fsc_curves, soft_mask
+from cryores_lite.half_maps.independence import COPY_FSC, DEPENDENT_FSC, likeness
 from cryores_lite.half_maps.local_fsc import local_fsc
 from cryores_lite.io.mrc import read_map
 from cryores_lite.method.statistical import estimate_by_noise
@@ -195,7 +195,7 @@ def copies(half):
 @pytest.mark.parametrize("how", copies(white(0)))
 def test_copies_of_one_map_are_refused(how, molecule):
     copy = copies(molecule[0].values)[how]
-    assert likeness(molecule[0].values, copy) > SAME
+    assert likeness(molecule[0].values, copy) > COPY_FSC
     with pytest.raises(InputError, match="no half maps"):
         local_fsc(molecule[0], replace(molecule[0], values=copy))
 
@@ -208,8 +208,8 @@ def test_noise_free_halves_are_refused(molecule):
 
 def test_true_halves_differ_and_a_half_differs_less_from_the_whole(molecule):
     first, second = (half.values for half in molecule)
-    assert likeness(first, second) < ALIKE / 2
-    assert ALIKE < likeness(first, (first + second) / 2) < SAME
+    assert likeness(first, second) < DEPENDENT_FSC / 2
+    assert DEPENDENT_FSC < likeness(first, (first + second) / 2) < COPY_FSC
 
 
 def test_halves_on_two_grids_are_refused(molecule):
@@ -240,7 +240,7 @@ def blobs():
 
 def test_the_correction_takes_off_what_a_hard_mask_adds():
     (first, second), mask = blobs()
-    found = shell_fsc(first, second, GRID.voxel_size, mask)
+    found = fsc_curves(first, second, GRID.voxel_size, mask)
     fine = slice(int(np.searchsorted(found.frequencies, 1 / 12)), None)
     assert found.masked[fine].mean() > 0.3
     assert np.abs(found.unmasked[fine]).mean() < 0.05
@@ -261,8 +261,8 @@ def test_local_noise_substitution_takes_off_what_a_hard_mask_adds():
 
 def test_a_soft_mask_changes_no_clean_curve(molecule):
     values = [half.values for half in molecule]
-    mask = soft_edge(np.square(np.indices((N, N, N)) - N / 2).sum(0) < 24**2, GRID.voxel_size)
-    found = shell_fsc(*values, GRID.voxel_size, mask)
+    mask = soft_mask(np.square(np.indices((N, N, N)) - N / 2).sum(0) < 24**2, GRID.voxel_size)
+    found = fsc_curves(*values, GRID.voxel_size, mask)
     assert_allclose(found.corrected, found.masked, atol=0.2)
     assert found.resolution() == pytest.approx(
         float(first_crossing(found.masked[:, None], found.frequencies, FSC_CUT)[0]), rel=0.1
@@ -279,7 +279,7 @@ def test_the_noise_of_visible_solvent_tells_the_resolution(molecule):
 
 
 def test_without_solvent_there_is_no_statistical_answer(molecule):
-    soft = soft_edge(np.square(np.indices((N, N, N)) - N / 2).sum(0) < 21**2, GRID.voxel_size)
+    soft = soft_mask(np.square(np.indices((N, N, N)) - N / 2).sum(0) < 21**2, GRID.voxel_size)
     with pytest.raises(InputError, match="ring of solvent"):
         estimate_by_noise(replace(molecule[0], values=molecule[0].values * soft))
 
