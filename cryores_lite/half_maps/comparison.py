@@ -71,13 +71,13 @@ def half_map_warnings(likeness: float, local_resolution: Volume) -> tuple[str, .
     warnings = []
     if likeness > DEPENDENT_FSC:
         warnings.append(
-            f"the half maps correlate by {likeness:.2f} or more at every detail that they hold, even in solvent: "
-            "they are not independent, and their FSC is too good"
+            f"The half maps are not independent: their FSC is {likeness:.2f} or more in every shell, also in solvent. "
+            "Local and global FSC resolution are too optimistic."
         )
     if local_resolution.size and np.median(local_resolution) >= COARSEST:
         warnings.append(
-            "the half maps have nothing in common in most of the molecule: are they of one reconstruction, unmoved, "
-            "neither turned nor inverted?"
+            "The half maps do not correlate in most of the molecule. Check that they come from one reconstruction and "
+            "that neither was moved, rotated or inverted."
         )
     return tuple(warnings)
 

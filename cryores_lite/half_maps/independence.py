@@ -43,9 +43,9 @@ def refuse_copies(first: Volume, second: Volume) -> float:
     lowest_fsc = likeness(first, second)
     if lowest_fsc > COPY_FSC:
         raise InputError(
-            "these are no half maps",
-            found="two copies of one map (as it is, scaled, masked or filtered)",
-            expected="reconstructions from two halves of the particles",
+            "these do not look like independent half maps",
+            found="two copies of one map (unchanged, scaled, masked or filtered)",
+            expected="two reconstructions, each from one half of the particles",
             try_="pass the two unfiltered half maps of one reconstruction",
         )
     return lowest_fsc

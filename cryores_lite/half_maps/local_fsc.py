@@ -190,10 +190,10 @@ def check_half_maps(first: Density, second: Density) -> float:
     if first.grid != second.grid:
         grids = [f"{half.grid.shape} voxels of {half.grid.voxel_size[0]:.4g} Å" for half in (first, second)]
         raise InputError(
-            "the half maps do not match",
+            "the half maps lie on different grids",
             found=" and ".join(grids),
             expected="one grid",
-            try_="pass both halves of one reconstruction, neither cropped nor binned",
+            try_="pass both half maps of one reconstruction, without cropping or binning",
         )
     return refuse_copies(first.values, second.values)
 
@@ -210,8 +210,8 @@ def check_mask(mask: Volume, shape: Shape) -> None:
     low, high = (float(mask.min()), float(mask.max())) if has_shape else (0.0, 0.0)
     if not has_shape or not (low >= 0 and 0 < high <= 1):
         raise InputError(
-            "this is no mask of the half maps",
+            "this array is not a mask for the half maps",
             found=f"values from {low:.4g} to {high:.4g}" if has_shape else f"an array of shape {mask.shape}",
             expected=f"{shape} values from 0 to 1, some above 0",
-            try_="pass a mask on the half maps' grid, 1 in the molecule",
+            try_="pass a mask on the grid of the half maps, 1 inside the molecule",
         )

@@ -72,8 +72,8 @@ def read_pair(paths: tuple[Path, Path], voxel_size: float | None) -> tuple[Pair,
     low, high = sorted(float(half.density.values.std()) for half in (first, second))
     if high > MAX_SCALE_RATIO * low:
         warnings.append(
-            f"the half maps' scales differ by a factor of {high / low:.3g}: their average is more the one than the "
-            "other; pass the final map too"
+            f"The scales of the half maps differ by a factor of {high / low:.3g}, so one dominates their average. "
+            "Pass the final map too."
         )
     return Pair(paths, first.density, on_first_grid, likeness), Map(average, first.header, tuple(warnings))
 
@@ -87,7 +87,7 @@ def check_same_grid(first: Map, second: Map, paths: tuple[Path, Path]) -> None:
         Their boxes, voxel sizes, axes, origins or starts differ.
     """
     what = f"{paths[1].name} is not on the grid of {paths[0].name}"
-    try_ = "pass maps of one reconstruction, neither cropped, binned nor moved"
+    try_ = "pass maps of one reconstruction that were not cropped, binned or moved"
     one, other = first.density.grid, second.density.grid
     if one.shape != other.shape or not np.allclose(one.voxel_size, other.voxel_size, rtol=SAME_VOXEL_SIZE_RTOL):
         found, expected = (
