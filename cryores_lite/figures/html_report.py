@@ -25,18 +25,18 @@ from cryores_lite.figures.surface import surface, to_json
 from cryores_lite.figures.svg_charts import agreement_chart, colour_key, fsc_chart, histogram
 from cryores_lite.types import HalfMapComparison, LocalResolution
 
-EMPTY_MASK = "No molecule was found in this map, so there is no local resolution to show here."
-SURFACE_SETTING = "drawn at density {:.4g}; small loose pieces and what lies outside the mask are left out"
+EMPTY_MASK = "No molecule was found in this map, so there is no local resolution to show."
+SURFACE_SETTING = "contour level {:.4g}; density outside the mask and small loose pieces are left out"
 PROTEIN_MASS = (
-    "As protein of the usual density (1.35 g/cm³) the mask would hold {}. It is wider than the molecule, so this is an "
-    "upper guide."
+    "Protein that fills the mask (1.35 g/cm³) has a mass of {}. The mask is wider than the molecule, so this is an "
+    "upper limit."
 )
 PERCENTILE_LABELS = {
-    "2.5": "2.5 % of the mask reach",
-    "25": "25 %",
-    "50": "50 % (median)",
-    "75": "75 %",
-    "97.5": "97.5 %",
+    "2.5": "2.5th percentile",
+    "25": "25th percentile",
+    "50": "50th percentile (median)",
+    "75": "75th percentile",
+    "97.5": "97.5th percentile",
 }
 
 
@@ -104,12 +104,12 @@ def _numbers(result: LocalResolution, percentiles: Mapping[str, float]) -> str:
     low, high = percentiles["25"], percentiles["75"]
     middle_half = f"{low:.2f} – {high:.2f} Å" if math.isfinite(low) else "none"
     volume = f"{result.mask_volume:,.0f} Å³".replace(",", "\N{NARROW NO-BREAK SPACE}")
-    mass = f"protein: up to {_mass(result.mask_volume)}"
+    mass = f"at most {_mass(result.mask_volume)} of protein"
     cards = (
         ("median", "Median local resolution", _length(percentiles["50"]), "inside the mask"),
-        ("half", "Half of the molecule", middle_half, "25th to 75th percentile"),
+        ("half", "Middle half of the mask", middle_half, "25th to 75th percentile"),
         ("global_resolution", "Global resolution", _length(result.global_resolution), "one number for the map"),
-        ("median_uncertainty", "Expected error", _length(result.median_uncertainty), "one standard deviation, median"),
+        ("median_uncertainty", "Expected error", _length(result.median_uncertainty), "standard deviation, median"),
         ("mask_volume", "Mask", volume, mass),
     )
     return "".join(
@@ -131,13 +131,13 @@ def _surface(has_mesh: bool, display: DisplayMap) -> str:
     if not display.mask.any():
         return _paragraph(EMPTY_MASK)
     if not has_mesh:
-        return _paragraph("Nothing of the molecule reaches the density at which a surface would be drawn.")
+        return _paragraph("No density inside the mask reaches the contour level, so there is no surface to draw.")
     return (
         '<canvas id="surface" tabindex="0" role="img" aria-label="Surface of the map, coloured by local resolution">'
         '</canvas><div class="controls"><label for="cut">Cut</label>'
         '<input type="range" id="cut" min="0" max="100" step="1" value="0">'
         '<button type="button" id="reset">Reset</button></div>'
-        '<p class="aside" id="surface-help">Drag to turn, scroll to zoom, hold Shift and drag to move.</p>'
+        '<p class="aside" id="surface-help">Drag to rotate, scroll to zoom, hold Shift and drag to move.</p>'
         + colour_key(display.colour_limits, "surface-key")
     )
 
@@ -152,7 +152,7 @@ def _orthogonal(figures: Sequence[str], width: float, display: DisplayMap) -> st
     grid = f'<div class="slices">{"".join(figures)}</div>'
     if not display.mask.any():
         return grid + _paragraph(EMPTY_MASK)
-    caption = f"Left: the map. Right: its local resolution. Each picture is {width:.0f} Å wide."
+    caption = f"Left: the map. Right: its local resolution. Each image is {width:.0f} Å wide."
     return f"{grid}{colour_key(display.colour_limits, 'slice-key')}{_paragraph(caption)}"
 
 
@@ -160,7 +160,8 @@ def _extremes(figures: Sequence[str]) -> str:
     if not figures:
         return ""
     caption = (
-        "Sections (normal to z) with the finest and the coarsest median, among those that hold enough of the molecule."
+        "Sections (normal to z) with the finest and the coarsest median local resolution, among those with at least a "
+        "quarter of the largest section's mask."
     )
     grid = f'<div class="slices">{"".join(figures)}{_paragraph(caption)}</div>'
     return f"<section><h2>Best and worst section</h2>{grid}</section>"
@@ -171,20 +172,21 @@ def _half_maps(comparison: HalfMapComparison | None, difference_slices: str) -> 
     if comparison is None:
         return ""
     numbers = {
-        "FSC of the whole at 0.143": _length(comparison.resolution),
-        "The same at 0.5": _length(comparison.resolution_half),
-        "Median local resolution by FSC": _length(comparison.median),
+        "Global resolution at FSC 0.143": _length(comparison.resolution),
+        "Global resolution at FSC 0.5": _length(comparison.resolution_half),
+        "Median local resolution by half-map FSC": _length(comparison.median),
         "Correlation with the estimate": f"{comparison.r:.3f}" if math.isfinite(comparison.r) else "none",
-        "Root mean square difference": _length(comparison.rmse),
-        "Mean difference, estimate less FSC": _length(comparison.bias),
+        "Root-mean-square difference": _length(comparison.rmse),
+        "Mean difference, estimate minus half-map FSC": _length(comparison.bias),
     }
     caption = (
-        "Local resolution by FSC: a Gaussian window of 1.5 waves, threshold 0.143. Left: the FSC of the whole "
-        "half maps, corrected for what the mask adds. Right: voxels of the mask, dark where many are; on the line both "
-        "agree."
+        "Left: global FSC of the half maps. The corrected curve is free of the correlation that the mask adds. Right: "
+        "the estimate against local half-map FSC, for the voxels of the mask; darker means more voxels, and on the "
+        "dashed line both are equal. Local FSC: Gaussian window with a standard deviation of 1.5 wavelengths, "
+        "threshold 0.143."
     )
     return (
-        '<section><h2>Beside the half maps</h2><div class="columns even">'
+        '<section><h2>Comparison with the half maps</h2><div class="columns even">'
         f"<div>{fsc_chart(comparison)}</div><div>{agreement_chart(comparison)}</div></div>"
         f'<table class="percentiles">{_rows(numbers)}</table>{_paragraph(caption)}{difference_slices}</section>'
     )
@@ -205,10 +207,13 @@ def _differences(estimate: Sequence[slices.Slice], display: DisplayMap, view: sl
         colours = rgb_colours(np.nan_to_num(difference), -limit, limit, DIFFERENCE_STOPS)
         pixels = np.dstack([colours, np.where(np.isfinite(difference), 255, 0).astype(np.uint8)])
         coloured = to_rgba(part.local_resolution, display.colour_limits)
-        images = ("fsc", "Local resolution by FSC", coloured), ("difference", "Difference", pixels)
+        images = ("fsc", "Local resolution by half-map FSC", coloured), ("difference", "Difference", pixels)
         figures.append(_figure(part, images, ""))
-    caption = "Left: local resolution by FSC, in the colours of the slices above. Right: estimate minus FSC."
-    key = colour_key((-limit, limit), "difference-key", DIFFERENCE_STOPS, "estimate minus FSC, Å")
+    caption = (
+        "Left: local resolution by half-map FSC, in the colours of the slices above. Right: estimate minus half-map "
+        "FSC."
+    )
+    key = colour_key((-limit, limit), "difference-key", DIFFERENCE_STOPS, "estimate minus half-map FSC, Å")
     return f'<div class="slices differences">{"".join(figures)}</div>{key}{_paragraph(caption)}'
 
 

@@ -39,10 +39,10 @@ def plot(result: LocalResolution, density: npt.ArrayLike | None = None) -> Figur
     background = None if density is None else np.asarray(density)
     if background is not None and background.shape != result.values.shape:
         raise InputError(
-            "density to plot",
+            "the density to plot does not fit the local resolution",
             found=f"shape {background.shape}",
-            expected=f"the answer's, {result.values.shape}",
-            try_="pass the map that was asked about",
+            expected=f"shape {result.values.shape}",
+            try_="pass the map that the local resolution was estimated from",
         )
     try:
         from matplotlib import pyplot as plt
@@ -50,8 +50,8 @@ def plot(result: LocalResolution, density: npt.ArrayLike | None = None) -> Figur
     except ImportError as error:
         raise InputError(
             "plot needs matplotlib",
-            found="no such package",
-            expected="it beside cryores_lite",
+            found="matplotlib is not installed",
+            expected="matplotlib in the same environment",
             try_="pip install 'cryores-lite[plot]'",
         ) from error
     palette = LinearSegmentedColormap.from_list("cryores_lite", COLOUR_STOPS)

@@ -36,7 +36,7 @@ def render(result: LocalResolution, display: DisplayMap, name: str) -> bytes:
     image = Image.new("RGB", IMAGE_SIZE, PAPER)
     draw = ImageDraw.Draw(image)
     write_text(draw, (SLICES_LEFT, 24), printable_name(name), 27, INK)
-    write_text(draw, (SLICES_LEFT, 62), "Map and its local resolution, estimated by cryores_lite", 17, SECONDARY_INK)
+    write_text(draw, (SLICES_LEFT, 62), "Map and local resolution, estimated by cryores_lite", 17, SECONDARY_INK)
     _draw_slices(image, draw, display)
     if display.mask.any():
         _draw_key(image, draw, display.colour_limits)
@@ -105,7 +105,7 @@ def _draw_key(image: Image.Image, draw: ImageDraw.ImageDraw, colour_limits: tupl
     column: npt.NDArray[np.uint8] = rgb_colours(np.linspace(low, high, bottom - top), low, high)
     image.paste(Image.fromarray(np.repeat(column[:, None], right - left, axis=1)), (left, top))
     write_text(draw, (left, SLICES_TOP), "Local resolution", 19, INK)
-    write_text(draw, (left, SLICES_TOP + 26), "Å, light is finer", 17, SECONDARY_INK)
+    write_text(draw, (left, SLICES_TOP + 26), "in Å, light is finer", 17, SECONDARY_INK)
     for value, label in ticks(low, high):
         y = top + (value - low) / (high - low) * (bottom - top - 1)
         draw.line((right, y, right + 6, y), fill=SECONDARY_INK)
@@ -117,9 +117,9 @@ def _draw_numbers(draw: ImageDraw.ImageDraw, result: LocalResolution) -> None:
     error = result.median_uncertainty
     numbers = (
         ("Median", f"{median:.2f} Å"),
-        ("Half within", f"{low:.2f} to {high:.2f} Å"),
+        ("50 % within", f"{low:.2f} to {high:.2f} Å"),
         ("95 % within", f"{lowest:.2f} to {highest:.2f} Å"),
-        ("Expected error (1 s.d.)", f"{error:.2f} Å" if math.isfinite(error) else "none"),
+        ("Expected error (s.d.)", f"{error:.2f} Å" if math.isfinite(error) else "none"),
     )
     for n, (name, value) in enumerate(numbers):
         y = KEY_BOX[3] + 26 + 58 * n

@@ -30,9 +30,9 @@ def map_notes(
     notes = []
     constant = np.count_nonzero(density == density[0, 0, 0]) / density.size
     if constant > MAX_CONSTANT_FRACTION:
-        notes.append(f"The map was masked or padded: {constant:.0%} of its voxels hold one and the same value.")
+        notes.append(f"The map is masked or padded: {constant:.0%} of its voxels have the same value.")
     if _touches_edge(result.mask):
-        notes.append("The molecule reaches the edge of the box; voxels there are judged by less of their surroundings.")
+        notes.append("The molecule reaches the edge of the box: local resolution is less reliable there.")
     return notes + _range_notes(result, training_range)
 
 
@@ -48,8 +48,8 @@ def _range_notes(result: LocalResolution, training_range: tuple[float, float] | 
     at_nyquist = float(np.mean(inside <= nyquist * 1.001))
     if at_nyquist > MIN_MASK_FRACTION:
         notes.append(
-            f"{at_nyquist:.0%} of the mask stands at {nyquist:.2f} Å, two voxels: nothing finer can be seen on this "
-            "grid."
+            f"{at_nyquist:.0%} of the mask is at {nyquist:.2f} Å, the Nyquist limit of this grid (two voxels): the map "
+            "cannot show finer detail."
         )
     if training_range is None:
         return notes
@@ -57,6 +57,6 @@ def _range_notes(result: LocalResolution, training_range: tuple[float, float] | 
     outside_range = float(np.mean((inside < low) | (inside > high)))
     if outside_range > MIN_MASK_FRACTION:
         notes.append(
-            f"{outside_range:.0%} of the mask lies outside the {low:g} to {high:g} Å that the model was trained on."
+            f"{outside_range:.0%} of the mask is outside {low:g} to {high:g} Å, the range of the training data."
         )
     return notes

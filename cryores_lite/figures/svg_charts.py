@@ -19,9 +19,9 @@ HISTOGRAM_BINS = 44
 HISTOGRAM_PERCENTILES = (0.25, 99.75)  # of local resolution: the horizontal axis
 LOWEST_FSC = -0.1  # at the foot of the FSC chart
 FSC_STYLES = {  # name in HalfMapComparison.curves: label, colour, dashes
-    "unmasked": ("no mask", GREY, ""),
-    "masked": ("mask", "#7f8fb5", "5 4"),
-    "randomised": ("mask, random phases", "#c8854a", "2 4"),
+    "unmasked": ("unmasked", GREY, ""),
+    "masked": ("masked", "#7f8fb5", "5 4"),
+    "randomised": ("phase-randomised", "#c8854a", "2 4"),
     "corrected": ("corrected", INK, ""),
 }
 RESOLUTION_TICKS = (100, 50, 30, 20, 15, 10, 8, 7, 6, 5, 4.5, 4, 3.5, 3, 2.5, 2.2, 2, 1.8, 1.6, 1.4, 1.2, 1)  # Å
@@ -169,14 +169,14 @@ def agreement_chart(comparison: HalfMapComparison) -> str:
     fractions = [((value - low) / (high - low), label) for value, label in ticks(low, high, 7)]
     return _chart(
         420,
-        "Estimate against local resolution by FSC",
+        "Estimate against local resolution by half-map FSC",
         _axes(area.bottom),
         cells,
         *(_x_label(area.x(fraction), label) + _y_label(area.y(fraction), label) for fraction, label in fractions),
         _line(area.left, area.bottom, area.right, area.top, INK, "4 4"),
         _label(area.left, 20, "estimate, Å"),
         _label(area.right, 20, f"{correlation}RMSE {comparison.rmse:.2f} Å", "end", strong=True),
-        _label(area.x(0.5), 414, "local resolution by FSC, Å", "middle"),
+        _label(area.x(0.5), 414, "local resolution by half-map FSC, Å", "middle"),
     )
 
 

@@ -89,7 +89,7 @@ function compileProgram(gl) {
     gl.attachShader(program, shader);
   }
   gl.linkProgram(program);
-  if (!gl.getProgramParameter(program, gl.LINK_STATUS)) throw new Error("the shaders do not fit this browser");
+  if (!gl.getProgramParameter(program, gl.LINK_STATUS)) throw new Error("this browser rejects the shaders");
   return program;
 }
 
@@ -234,7 +234,7 @@ const canvas = document.getElementById("surface");
 if (mesh && canvas) {
   showSurface(mesh, canvas).catch((error) => {
     const help = document.getElementById("surface-help");
-    help.textContent = `The surface cannot be drawn here: ${error.message}.`;
+    help.textContent = `The surface cannot be drawn: ${error.message}.`;
     canvas.hidden = true;
   });
 }

@@ -308,7 +308,7 @@ def test_notes_say_what_is_so_and_nothing_of_an_ordinary_map():
     (cropped,) = report_notes.map_notes(density, shifted)
     assert "edge of the box" in cropped
     (limited,) = report_notes.map_notes(density, replace(result, values=np.where(result.mask, np.float32(2.4), 0)))
-    assert "2.40 Å, two voxels" in limited
+    assert "2.40 Å, the Nyquist limit" in limited
     (beyond,) = report_notes.map_notes(density, replace(result, values=result.values * 10))
     assert "1.3 to 20 Å" in beyond
 

@@ -136,7 +136,7 @@ def test_the_command_compares_a_map_with_its_half_maps(files, tmp_path):
     assert len({len(curve) for curve in curves}) == 1
     assert row["half_maps"] == [str(path) for path in files[1:]]
     page = Path(row["files"]["report"]).read_text("utf-8")
-    assert "Beside the half maps" in page
+    assert "Comparison with the half maps" in page
     assert page.count("<svg") >= 4
     assert f"{row['fsc']['resolution']:.2f} Å at 0.143" in page
     check_slices(Reader(page), theirs, apart, inside, colour_range(ours))
