@@ -16,7 +16,7 @@ from numpy.testing import assert_allclose
 from cryores_lite.figures.palette import colour_range, rgb_colours
 from cryores_lite.io.half_map_names import full_map_stem, other_half_path, suggestion
 from cryores_lite.io.mrc import read_map
-from tests.runtime.figures.test_html_report import Reader
+from tests.runtime.figures.helpers import PageReader
 from tests.runtime.half_maps.test_local_fsc import N, V, lumps, white
 
 PARTS = ("half_maps", "fsc", "comparison")
@@ -139,7 +139,7 @@ def test_the_command_compares_a_map_with_its_half_maps(files, tmp_path):
     assert "Comparison with the half maps" in page
     assert page.count("<svg") >= 4
     assert f"{row['fsc']['resolution']:.2f} Å at 0.143" in page
-    check_slices(Reader(page), theirs, apart, inside, colour_range(ours))
+    check_slices(PageReader(page), theirs, apart, inside, colour_range(ours))
 
 
 def check_slices(page, theirs, apart, inside, ends):
