@@ -126,7 +126,7 @@ class LocalResolution:
         )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class HalfMapComparison:
     """What two half maps say, beside an answer to the one map.
 

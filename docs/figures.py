@@ -1,4 +1,4 @@
-"""Draw the pictures of the documents: the example with its truth, and the curves of the released training.
+"""Draw figures of the documentation: the example with its true local resolution, and the curves of the training.
 
 pip install ".[docs]" && python docs/figures.py
 """
@@ -15,15 +15,15 @@ from matplotlib import pyplot as plt
 from cryores_lite import estimate, read_map
 
 ROOT = Path(__file__).resolve().parents[1]
-RELEASED = "v5"
+RELEASED_WEIGHTS = "v5"
 
 
 def draw_example() -> None:
-    """Map, truth, estimate and error of the example."""
+    """Draw a section of the example: map, true local resolution, estimate, error."""
     density = read_map(ROOT / "examples" / "example_map.mrc").density
     truth = read_map(ROOT / "examples" / "example_truth.mrc.gz").density.values
-    found = estimate(density.values, density.grid.voxel_size)
-    z = int(np.argmax((truth > 0).sum((1, 2))))
+    result = estimate(density.values, density.grid.voxel_size)
+    z = int(np.argmax((truth > 0).sum((1, 2))))  # the section with most of the molecule
     inside = truth[truth > 0]
     low, high = np.percentile(inside, (1, 99))
     size = density.grid.voxel_size[0] * density.grid.shape[2]
@@ -38,17 +38,17 @@ def draw_example() -> None:
         ),
         (
             "estimate",
-            np.where(found.mask[z], found.values[z], np.nan),
+            np.where(result.mask[z], result.values[z], np.nan),
             {"cmap": "cividis_r", "vmin": low, "vmax": high},
         ),
         (
             "estimate − truth",
-            np.where(found.mask[z] & (truth[z] > 0), found.values[z] - truth[z], np.nan),
+            np.where(result.mask[z] & (truth[z] > 0), result.values[z] - truth[z], np.nan),
             {"cmap": "RdBu_r", "vmin": -1, "vmax": 1},
         ),
     ]
-    for axis, (title, values, more) in zip(axes, panels, strict=True):
-        image = axis.imshow(values, **options, **more)
+    for axis, (title, values, colours) in zip(axes, panels, strict=True):
+        image = axis.imshow(values, **options, **colours)
         axis.set_title(title)
         axis.set_xlabel("Å")
         if title != "map":
@@ -57,7 +57,7 @@ def draw_example() -> None:
 
 
 def draw_curves() -> None:
-    """Validation scores against steps, of every log beside the released weights."""
+    """Draw validation scores against training steps, from every log of the released weights."""
     panels = {
         "error of local resolution (rms of log)": ("error", "told"),
         "its pattern (rms of log)": ("pattern",),
@@ -65,7 +65,7 @@ def draw_curves() -> None:
         "error of the median (rms of log)": ("median", "median_physical"),
     }
     figure, axes = plt.subplots(1, len(panels), figsize=(15, 3.5), layout="constrained")
-    for path in sorted((ROOT / "training" / "weights").glob(f"{RELEASED}.*.csv")):
+    for path in sorted((ROOT / "training" / "weights").glob(f"{RELEASED_WEIGHTS}.*.csv")):
         with path.open(newline="") as file:
             rows = list(csv.DictReader(file))
         if "step" not in rows[0]:

@@ -1,4 +1,4 @@
-"""Draw the pictures of docs/outputs.md from what the command writes for the example map.
+"""Draw figures of docs/outputs.md from the files that the command writes for the example map.
 
 pip install ".[docs]" && python docs/outputs.py
 """
@@ -17,68 +17,73 @@ from matplotlib import pyplot as plt
 from matplotlib.colors import LinearSegmentedColormap
 
 from cryores_lite import estimate, plot, read_map
-from cryores_lite.figures.display_map import contour
-from cryores_lite.figures.matplotlib_plot import widest
-from cryores_lite.figures.palette import OUTSIDE, STOPS, colour_range
+from cryores_lite.figures.display_map import contour_level
+from cryores_lite.figures.matplotlib_plot import widest_planes
+from cryores_lite.figures.palette import COLOUR_STOPS, OUTSIDE_COLOUR, colour_range
 
 ROOT = Path(__file__).resolve().parents[1]
 MAP = ROOT / "examples" / "example_map.mrc"
-PALETTE = LinearSegmentedColormap.from_list("cryores_lite", STOPS)
-FINER = 4  # points per voxel along each axis, of the surface
-DUST = 60 * FINER**3  # of those points, in the smallest piece of surface that is drawn
-FLAGS = ("--uncertainty", "--filtered", "--display")
+PALETTE = LinearSegmentedColormap.from_list("cryores_lite", COLOUR_STOPS)
+SURFACE_OVERSAMPLING = 4  # points per voxel along each axis
+MIN_PIECE_SIZE = 60 * SURFACE_OVERSAMPLING**3  # points in the smallest piece of surface that is drawn
+MAP_OPTIONS = ("--uncertainty", "--filtered", "--display")
 
 
-def written(folder: Path) -> dict[str, np.ndarray]:
-    """Run the command; the values of its maps, and of the input, by what they hold."""
+def write_maps(folder: Path) -> dict[str, np.ndarray]:
+    """Run the command; return the values of the input and of every map that it writes, by name."""
     code = "from cryores_lite.cli import main; main()"
-    subprocess.run([sys.executable, "-c", code, MAP, "-o", folder, "--quiet", *FLAGS], check=True)
+    subprocess.run([sys.executable, "-c", code, MAP, "-o", folder, "--quiet", *MAP_OPTIONS], check=True)
     endings = ("locres", "mask", "locres_uncertainty", "locres_filtered", "locres_display")
     maps = {ending: read_map(folder / f"{MAP.stem}_{ending}.mrc").density.values for ending in endings}
     return {"map": read_map(MAP).density.values, **maps}
 
 
 def draw_slices(maps: dict[str, np.ndarray], panels: tuple[str, ...], path: Path) -> None:
-    """One slice of each map, where the molecule is widest."""
-    y = widest(maps["mask"] > 0)[1]
+    """Draw one slice of each map, where the molecule is widest."""
+    y = widest_planes(maps["mask"] > 0)[1]
     low, high = colour_range(maps["locres"])
     figure, axes = plt.subplots(1, len(panels), figsize=(3.1 * len(panels), 3.0), layout="constrained")
     for axis, name in zip(axes, panels, strict=True):
         values = maps[name][:, y]
-        axis.set(title=f"{MAP.stem}_{name}.mrc" if name != "map" else MAP.name, xticks=[], yticks=[], facecolor=OUTSIDE)
+        axis.set(
+            title=f"{MAP.stem}_{name}.mrc" if name != "map" else MAP.name,
+            xticks=[],
+            yticks=[],
+            facecolor=OUTSIDE_COLOUR,
+        )
         axis.title.set_fontsize("small")
         if name in ("locres", "locres_display"):
-            shown = axis.imshow(np.where(values > 0, values, np.nan), cmap=PALETTE, vmin=low, vmax=high, origin="lower")
-            figure.colorbar(shown, ax=axis, label="Å", shrink=0.8)
+            image = axis.imshow(np.where(values > 0, values, np.nan), cmap=PALETTE, vmin=low, vmax=high, origin="lower")
+            figure.colorbar(image, ax=axis, label="Å", shrink=0.8)
         elif name == "locres_uncertainty":
-            shown = axis.imshow(np.where(values > 0, values, np.nan), cmap="magma", origin="lower")
-            figure.colorbar(shown, ax=axis, label="Å", shrink=0.8)
+            image = axis.imshow(np.where(values > 0, values, np.nan), cmap="magma", origin="lower")
+            figure.colorbar(image, ax=axis, label="Å", shrink=0.8)
         else:
-            inner = maps["map"][:, y]
-            limits = (0, 1) if name == "mask" else (inner.min(), inner.max())
+            density = maps["map"][:, y]
+            limits = (0, 1) if name == "mask" else (density.min(), density.max())
             axis.imshow(values, cmap="gray", vmin=limits[0], vmax=limits[1], origin="lower")
     figure.savefig(path, dpi=75)
 
 
 def draw_surface(maps: dict[str, np.ndarray], path: Path) -> None:
-    """The surface, level and colours of the ChimeraX script, drawn without ChimeraX: rays along two axes."""
-    level = contour(maps["map"], maps["mask"] > 0)
+    """Draw the surface of the ChimeraX script, seen along two axes, at its contour level and in its colours."""
+    level = contour_level(maps["map"], maps["mask"] > 0)
     low, high = colour_range(maps["locres"])
-    inside = ndimage.zoom(maps["map"], FINER, order=3) > level
+    inside = ndimage.zoom(maps["map"], SURFACE_OVERSAMPLING, order=3) > level
     pieces, count = ndimage.label(inside)
     sizes = np.bincount(pieces.ravel(), minlength=count + 1)
-    inside &= sizes[pieces] >= DUST  # as `surface dust` does
+    inside &= sizes[pieces] >= MIN_PIECE_SIZE  # like `surface dust`
     solid = ndimage.gaussian_filter(inside.astype(np.float32), 1.2)
-    local = ndimage.zoom(maps["locres_display"], FINER, order=1)
+    local = ndimage.zoom(maps["locres_display"], SURFACE_OVERSAMPLING, order=1)
     figure, axes = plt.subplots(1, 2, figsize=(7, 3.4), layout="constrained")
     for axis, along in zip(axes, (1, 2), strict=True):
-        density, colours = np.moveaxis(solid, along, 0), np.moveaxis(local, along, 0)
+        density, local_resolution = np.moveaxis(solid, along, 0), np.moveaxis(local, along, 0)
         hit = density > 0.5
         depth = hit.argmax(0)
-        seen = np.take_along_axis(colours, depth[None], 0)[0]
+        surface_values = np.take_along_axis(local_resolution, depth[None], 0)[0]
         slopes = [np.take_along_axis(slope, depth[None], 0)[0] for slope in np.gradient(density)]
         light = slopes[0] / np.maximum(np.sqrt(sum(slope**2 for slope in slopes)), 1e-6)
-        picture = PALETTE((seen - low) / (high - low))
+        picture = PALETTE((surface_values - low) / (high - low))
         picture[..., :3] *= (0.35 + 0.65 * np.clip(light, 0, 1))[..., None]
         picture[~hit.any(0)] = 1
         rows, columns = (slice(np.flatnonzero(hit.any((0, n)))[0], np.flatnonzero(hit.any((0, n)))[-1]) for n in (2, 1))
@@ -90,14 +95,14 @@ def draw_surface(maps: dict[str, np.ndarray], path: Path) -> None:
 
 
 def draw_plot(path: Path) -> None:
-    """What `cryores_lite.plot` draws."""
+    """Draw the figure of `cryores_lite.plot`."""
     density = read_map(MAP).density
     plot(estimate(density.values, density.grid.voxel_size), density.values).savefig(path, dpi=65)
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        maps = written(Path(folder))
+        maps = write_maps(Path(folder))
     docs = ROOT / "docs"
     draw_slices(maps, ("map", "locres", "mask", "locres_uncertainty"), docs / "outputs_maps.png")
     draw_slices(maps, ("map", "locres_filtered", "locres", "locres_display"), docs / "outputs_extra.png")

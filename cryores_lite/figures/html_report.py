@@ -1,4 +1,4 @@
-"""One page that shows an answer and needs no network. Everything from outside the program is escaped here."""
+"""The HTML report: one page that needs no network. All text from outside the program is escaped here."""
 
 from __future__ import annotations
 
@@ -17,75 +17,100 @@ import numpy as np
 import numpy.typing as npt
 
 from cryores_lite import __version__
-from cryores_lite.figures import findings, slices, surface
-from cryores_lite.figures.display_map import Upright, contour, tinted
-from cryores_lite.figures.palette import APART, colours, reach
-from cryores_lite.figures.svg_charts import histogram, key
-from cryores_lite.figures.svg_fsc_charts import curves, density
+from cryores_lite.figures import slices
+from cryores_lite.figures.display_map import DisplayMap, contour_level, to_rgba
+from cryores_lite.figures.palette import DIFFERENCE_STOPS, difference_limit, rgb_colours
+from cryores_lite.figures.report_notes import protein_mass
+from cryores_lite.figures.surface import surface, to_json
+from cryores_lite.figures.svg_charts import agreement_chart, colour_key, fsc_chart, histogram
+from cryores_lite.types import HalfMapComparison, LocalResolution
 
-NOTHING = "No molecule was found in this map, so there is no local resolution to show here."
-SURFACE = "drawn at density {:.4g}; small loose pieces and what lies outside the mask are left out"
-MASS = (
-    "As protein of the usual density (1.35 g/cm³) the mask would hold {}. It is wider than the molecule, so this is an "
-    "upper guide."
+EMPTY_MASK = "No molecule was found in this map, so there is no local resolution to show."
+SURFACE_SETTING = "contour level {:.4g}; density outside the mask and small loose pieces are left out"
+PROTEIN_MASS = (
+    "Protein that fills the mask (1.35 g/cm³) has a mass of {}. The mask is wider than the molecule, so this is an "
+    "upper limit."
 )
-NAMES = {"2.5": "2.5 % of the mask reach", "25": "25 %", "50": "50 % (median)", "75": "75 %", "97.5": "97.5 %"}
+PERCENTILE_LABELS = {
+    "2.5": "2.5th percentile",
+    "25": "25th percentile",
+    "50": "50th percentile (median)",
+    "75": "75th percentile",
+    "97.5": "97.5th percentile",
+}
 
 
-def page(row: Mapping[str, Any], name: str, shown: Upright, notes: Sequence[str], settings: Mapping[str, str]) -> str:
+def render(
+    result: LocalResolution,
+    comparison: HalfMapComparison | None,
+    display: DisplayMap,
+    *,
+    name: str,
+    notes: Sequence[str],
+    settings: Mapping[str, str],
+    record: Mapping[str, Any],
+) -> str:
     """Write the page.
 
     Parameters
     ----------
-    row : what the command prints as JSON (`report.row`); every number on the page is from here
+    result : the local resolution; all numbers on the page are from here and from `comparison`
+    comparison : with half maps, if the user gave them
+    display : map and local resolution in (z, y, x) order
     name : of the map
     notes : sentences for the reader
-    settings : names and values for the last table
+    settings : names and values of the last table
+    record : what the command prints as JSON; embedded in the page for programs
     """
-    level = contour(shown.density, shown.mask)
-    mesh = surface.surface(shown.density, shown.local, shown.mask, shown.voxel_size, level, shown.ends)
-    seen = slices.frame(shown.mask)
-    grids = shown.density, shown.local, shown.mask, seen
-    orthogonal, extremes = slices.orthogonal(*grids), slices.extremes(*grids)
-    drawn = _figures((*orthogonal, *extremes), ("", "", "", "Best section, ", "Worst section, "), shown.ends)
-    style, script = _web("page.css"), _web("viewer.js")
-    width = seen.side * float(np.mean(shown.voxel_size))
-    return Template(_web("page.html")).substitute(
+    percentiles = result.percentiles
+    level = contour_level(display.density, display.mask)
+    mesh = surface(
+        display.density, display.local_resolution, display.mask, display.voxel_size, level, display.colour_limits
+    )
+    view = slices.view_around(display.mask)
+    volumes = display.density, display.local_resolution, display.mask, view
+    orthogonal, extremes = slices.orthogonal(*volumes), slices.extremes(*volumes)
+    titles = ("", "", "", "Best section, ", "Worst section, ")
+    figures = _slice_figures((*orthogonal, *extremes), titles, display.colour_limits)
+    style, script = _web_file("page.css"), _web_file("viewer.js")
+    width = view.side * float(np.mean(display.voxel_size))
+    return Template(_web_file("page.html")).substitute(
         name=_text(name),
         version=_text(__version__),
         style=style,
         style_hash=_digest(style),
         script=script,
         script_hash=_digest(script),
-        numbers=_numbers(row),
+        numbers=_numbers(result, percentiles),
         notes=_notes(notes),
-        surface=_surface(mesh is not None, shown),
-        histogram=histogram(shown.local[shown.mask], row["median"], shown.ends) if shown.mask.any() else _said(NOTHING),
-        percentiles=_rows({NAMES[n]: length(value) for n, value in row["percentiles"].items()}),
-        mass=_text(MASS.format(_mass(row))) if shown.mask.any() else "",
-        orthogonal=_orthogonal(drawn[:3], width, shown),
-        extremes=_extremes(drawn[3:]),
-        halves=_halves(row, _apart(orthogonal, shown, seen)),
-        settings=_rows({**settings, **({"Surface": SURFACE.format(level)} if mesh else {})}),
-        row=_json(row),
-        mesh=_json(surface.packed(mesh) if mesh else None),
+        surface=_surface(mesh is not None, display),
+        histogram=_histogram(display, percentiles["50"]),
+        percentiles=_rows({PERCENTILE_LABELS[n]: _length(value) for n, value in percentiles.items()}),
+        mass=_text(PROTEIN_MASS.format(_mass(result.mask_volume))) if display.mask.any() else "",
+        orthogonal=_orthogonal(figures[:3], width, display),
+        extremes=_extremes(figures[3:]),
+        halves=_half_maps(comparison, _differences(orthogonal, display, view)),
+        settings=_rows({**settings, **({"Surface": SURFACE_SETTING.format(level)} if mesh else {})}),
+        row=_json(record),
+        mesh=_json(to_json(mesh) if mesh else None),
     )
 
 
-def length(value: float | None) -> str:
-    """A length for readers."""
-    return "none" if value is None else f"{value:.2f} Å"
+def _length(value: float) -> str:
+    return f"{value:.2f} Å" if math.isfinite(value) else "none"
 
 
-def _numbers(row: Mapping[str, Any]) -> str:
-    quarter, three = row["percentiles"]["25"], row["percentiles"]["75"]
-    middle = "none" if quarter is None else f"{quarter:.2f} – {three:.2f} Å"
+def _numbers(result: LocalResolution, percentiles: Mapping[str, float]) -> str:
+    low, high = percentiles["25"], percentiles["75"]
+    middle_half = f"{low:.2f} – {high:.2f} Å" if math.isfinite(low) else "none"
+    volume = f"{result.mask_volume:,.0f} Å³".replace(",", "\N{NARROW NO-BREAK SPACE}")
+    mass = f"at most {_mass(result.mask_volume)} of protein"
     cards = (
-        ("median", "Median local resolution", length(row["median"]), "inside the mask"),
-        ("half", "Half of the molecule", middle, "25th to 75th percentile"),
-        ("global_resolution", "Global resolution", length(row["global_resolution"]), "one number for the map"),
-        ("median_uncertainty", "Expected error", length(row["median_uncertainty"]), "one standard deviation, median"),
-        ("mask_volume", "Mask", _volume(row["mask_volume"]), f"protein: up to {_mass(row)}"),
+        ("median", "Median local resolution", _length(percentiles["50"]), "inside the mask"),
+        ("half", "Middle half of the mask", middle_half, "25th to 75th percentile"),
+        ("global_resolution", "Global resolution", _length(result.global_resolution), "one number for the map"),
+        ("median_uncertainty", "Expected error", _length(result.median_uncertainty), "standard deviation, median"),
+        ("mask_volume", "Mask", volume, mass),
     )
     return "".join(
         f'<div><dt>{title}</dt><dd data-field="{field}">{_text(value)}</dd><dd class="under">{_text(under)}</dd></div>'
@@ -93,118 +118,125 @@ def _numbers(row: Mapping[str, Any]) -> str:
     )
 
 
-def _volume(value: float) -> str:
-    return f"{value:,.0f} Å³".replace(",", "\N{NARROW NO-BREAK SPACE}")
-
-
-def _mass(row: Mapping[str, Any]) -> str:
-    return f"{findings.mass(row['mask_volume']):,.0f} kDa".replace(",", "\N{NARROW NO-BREAK SPACE}")
+def _mass(mask_volume: float) -> str:
+    return f"{protein_mass(mask_volume):,.0f} kDa".replace(",", "\N{NARROW NO-BREAK SPACE}")
 
 
 def _notes(notes: Sequence[str]) -> str:
-    said = "".join(f"<li>{_text(note[:1].upper() + note[1:].rstrip('.'))}.</li>" for note in notes)
-    return f'<div class="notes" role="note"><h2>Please note</h2><ul>{said}</ul></div>' if said else ""
+    items = "".join(f"<li>{_text(note[:1].upper() + note[1:].rstrip('.'))}.</li>" for note in notes)
+    return f'<div class="notes" role="note"><h2>Please note</h2><ul>{items}</ul></div>' if items else ""
 
 
-def _surface(there: bool, shown: Upright) -> str:
-    if not shown.mask.any():
-        return _said(NOTHING)
-    if not there:
-        return _said("Nothing of the molecule reaches the density at which a surface would be drawn.")
+def _surface(has_mesh: bool, display: DisplayMap) -> str:
+    if not display.mask.any():
+        return _paragraph(EMPTY_MASK)
+    if not has_mesh:
+        return _paragraph("No density inside the mask reaches the contour level, so there is no surface to draw.")
     return (
         '<canvas id="surface" tabindex="0" role="img" aria-label="Surface of the map, coloured by local resolution">'
         '</canvas><div class="controls"><label for="cut">Cut</label>'
         '<input type="range" id="cut" min="0" max="100" step="1" value="0">'
         '<button type="button" id="reset">Reset</button></div>'
-        '<p class="aside" id="surface-said">Drag to turn, scroll to zoom, hold Shift and drag to move.</p>'
-        + key(shown.ends, "one")
+        '<p class="aside" id="surface-help">Drag to rotate, scroll to zoom, hold Shift and drag to move.</p>'
+        + colour_key(display.colour_limits, "surface-key")
     )
 
 
-def _orthogonal(figures: Sequence[str], width: float, shown: Upright) -> str:
-    told = f"Left: the map. Right: its local resolution. Each picture is {width:.0f} Å wide."
-    if not shown.mask.any():
-        return f'<div class="slices">{"".join(figures)}</div>{_said(NOTHING)}'
-    return f'<div class="slices">{"".join(figures)}</div>{key(shown.ends, "two")}{_said(told)}'
+def _histogram(display: DisplayMap, median: float) -> str:
+    if not display.mask.any():
+        return _paragraph(EMPTY_MASK)
+    return histogram(display.local_resolution[display.mask], median, display.colour_limits)
+
+
+def _orthogonal(figures: Sequence[str], width: float, display: DisplayMap) -> str:
+    grid = f'<div class="slices">{"".join(figures)}</div>'
+    if not display.mask.any():
+        return grid + _paragraph(EMPTY_MASK)
+    caption = f"Left: the map. Right: its local resolution. Each image is {width:.0f} Å wide."
+    return f"{grid}{colour_key(display.colour_limits, 'slice-key')}{_paragraph(caption)}"
 
 
 def _extremes(figures: Sequence[str]) -> str:
     if not figures:
         return ""
-    told = (
-        "Sections (normal to z) with the finest and the coarsest median, among those that hold enough of the molecule."
+    caption = (
+        "Sections (normal to z) with the finest and the coarsest median local resolution, among those with at least a "
+        "quarter of the largest section's mask."
     )
-    inside = f'<div class="slices">{"".join(figures)}{_said(told)}</div>'
-    return f"<section><h2>Best and worst section</h2>{inside}</section>"
+    grid = f'<div class="slices">{"".join(figures)}{_paragraph(caption)}</div>'
+    return f"<section><h2>Best and worst section</h2>{grid}</section>"
 
 
-def _halves(row: Mapping[str, Any], apart: str) -> str:
-    """What two half maps say beside the answer, where the user gave them."""
-    fsc, compared = row["fsc"], row["comparison"]
-    if not fsc or not compared:
+def _half_maps(comparison: HalfMapComparison | None, difference_slices: str) -> str:
+    """The section that compares the estimate with half maps; empty without them."""
+    if comparison is None:
         return ""
     numbers = {
-        "FSC of the whole at 0.143": length(fsc["resolution"]),
-        "The same at 0.5": length(fsc["resolution_half"]),
-        "Median local resolution by FSC": length(compared["median_fsc"]),
-        "Correlation with the estimate": _plain(compared["r"]),
-        "Root mean square difference": length(compared["rmse"]),
-        "Mean difference, estimate less FSC": length(compared["bias"]),
+        "Global resolution at FSC 0.143": _length(comparison.resolution),
+        "Global resolution at FSC 0.5": _length(comparison.resolution_half),
+        "Median local resolution by half-map FSC": _length(comparison.median),
+        "Correlation with the estimate": f"{comparison.r:.3f}" if math.isfinite(comparison.r) else "none",
+        "Root-mean-square difference": _length(comparison.rmse),
+        "Mean difference, estimate minus half-map FSC": _length(comparison.bias),
     }
-    told = (
-        "Local resolution by FSC: a Gaussian window of 1.5 waves, threshold 0.143. Left: the FSC of the whole "
-        "half maps, corrected for what the mask adds. Right: voxels of the mask, dark where many are; on the line both "
-        "agree."
+    caption = (
+        "Left: global FSC of the half maps. The corrected curve is free of the correlation that the mask adds. Right: "
+        "the estimate against local half-map FSC, for the voxels of the mask; darker means more voxels, and on the "
+        "dashed line both are equal. Local FSC: Gaussian window with a standard deviation of 1.5 wavelengths, "
+        "threshold 0.143."
     )
     return (
-        '<section><h2>Beside the half maps</h2><div class="columns even">'
-        f"<div>{curves(fsc)}</div><div>{density(compared)}</div></div>"
-        f'<table class="percentiles">{_rows(numbers)}</table>{_said(told)}{apart}</section>'
+        '<section><h2>Comparison with the half maps</h2><div class="columns even">'
+        f"<div>{fsc_chart(comparison)}</div><div>{agreement_chart(comparison)}</div></div>"
+        f'<table class="percentiles">{_rows(numbers)}</table>{_paragraph(caption)}{difference_slices}</section>'
     )
 
 
-def _apart(ours: Sequence[slices.Slice], shown: Upright, seen: slices.Frame) -> str:
-    """The same slices from half maps, and estimate minus those."""
-    if shown.fsc is None or not shown.mask.any():
+def _differences(estimate: Sequence[slices.Slice], display: DisplayMap, view: slices.View) -> str:
+    """The same slices of local resolution from half maps, and of the estimate minus it."""
+    if display.half_map_resolution is None or not display.mask.any():
         return ""
-    theirs = slices.orthogonal(shown.density, shown.fsc, shown.mask, seen)
-    apart = [np.where(b.local > 0, a.local - b.local, np.nan) for a, b in zip(ours, theirs, strict=True)]
-    most = reach(np.stack(apart))
-    drawn = []
-    for part, lengths in zip(theirs, apart, strict=True):
-        shades = colours(np.nan_to_num(lengths), -most, most, APART)
-        pixels = np.dstack([shades, np.where(np.isfinite(lengths), 255, 0).astype(np.uint8)])
-        images = ("fsc", "Local resolution by FSC", tinted(part.local, shown.ends)), ("apart", "Difference", pixels)
-        drawn.append(_figure(part, images, ""))
-    told = "Left: local resolution by FSC, in the colours of the slices above. Right: estimate minus FSC."
-    scale = key((-most, most), "three", APART, "estimate minus FSC, Å")
-    return f'<div class="slices apart">{"".join(drawn)}</div>{scale}{_said(told)}'
-
-
-def _plain(value: float | None) -> str:
-    return "none" if value is None else f"{value:.3f}"
-
-
-def _figures(parts: Sequence[slices.Slice], said: Sequence[str], ends: tuple[float, float]) -> list[str]:
-    drawn = []
-    for part, grey, words in zip(parts, slices.greys(parts), said, strict=False):
-        images = ("density", "Map", grey), ("local", "Local resolution", tinted(part.local, ends))
-        drawn.append(_figure(part, images, words))
-    return drawn
-
-
-def _figure(part: slices.Slice, images: Sequence[tuple[str, str, npt.NDArray[np.uint8]]], words: str) -> str:
-    """Pictures of one slice side by side, each with its kind and title."""
-    place = f"{part.axis} = {part.number}"
-    pair = "".join(
-        f'<img class="{kind}" alt="{title}, {place}" src="{_png(pixels)}">' for kind, title, pixels in images
+    half_maps = slices.orthogonal(display.density, display.half_map_resolution, display.mask, view)
+    differences = [
+        np.where(b.local_resolution > 0, a.local_resolution - b.local_resolution, np.nan)
+        for a, b in zip(estimate, half_maps, strict=True)
+    ]
+    limit = difference_limit(np.stack(differences))
+    figures = []
+    for part, difference in zip(half_maps, differences, strict=True):
+        colours = rgb_colours(np.nan_to_num(difference), -limit, limit, DIFFERENCE_STOPS)
+        pixels = np.dstack([colours, np.where(np.isfinite(difference), 255, 0).astype(np.uint8)])
+        coloured = to_rgba(part.local_resolution, display.colour_limits)
+        images = ("fsc", "Local resolution by half-map FSC", coloured), ("difference", "Difference", pixels)
+        figures.append(_figure(part, images, ""))
+    caption = (
+        "Left: local resolution by half-map FSC, in the colours of the slices above. Right: estimate minus half-map "
+        "FSC."
     )
-    told = f"<b>{words}{place}</b>{_median(part.median)}"
-    return f'<figure><div class="pair">{pair}</div><figcaption>{told}</figcaption></figure>'
+    key = colour_key((-limit, limit), "difference-key", DIFFERENCE_STOPS, "estimate minus half-map FSC, Å")
+    return f'<div class="slices differences">{"".join(figures)}</div>{key}{_paragraph(caption)}'
 
 
-def _median(value: float) -> str:
-    return "" if math.isnan(value) else f" · median {value:.2f} Å"
+def _slice_figures(
+    parts: Sequence[slices.Slice], titles: Sequence[str], colour_limits: tuple[float, float]
+) -> list[str]:
+    figures = []
+    for part, grey, title in zip(parts, slices.grey_levels(parts), titles, strict=False):
+        coloured = to_rgba(part.local_resolution, colour_limits)
+        images = ("density", "Map", grey), ("local", "Local resolution", coloured)
+        figures.append(_figure(part, images, title))
+    return figures
+
+
+def _figure(part: slices.Slice, images: Sequence[tuple[str, str, npt.NDArray[np.uint8]]], title: str) -> str:
+    """Images of one slice side by side; each has a CSS class, a title and pixels."""
+    plane = f"{part.axis} = {part.number}"
+    pair = "".join(
+        f'<img class="{css_class}" alt="{alt}, {plane}" src="{_png(pixels)}">' for css_class, alt, pixels in images
+    )
+    median = "" if math.isnan(part.median) else f" · median {part.median:.2f} Å"
+    caption = f"<b>{title}{plane}</b>{median}"
+    return f'<figure><div class="pair">{pair}</div><figcaption>{caption}</figcaption></figure>'
 
 
 def _png(pixels: npt.NDArray[np.uint8]) -> str:
@@ -219,23 +251,23 @@ def _rows(values: Mapping[str, str]) -> str:
     return "".join(f"<tr><th>{_text(name)}</th><td>{_text(value)}</td></tr>" for name, value in values.items())
 
 
-def _said(words: str) -> str:
-    return f'<p class="aside">{_text(words)}</p>'
+def _paragraph(text: str) -> str:
+    return f'<p class="aside">{_text(text)}</p>'
 
 
-def _text(words: str) -> str:
-    """Words for a browser; what is no character (a file's name may be any bytes) becomes a question mark."""
-    return escape(words.encode("utf-8", "replace").decode("utf-8"))
+def _text(text: str) -> str:
+    """Escape text for HTML; bytes of a file name that are not UTF-8 become question marks."""
+    return escape(text.encode("utf-8", "replace").decode("utf-8"))
 
 
 def _json(value: object) -> str:
     return json.dumps(value, allow_nan=False).replace("<", "\\u003c")
 
 
-def _web(name: str) -> str:
+def _web_file(name: str) -> str:
     return files("cryores_lite.figures").joinpath("web", name).read_text("utf-8")
 
 
-def _digest(words: str) -> str:
-    """What the page's own policy lets run: these very words and no others."""
-    return f"sha256-{base64.b64encode(hashlib.sha256(words.encode()).digest()).decode('ascii')}"
+def _digest(text: str) -> str:
+    """The hash by which the page's Content-Security-Policy allows this script or style and no other."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode('ascii')}"

@@ -1,4 +1,4 @@
-"""One palette for script, report, surface and slices: cividis, light is good and dark is poor, readable by everyone.
+"""The colours of local resolution: cividis, light where fine, dark where coarse, readable with colour blindness.
 
 Nuñez, Anderton & Renslow (2018), PLoS ONE 13, e0199239 (cividis).
 """
@@ -10,44 +10,62 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-STOPS = ("#fee838", "#c8b866", "#948e77", "#666970", "#35456c", "#00224e")  # of equal steps in Å, finest first
-APART = ("#2b6cb0", "#d5d8dc", "#b7472a")  # of differences: finer, the same, coarser
-OUTSIDE = "#808080"  # where there is no answer
-PERCENTILES = (2.5, 97.5)  # of the answer, between which the colours run
-LEAST = 0.1  # Å, of a range: an even answer is not noise in all colours
+COLOUR_STOPS = ("#fee838", "#c8b866", "#948e77", "#666970", "#35456c", "#00224e")  # equal steps in Å, finest first
+DIFFERENCE_STOPS = ("#2b6cb0", "#d5d8dc", "#b7472a")  # finer, equal, coarser
+OUTSIDE_COLOUR = "#808080"  # outside the mask
+COLOUR_PERCENTILES = (2.5, 97.5)  # of local resolution inside the mask: the first and the last colour
+MIN_COLOUR_RANGE = 0.1  # Å: small errors of a nearly uniform map do not fill the whole palette
 
 
 def colour_range(values: npt.NDArray[np.float32]) -> tuple[float, float]:
-    """Å of the first and the last colour, for local resolution that is 0 where there is no answer."""
+    """Return the local resolution (Å) of the first and the last colour; `values` are Å, 0 outside the mask."""
     inside = values[values > 0]
     if not inside.size:
-        return LEAST, 2 * LEAST
-    low, high = (float(v) for v in np.percentile(inside, PERCENTILES))
-    return low, max(high, low + LEAST)
+        return MIN_COLOUR_RANGE, 2 * MIN_COLOUR_RANGE
+    low, high = (float(v) for v in np.percentile(inside, COLOUR_PERCENTILES))
+    return low, max(high, low + MIN_COLOUR_RANGE)
 
 
-def stops(low: float, high: float) -> Sequence[tuple[float, str]]:
-    """Å and colour of every stop."""
-    return [(float(value), colour) for value, colour in zip(np.linspace(low, high, len(STOPS)), STOPS, strict=True)]
+def colour_stops(low: float, high: float) -> Sequence[tuple[float, str]]:
+    """Return local resolution (Å) and colour (#rrggbb) of every stop of the palette between two limits (Å)."""
+    lengths = np.linspace(low, high, len(COLOUR_STOPS))
+    return [(float(length), colour) for length, colour in zip(lengths, COLOUR_STOPS, strict=True)]
 
 
-def reach(apart: npt.NDArray[np.floating]) -> float:
-    """Å of the first and the last colour of differences, which are NaN where there are none."""
-    known = np.abs(apart[np.isfinite(apart)])
-    return max(float(np.percentile(known, PERCENTILES[1])), LEAST) if known.size else LEAST
+def difference_limit(differences: npt.NDArray[np.floating]) -> float:
+    """Return the absolute difference (Å) of the first and the last colour; NaN marks voxels outside the mask."""
+    known = np.abs(differences[np.isfinite(differences)])
+    return max(float(np.percentile(known, COLOUR_PERCENTILES[1])), MIN_COLOUR_RANGE) if known.size else MIN_COLOUR_RANGE
 
 
-def colours(
-    values: npt.NDArray[np.floating], low: float, high: float, scale: Sequence[str] = STOPS
+def rgb_colours(
+    values: npt.NDArray[np.floating], low: float, high: float, stops: Sequence[str] = COLOUR_STOPS
 ) -> npt.NDArray[np.uint8]:
-    """Red, green and blue of lengths in Å: linear between a scale's stops, as ChimeraX does; (…) becomes (…, 3)."""
-    table = np.array([[int(stop[n : n + 2], 16) for n in (1, 3, 5)] for stop in scale], np.float32)
-    place = np.clip((values - low) / (high - low), 0, 1) * (len(scale) - 1)
-    channels = [np.interp(place, np.arange(len(scale)), channel) for channel in table.T]
+    """Colour an array: linear interpolation between the stops, as in ChimeraX.
+
+    Parameters
+    ----------
+    values : (…) Å
+    low, high : Å of the first and the last stop
+    stops : #rrggbb
+
+    Returns
+    -------
+    (…, 3) uint8, red, green, blue
+    """
+    table = np.array([rgb(stop) for stop in stops], np.float32)
+    position = np.clip((values - low) / (high - low), 0, 1) * (len(stops) - 1)
+    channels = [np.interp(position, np.arange(len(stops)), channel) for channel in table.T]
     return np.stack(channels, -1).round().astype(np.uint8)
 
 
-def colour(value: float, low: float, high: float) -> str:
-    """Colour of a value in Å, as #rrggbb."""
-    red, green, blue = colours(np.array(value), low, high).tolist()
+def hex_colour(value: float, low: float, high: float) -> str:
+    """Return the colour (#rrggbb) of one value in Å; `low` and `high` are Å of the first and the last colour."""
+    red, green, blue = rgb_colours(np.array(value), low, high).tolist()
     return f"#{red:02x}{green:02x}{blue:02x}"
+
+
+def rgb(colour: str) -> tuple[int, int, int]:
+    """Return red, green and blue (0 to 255) of #rrggbb."""
+    red, green, blue = (int(colour[n : n + 2], 16) for n in (1, 3, 5))
+    return red, green, blue

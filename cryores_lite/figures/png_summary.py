@@ -1,110 +1,127 @@
-"""One picture of an answer, for a slide or a notebook: three slices, the key and the main numbers."""
+"""The PNG summary, for a slide: slices of the map and of its local resolution, a colour key, the main numbers."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
-from typing import Any
+import math
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from cryores_lite.figures import slices
-from cryores_lite.figures.display_map import Upright, ticks, tinted
-from cryores_lite.figures.palette import colours
+from cryores_lite.figures.display_map import DisplayMap, ticks, to_rgba
+from cryores_lite.figures.palette import rgb_colours
+from cryores_lite.types import LocalResolution
 
-SIZE = (1200, 742)  # pixels
-EDGE, TOP, GAP, SIDE = 30, 96, 10, 296  # where pictures start, between them, and their side
-RIGHT = EDGE + 3 * (SIDE + GAP) + 22  # of the column with numbers
-KEY = (RIGHT, 156, RIGHT + 30, 442)  # left, top, right, bottom
-INK, SOFT, LINE, PAPER, BLANK = "#1d2733", "#5b6875", "#dfe4ea", "#ffffff", (244, 246, 248)
-RING = "Å"  # which Pillow's own font does not have: an A and a ring
+IMAGE_SIZE = (1200, 742)  # pixels
+SLICES_LEFT, SLICES_TOP, SLICE_GAP, SLICE_SIDE = 30, 96, 10, 296  # pixels
+NUMBERS_LEFT = SLICES_LEFT + 3 * (SLICE_SIDE + SLICE_GAP) + 22  # of the column with key and numbers
+KEY_BOX = (NUMBERS_LEFT, 156, NUMBERS_LEFT + 30, 442)  # left, top, right, bottom
+MAX_NAME_LENGTH = 64  # characters
+INK, SECONDARY_INK, PAPER = "#1d2733", "#5b6875", "#ffffff"
+SLICE_BACKGROUND = (244, 246, 248)
+ANGSTROM = "Å"  # missing in Pillow's own font: drawn as A and a ring
 
 
-def picture(row: Mapping[str, Any], name: str, shown: Upright) -> bytes:
-    """Draw the picture, as a PNG file.
+def render(result: LocalResolution, display: DisplayMap, name: str) -> bytes:
+    """Draw the summary; return the PNG file.
 
     Parameters
     ----------
-    row : what the command prints as JSON (`report.row`); the numbers are from here
+    result : the local resolution; the numbers are from here
+    display : map and local resolution in (z, y, x) order
     name : of the map
     """
-    image = Image.new("RGB", SIZE, PAPER)
+    image = Image.new("RGB", IMAGE_SIZE, PAPER)
     draw = ImageDraw.Draw(image)
-    write(draw, (EDGE, 24), shortened(name), 27, INK)
-    write(draw, (EDGE, 62), "Map and its local resolution, estimated by cryores_lite", 17, SOFT)
-    seen = slices.frame(shown.mask)
-    parts = slices.orthogonal(shown.density, shown.local, shown.mask, seen)
-    for n, (part, grey) in enumerate(zip(parts, slices.greys(parts), strict=True)):
-        left = EDGE + n * (SIDE + GAP)
-        image.paste(Image.fromarray(grey).resize((SIDE, SIDE), Image.Resampling.BICUBIC), (left, TOP))
-        tint = Image.fromarray(tinted(part.local, shown.ends)).resize((SIDE, SIDE), Image.Resampling.NEAREST)
-        image.paste(BLANK, (left, TOP + SIDE + GAP, left + SIDE, TOP + 2 * SIDE + GAP))
-        image.paste(tint, (left, TOP + SIDE + GAP), tint)
-        write(draw, (left, TOP + 2 * SIDE + GAP + 8), f"{part.axis} = {part.number}", 17, SOFT)
-    width = seen.side * float(np.mean(shown.voxel_size))
-    write(draw, (EDGE + 2 * (SIDE + GAP), TOP + 2 * SIDE + GAP + 8), f"width {width:.0f} Å", 17, SOFT, right=SIDE)
-    if shown.mask.any():
-        _key(image, draw, shown.ends)
-        _numbers(draw, row)
+    write_text(draw, (SLICES_LEFT, 24), printable_name(name), 27, INK)
+    write_text(draw, (SLICES_LEFT, 62), "Map and local resolution, estimated by cryores_lite", 17, SECONDARY_INK)
+    _draw_slices(image, draw, display)
+    if display.mask.any():
+        _draw_key(image, draw, display.colour_limits)
+        _draw_numbers(draw, result)
     else:
-        write(draw, (RIGHT, TOP), "No molecule was found.", 19, INK)
+        write_text(draw, (NUMBERS_LEFT, SLICES_TOP), "No molecule was found.", 19, INK)
     stream = io.BytesIO()
     image.save(stream, "png", optimize=True)
     return stream.getvalue()
 
 
-def write(
-    draw: ImageDraw.ImageDraw, place: tuple[float, float], words: str, size: int, colour: str, right: float = 0
+def write_text(
+    draw: ImageDraw.ImageDraw,
+    position: tuple[float, float],
+    text: str,
+    size: int,
+    colour: str,
+    align_right_within: float = 0,
 ) -> None:
-    """Write a line from its upper left corner; or, if `right` is given, so that it ends so many pixels from there."""
+    """Write a line from its upper left corner, or right-aligned in a box of the given width (pixels)."""
     font = ImageFont.load_default(size)
-    (x, y), wide = place, draw.textlength("A", font)
-    if right:
-        x += right - draw.textlength(words.replace(RING, "A"), font)
-    for n, part in enumerate(words.split(RING)):
+    (x, y), letter_width = position, draw.textlength("A", font)
+    if align_right_within:
+        x += align_right_within - draw.textlength(text.replace(ANGSTROM, "A"), font)
+    for n, part in enumerate(text.split(ANGSTROM)):
         if n:
             draw.text((x, y), "A", colour, font)
-            middle, ring = x + wide / 2, 0.12 * size
-            low = y + draw.textbbox((0, 0), "A", font)[1]
-            draw.ellipse((middle - ring, low - 2 * ring, middle + ring, low), outline=colour, width=max(1, size // 11))
-            x += wide
+            centre, radius = x + letter_width / 2, 0.12 * size
+            bottom = y + draw.textbbox((0, 0), "A", font)[1]
+            box = (centre - radius, bottom - 2 * radius, centre + radius, bottom)
+            draw.ellipse(box, outline=colour, width=max(1, size // 11))
+            x += letter_width
         draw.text((x, y), part, colour, font)
         x += draw.textlength(part, font)
 
 
-def shortened(name: str, most: int = 64) -> str:
-    """A name in so many letters of ASCII, on one line, that keeps its beginning and its end."""
-    plain = "".join(letter if " " <= letter <= "~" else "?" for letter in name)
-    return plain if len(plain) <= most else f"{plain[: most // 2 - 2]}...{plain[-(most // 2 - 1) :]}"
+def printable_name(name: str) -> str:
+    """Return a name in at most 64 ASCII characters: the middle of a longer one is replaced by "..."."""
+    ascii_name = "".join(letter if " " <= letter <= "~" else "?" for letter in name)
+    if len(ascii_name) <= MAX_NAME_LENGTH:
+        return ascii_name
+    half = MAX_NAME_LENGTH // 2
+    return f"{ascii_name[: half - 2]}...{ascii_name[-(half - 1) :]}"
 
 
-def _key(image: Image.Image, draw: ImageDraw.ImageDraw, ends: tuple[float, float]) -> None:
-    (left, top, right, bottom), (low, high) = KEY, ends
-    scale: npt.NDArray[np.uint8] = colours(np.linspace(low, high, bottom - top), *ends)
-    image.paste(Image.fromarray(np.repeat(scale[:, None], right - left, axis=1)), (left, top))
-    write(draw, (left, TOP), "Local resolution", 19, INK)
-    write(draw, (left, TOP + 26), "Å, light is finer", 17, SOFT)
-    for value, said in ticks(low, high):
+def _draw_slices(image: Image.Image, draw: ImageDraw.ImageDraw, display: DisplayMap) -> None:
+    view = slices.view_around(display.mask)
+    parts = slices.orthogonal(display.density, display.local_resolution, display.mask, view)
+    second_row, caption_row = SLICES_TOP + SLICE_SIDE + SLICE_GAP, SLICES_TOP + 2 * SLICE_SIDE + SLICE_GAP + 8
+    side = (SLICE_SIDE, SLICE_SIDE)
+    for n, (part, grey) in enumerate(zip(parts, slices.grey_levels(parts), strict=True)):
+        left = SLICES_LEFT + n * (SLICE_SIDE + SLICE_GAP)
+        image.paste(Image.fromarray(grey).resize(side, Image.Resampling.BICUBIC), (left, SLICES_TOP))
+        rgba = to_rgba(part.local_resolution, display.colour_limits)
+        coloured = Image.fromarray(rgba).resize(side, Image.Resampling.NEAREST)
+        image.paste(SLICE_BACKGROUND, (left, second_row, left + SLICE_SIDE, second_row + SLICE_SIDE))
+        image.paste(coloured, (left, second_row), coloured)
+        write_text(draw, (left, caption_row), f"{part.axis} = {part.number}", 17, SECONDARY_INK)
+    width = f"width {view.side * float(np.mean(display.voxel_size)):.0f} Å"
+    last = SLICES_LEFT + 2 * (SLICE_SIDE + SLICE_GAP)
+    write_text(draw, (last, caption_row), width, 17, SECONDARY_INK, align_right_within=SLICE_SIDE)
+
+
+def _draw_key(image: Image.Image, draw: ImageDraw.ImageDraw, colour_limits: tuple[float, float]) -> None:
+    (left, top, right, bottom), (low, high) = KEY_BOX, colour_limits
+    column: npt.NDArray[np.uint8] = rgb_colours(np.linspace(low, high, bottom - top), low, high)
+    image.paste(Image.fromarray(np.repeat(column[:, None], right - left, axis=1)), (left, top))
+    write_text(draw, (left, SLICES_TOP), "Local resolution", 19, INK)
+    write_text(draw, (left, SLICES_TOP + 26), "in Å, light is finer", 17, SECONDARY_INK)
+    for value, label in ticks(low, high):
         y = top + (value - low) / (high - low) * (bottom - top - 1)
-        draw.line((right, y, right + 6, y), fill=SOFT)
-        write(draw, (right + 12, y - 10), said, 17, INK)
+        draw.line((right, y, right + 6, y), fill=SECONDARY_INK)
+        write_text(draw, (right + 12, y - 10), label, 17, INK)
 
 
-def _length(value: float | None) -> str:
-    return "none" if value is None else f"{value:.2f} Å"
-
-
-def _numbers(draw: ImageDraw.ImageDraw, row: Mapping[str, Any]) -> None:
-    of = row["percentiles"]
-    told = (
-        ("Median", f"{row['median']:.2f} Å"),
-        ("Half within", f"{of['25']:.2f} to {of['75']:.2f} Å"),
-        ("95 % within", f"{of['2.5']:.2f} to {of['97.5']:.2f} Å"),
-        ("Expected error (1 s.d.)", _length(row["median_uncertainty"])),
+def _draw_numbers(draw: ImageDraw.ImageDraw, result: LocalResolution) -> None:
+    lowest, low, median, high, highest = result.percentiles.values()
+    error = result.median_uncertainty
+    numbers = (
+        ("Median", f"{median:.2f} Å"),
+        ("50 % within", f"{low:.2f} to {high:.2f} Å"),
+        ("95 % within", f"{lowest:.2f} to {highest:.2f} Å"),
+        ("Expected error (s.d.)", f"{error:.2f} Å" if math.isfinite(error) else "none"),
     )
-    for n, (name, value) in enumerate(told):
-        y = KEY[3] + 26 + 58 * n
-        write(draw, (RIGHT, y), name, 16, SOFT)
-        write(draw, (RIGHT, y + 21), value, 23, INK)
+    for n, (name, value) in enumerate(numbers):
+        y = KEY_BOX[3] + 26 + 58 * n
+        write_text(draw, (NUMBERS_LEFT, y), name, 16, SECONDARY_INK)
+        write_text(draw, (NUMBERS_LEFT, y + 21), value, 23, INK)

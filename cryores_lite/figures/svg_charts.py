@@ -1,71 +1,232 @@
-"""Drawings in SVG for the page: the histogram and the key of colours. Pure functions; lengths are Å."""
+"""SVG charts of the HTML report: histogram, colour key, FSC curves, estimate against half maps. Pure functions."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from cryores_lite.figures.display_map import ticks
-from cryores_lite.figures.palette import STOPS, colours
-from cryores_lite.types import Volume
+from cryores_lite.figures.palette import COLOUR_STOPS, hex_colour, rgb_colours
+from cryores_lite.fourier.fsc import FSC_CUT
+from cryores_lite.types import HalfMapComparison, Volume
 
-BINS = 44
-SHOWN = (0.25, 99.75)  # percentiles between which the histogram runs
-WIDTH, HEIGHT, EDGE, FOOT, HEAD = 560, 330, 16, 46, 26  # of the histogram, in its own units
+INK, GREY = "#1d2733", "#9aa5b1"
+CHART_WIDTH = 560  # units of the drawing
+HISTOGRAM_BINS = 44
+HISTOGRAM_PERCENTILES = (0.25, 99.75)  # of local resolution: the horizontal axis
+LOWEST_FSC = -0.1  # at the foot of the FSC chart
+FSC_STYLES = {  # name in HalfMapComparison.curves: label, colour, dashes
+    "unmasked": ("unmasked", GREY, ""),
+    "masked": ("masked", "#7f8fb5", "5 4"),
+    "randomised": ("phase-randomised", "#c8854a", "2 4"),
+    "corrected": ("corrected", INK, ""),
+}
+RESOLUTION_TICKS = (100, 50, 30, 20, 15, 10, 8, 7, 6, 5, 4.5, 4, 3.5, 3, 2.5, 2.2, 2, 1.8, 1.6, 1.4, 1.2, 1)  # Å
 
 
-def histogram(inside: Volume, median: float, ends: tuple[float, float]) -> str:
-    """Shares of the mask by local resolution, in the colours of the slices, with a line at the median.
+@dataclass(frozen=True)
+class PlotArea:
+    """The rectangle between the axes of a chart, in units of the drawing; `bottom` is the largest y."""
+
+    left: float
+    right: float
+    top: float
+    bottom: float
+
+    @property
+    def width(self) -> float:
+        return self.right - self.left
+
+    @property
+    def height(self) -> float:
+        return self.bottom - self.top
+
+    def x(self, fraction: float) -> float:
+        """Position at a fraction of the width, from the left."""
+        return self.left + self.width * fraction
+
+    def y(self, fraction: float) -> float:
+        """Position at a fraction of the height, from the bottom."""
+        return self.bottom - self.height * fraction
+
+
+HISTOGRAM_AREA = PlotArea(left=16, right=544, top=26, bottom=284)
+KEY_AREA = PlotArea(left=16, right=544, top=2, bottom=20)
+FSC_AREA = PlotArea(left=58, right=544, top=40, bottom=368)
+
+
+def histogram(inside: Volume, median: float, colour_limits: tuple[float, float]) -> str:
+    """Draw a histogram of local resolution in the colours of the slices, with a line at the median.
 
     Parameters
     ----------
-    inside : local resolution of the mask's voxels, at least one
-    ends : Å of the first and the last colour
+    inside : (n,) Å, local resolution of the mask's voxels, at least one
+    median : Å
+    colour_limits : Å of the first and the last colour
     """
-    low, high = (float(v) for v in np.percentile(inside, SHOWN))
-    high = max(high, low + (ends[1] - ends[0]) / 10)
-    counts, edges = np.histogram(inside, BINS, (low, high))
-    shades = colours((edges[1:] + edges[:-1]) / 2, *ends)
-    foot, tall = HEIGHT - FOOT, HEIGHT - FOOT - HEAD
-    across = (WIDTH - 2 * EDGE) / (high - low)
-    wide = (WIDTH - 2 * EDGE) / BINS
+    area = HISTOGRAM_AREA
+    low, high = (float(v) for v in np.percentile(inside, HISTOGRAM_PERCENTILES))
+    high = max(high, low + (colour_limits[1] - colour_limits[0]) / 10)
+    counts, edges = np.histogram(inside, HISTOGRAM_BINS, (low, high))
+    colours = rgb_colours((edges[1:] + edges[:-1]) / 2, *colour_limits)
+    bar_width = area.width / HISTOGRAM_BINS
     bars = "".join(
-        f'<rect x="{EDGE + n * wide:.2f}" y="{foot - tall * count / counts.max():.2f}" width="{wide - 1:.2f}" '
-        f'height="{tall * count / counts.max():.2f}" fill="#{r:02x}{g:02x}{b:02x}"/>'
-        for n, (count, (r, g, b)) in enumerate(zip(counts, shades.tolist(), strict=True))
+        f'<rect x="{area.left + n * bar_width:.2f}" y="{area.y(height):.2f}" width="{bar_width - 1:.2f}" '
+        f'height="{area.height * height:.2f}" fill="#{r:02x}{g:02x}{b:02x}"/>'
+        for n, (height, (r, g, b)) in enumerate(zip(counts / counts.max(), colours.tolist(), strict=True))
     )
     marks = "".join(
-        f'<line x1="{x:.2f}" x2="{x:.2f}" y1="{foot}" y2="{foot + 5}" stroke="#9aa5b1"/>'
-        f'<text x="{x:.2f}" y="{foot + 21}" text-anchor="middle">{said}</text>'
-        for x, said in ((EDGE + (value - low) * across, said) for value, said in ticks(low, high))
+        _line(x, area.bottom, x, area.bottom + 5, GREY) + _label(x, area.bottom + 21, label, "middle")
+        for x, label in ((area.x((value - low) / (high - low)), label) for value, label in ticks(low, high))
     )
-    middle = EDGE + (median - low) * across
-    side = "start" if middle < WIDTH / 2 else "end"
-    return (
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="Histogram of local resolution inside the mask">'
-        f'{bars}<line x1="{EDGE}" x2="{WIDTH - EDGE}" y1="{foot}" y2="{foot}" stroke="#9aa5b1"/>{marks}'
-        f'<line x1="{middle:.2f}" x2="{middle:.2f}" y1="6" y2="{foot}" stroke="#1d2733" stroke-dasharray="4 4"/>'
-        f'<text class="strong" x="{middle + (8 if side == "start" else -8):.2f}" y="18" text-anchor="{side}">'
-        f"median {median:.2f} Å</text>"
-        f'<text x="{WIDTH / 2}" y="{HEIGHT - 4}" text-anchor="middle">local resolution, Å</text></svg>'
+    middle = area.x((median - low) / (high - low))
+    offset, anchor = (8, "start") if middle < CHART_WIDTH / 2 else (-8, "end")
+    return _chart(
+        330,
+        "Histogram of local resolution inside the mask",
+        bars,
+        _line(area.left, area.bottom, area.right, area.bottom, GREY),
+        marks,
+        _line(middle, 6, middle, area.bottom, INK, "4 4"),
+        _label(middle + offset, 18, f"median {median:.2f} Å", anchor, strong=True),
+        _label(CHART_WIDTH / 2, 326, "local resolution, Å", "middle"),
     )
 
 
-def key(ends: tuple[float, float], name: str, scale: Sequence[str] = STOPS, words: str = "local resolution, Å") -> str:
-    """Draw a scale of colours, with Å beneath; `name` tells it from the page's other keys."""
-    low, high = ends
-    last = len(scale) - 1
-    stops = "".join(f'<stop offset="{n / last:.2f}" stop-color="{colour}"/>' for n, colour in enumerate(scale))
-    across = (WIDTH - 2 * EDGE) / (high - low)
+def colour_key(
+    colour_limits: tuple[float, float],
+    element_id: str,
+    stops: Sequence[str] = COLOUR_STOPS,
+    title: str = "local resolution, Å",
+) -> str:
+    """Draw a colour scale with ticks in Å; `element_id` must be unique in the page."""
+    low, high = colour_limits
+    last, area = len(stops) - 1, KEY_AREA
+    gradient = "".join(f'<stop offset="{n / last:.2f}" stop-color="{colour}"/>' for n, colour in enumerate(stops))
     labels = "".join(
-        f'<text x="{EDGE + (value - low) * across:.2f}" y="38" text-anchor="middle">{said}</text>'
-        for value, said in ticks(low, high)
+        _label(area.x((value - low) / (high - low)), 38, label, "middle") for value, label in ticks(low, high)
     )
     return (
-        f'<svg class="key" viewBox="0 0 {WIDTH} 66" role="img" aria-label="Key: {low:.2f} to {high:.2f} Å">'
-        f'<linearGradient id="{name}">{stops}</linearGradient>'
-        f'<rect x="{EDGE}" y="2" width="{WIDTH - 2 * EDGE}" height="18" rx="3" fill="url(#{name})"/>{labels}'
-        f'<text x="{EDGE}" y="60">finer</text><text x="{WIDTH - EDGE}" y="60" text-anchor="end">coarser</text>'
-        f'<text x="{WIDTH / 2}" y="60" text-anchor="middle">{words}</text></svg>'
+        f'<svg class="key" viewBox="0 0 {CHART_WIDTH} 66" role="img" aria-label="Key: {low:.2f} to {high:.2f} Å">'
+        f'<linearGradient id="{element_id}">{gradient}</linearGradient>'
+        f'<rect x="{area.left}" y="{area.top}" width="{area.width}" height="{area.height}" rx="3" '
+        f'fill="url(#{element_id})"/>{labels}{_label(area.left, 60, "finer")}{_label(area.right, 60, "coarser", "end")}'
+        f"{_label(CHART_WIDTH / 2, 60, title, 'middle')}</svg>"
     )
+
+
+def fsc_chart(comparison: HalfMapComparison) -> str:
+    """Draw the FSC curves of the half maps against frequency, with the 0.143 threshold and the resolution there."""
+    area, last = FSC_AREA, comparison.frequencies[-1]
+    curves: list[str] = []
+    legend: list[str] = []
+    for name, (label, colour, dashes) in FSC_STYLES.items():
+        if name not in comparison.curves:
+            continue
+        curves.append(_curve(comparison.frequencies, comparison.curves[name], colour, dashes))
+        y = area.top + 14 + 21 * len(legend)
+        legend.append(_line(342, y, 370, y, colour, dashes, width=2) + _label(378, y + 5, label))
+    threshold, zero = _fsc_y(FSC_CUT), _fsc_y(0)
+    crossing = area.x(min(1 / comparison.resolution / last, 1))
+    offset, anchor = (8, "start") if crossing < area.x(0.7) else (-8, "end")
+    return _chart(
+        420,
+        "Fourier shell correlation of the half maps",
+        _axes(zero),
+        *(_x_label(area.x(frequency / last), label) for frequency, label in _resolution_ticks(last)),
+        *(_y_label(_fsc_y(value), f"{value:g}") for value in (0, 0.5, 1)),
+        _line(area.left, threshold, area.right, threshold, GREY, "4 4"),
+        *curves,
+        *legend,
+        _line(crossing, threshold, crossing, zero, INK),
+        _label(crossing + offset, threshold - 8, f"{comparison.resolution:.2f} Å at 0.143", anchor, strong=True),
+        _label(area.left, 20, "Fourier shell correlation"),
+        _label(area.x(0.5), 414, "resolution, Å (1/frequency)", "middle"),
+    )
+
+
+def agreement_chart(comparison: HalfMapComparison) -> str:
+    """Draw the counts of voxels by half-map FSC (x) and by the estimate (y), darker for more voxels; diagonal: equal.
+
+    Returns "" if the mask is empty.
+    """
+    edges, counts = comparison.edges, np.asarray(comparison.counts, float)
+    if not len(edges):
+        return ""
+    area, low, high = FSC_AREA, edges[0], edges[-1]
+    shades = np.log1p(counts) / np.log1p(counts.max())
+    bins = len(counts)
+    cells = "".join(
+        f'<rect x="{area.x(column / bins):.1f}" y="{area.y((row + 1) / bins):.1f}" '
+        f'width="{area.width / bins + 0.2:.1f}" height="{area.height / bins + 0.2:.1f}" '
+        f'fill="{hex_colour(0.15 + 0.85 * shades[column, row], 0.0, 1.0)}"/>'
+        for column, row in np.argwhere(counts > 0).tolist()
+    )
+    correlation = "" if math.isnan(comparison.r) else f"r = {comparison.r:.3f}, "
+    fractions = [((value - low) / (high - low), label) for value, label in ticks(low, high, 7)]
+    return _chart(
+        420,
+        "Estimate against local resolution by half-map FSC",
+        _axes(area.bottom),
+        cells,
+        *(_x_label(area.x(fraction), label) + _y_label(area.y(fraction), label) for fraction, label in fractions),
+        _line(area.left, area.bottom, area.right, area.top, INK, "4 4"),
+        _label(area.left, 20, "estimate, Å"),
+        _label(area.right, 20, f"{correlation}RMSE {comparison.rmse:.2f} Å", "end", strong=True),
+        _label(area.x(0.5), 414, "local resolution by half-map FSC, Å", "middle"),
+    )
+
+
+def _chart(height: int, description: str, *elements: str) -> str:
+    return f'<svg viewBox="0 0 {CHART_WIDTH} {height}" role="img" aria-label="{description}">{"".join(elements)}</svg>'
+
+
+def _curve(frequencies: Sequence[float], values: Sequence[float], colour: str, dashes: str) -> str:
+    last = frequencies[-1]
+    points = " ".join(f"{FSC_AREA.x(f / last):.1f},{_fsc_y(v):.1f}" for f, v in zip(frequencies, values, strict=True))
+    return f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2" stroke-dasharray="{dashes}"/>'
+
+
+def _fsc_y(value: float) -> float:
+    return FSC_AREA.y((max(value, LOWEST_FSC) - LOWEST_FSC) / (1 - LOWEST_FSC))
+
+
+def _resolution_ticks(highest: float) -> list[tuple[float, str]]:
+    """Choose round resolutions (Å) up to a frequency (1/Å), not too close to each other: frequencies and labels."""
+    chosen: list[tuple[float, str]] = []
+    for resolution in RESOLUTION_TICKS:
+        f = 1 / resolution
+        if f <= highest and f / highest > 0.12 and (not chosen or (f - chosen[-1][0]) / highest > 0.08):
+            chosen.append((f, f"{resolution:g}"))
+    return chosen
+
+
+def _axes(horizontal: float) -> str:
+    area = FSC_AREA
+    return _line(area.left, horizontal, area.right, horizontal, GREY) + _line(
+        area.left, area.top, area.left, area.bottom, GREY
+    )
+
+
+def _line(x1: float, y1: float, x2: float, y2: float, colour: str, dashes: str = "", width: int = 1) -> str:
+    style = f' stroke-dasharray="{dashes}"' if dashes else ""
+    return (
+        f'<line x1="{x1:.2f}" y1="{y1:.2f}" x2="{x2:.2f}" y2="{y2:.2f}" stroke="{colour}" '
+        f'stroke-width="{width}"{style}/>'
+    )
+
+
+def _label(x: float, y: float, text: str, anchor: str = "start", *, strong: bool = False) -> str:
+    style = ' class="strong"' if strong else ""
+    return f'<text{style} x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{text}</text>'
+
+
+def _x_label(x: float, text: str) -> str:
+    return _label(x, FSC_AREA.bottom + 20, text, "middle")
+
+
+def _y_label(y: float, text: str) -> str:
+    return _label(FSC_AREA.left - 8, y + 5, text, "end")

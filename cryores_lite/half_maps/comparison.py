@@ -1,4 +1,4 @@
-"""Half maps beside a map: found by their names, read and checked, and set against what was found from the map alone."""
+"""Comparison of the local resolution from one map with the FSC of its half maps."""
 
 from __future__ import annotations
 
@@ -8,91 +8,129 @@ import numpy as np
 from scipy import ndimage
 
 from cryores_lite.fourier.fsc import COARSEST, Curve
-from cryores_lite.half_maps.fsc_curves import Shells, shell_fsc, soft_edge
-from cryores_lite.half_maps.independence import ALIKE
-from cryores_lite.half_maps.local_fsc import local_fsc
+from cryores_lite.half_maps.fsc_curves import FscCurves, fsc_curves, soft_mask
+from cryores_lite.half_maps.independence import DEPENDENT_FSC
+from cryores_lite.half_maps.local_fsc import checked_local_fsc
 from cryores_lite.half_maps.pair import Pair
 from cryores_lite.method.crop import Box, cut
 from cryores_lite.types import HalfMapComparison, LocalResolution, Mask, Volume
 
-ROOM = 20.0  # Å around the mask in which the whole maps' FSC is taken
-HALF_CUT = 0.5
-BINS = 32  # of the scatter, along each axis
-SHOWN = (0.5, 99.5)  # percentiles between which it runs
+GLOBAL_FSC_MARGIN = 20.0  # Å around the mask: the box of the global FSC
+FSC_HALF = 0.5  # second threshold of the global FSC
+SCATTER_BINS = 32  # along each axis
+SCATTER_PERCENTILES = (0.5, 99.5)  # of local resolution: the range of the bins
 
 
 def compare(pair: Pair, result: LocalResolution, threads: int = 1) -> HalfMapComparison:
-    """Local resolution from half maps inside the mask of an answer, the whole maps' FSC, and how both agree."""
-    values = local_fsc(pair.first, pair.second, threads=threads).values
+    """Measure local and global FSC of half maps and their agreement with the local resolution from one map.
+
+    Parameters
+    ----------
+    pair : half maps on the grid of `result`
+    result : local resolution from the map; its mask limits the comparison
+    threads : CPU threads
+    """
+    values = checked_local_fsc(pair.first, pair.second, threads=threads).values
     np.copyto(values, 0, where=~result.mask)
-    curves = whole_curves(pair, result.mask, threads)
-    said = []
-    if pair.likeness > ALIKE:
-        said.append(
-            f"the half maps correlate by {pair.likeness:.2f} or more at every detail that they hold, even in solvent: "
-            "they are not independent, and their FSC is too good"
-        )
+    curves = global_fsc_curves(pair, result.mask, threads)
     inside = (values > 0) & result.mask
-    if inside.any() and np.median(values[inside]) >= COARSEST:
-        said.append(
-            "the half maps have nothing in common in most of the molecule: are they of one reconstruction, unmoved, "
-            "neither turned nor inverted?"
-        )
-    theirs, ours = values[inside].astype(float), result.values[inside].astype(float)
-    varies = bool(theirs.size) and theirs.std() > 0 and ours.std() > 0
-    edges, counts = scatter(theirs, ours)
-    named = {"unmasked": curves.unmasked, "masked": curves.masked, "randomised": curves.phase_randomised}
-    named["corrected"] = curves.corrected
+    half_maps, estimate = values[inside].astype(float), result.values[inside].astype(float)
+    varies = bool(half_maps.size) and half_maps.std() > 0 and estimate.std() > 0
+    edges, counts = scatter(half_maps, estimate)
+    by_name = {
+        "unmasked": curves.unmasked,
+        "masked": curves.masked,
+        "randomised": curves.phase_randomised,
+        "corrected": curves.corrected,
+    }
     return HalfMapComparison(
-        pair.paths,
-        values,
-        rounded(curves.frequencies, 6),
-        {name: rounded(curve, 4) for name, curve in named.items() if curve is not None},
-        curves.resolution(),
-        curves.resolution(HALF_CUT),
-        float(np.median(theirs)) if theirs.size else math.nan,
-        float(np.corrcoef(theirs, ours)[0, 1]) if varies else math.nan,
-        float(np.sqrt(np.mean((ours - theirs) ** 2))) if theirs.size else math.nan,
-        float(np.mean(ours - theirs)) if theirs.size else math.nan,
-        edges,
-        counts,
-        tuple(said),
+        paths=pair.paths,
+        values=values,
+        frequencies=rounded(curves.frequencies, 6),
+        curves={name: rounded(curve, 4) for name, curve in by_name.items() if curve is not None},
+        resolution=curves.resolution(),
+        resolution_half=curves.resolution(FSC_HALF),
+        median=float(np.median(half_maps)) if half_maps.size else math.nan,
+        r=float(np.corrcoef(half_maps, estimate)[0, 1]) if varies else math.nan,
+        rmse=float(np.sqrt(np.mean((estimate - half_maps) ** 2))) if half_maps.size else math.nan,
+        bias=float(np.mean(estimate - half_maps)) if half_maps.size else math.nan,
+        edges=edges,
+        counts=counts,
+        warnings=half_map_warnings(pair.likeness, values[inside]),
     )
 
 
-def difference(result: LocalResolution, compared: HalfMapComparison) -> Volume:
-    """Answer minus local resolution from half maps, in Å; 0 outside the mask."""
-    apart: Volume = np.where(compared.values > 0, result.values - compared.values, 0).astype(np.float32)
-    return apart
+def half_map_warnings(likeness: float, local_resolution: Volume) -> tuple[str, ...]:
+    """Warn of half maps that share noise, or share no signal.
+
+    Parameters
+    ----------
+    likeness : of the half maps (see `independence`)
+    local_resolution : (n,) Å, from the half maps inside the mask
+    """
+    warnings = []
+    if likeness > DEPENDENT_FSC:
+        warnings.append(
+            f"The half maps are not independent: their FSC is {likeness:.2f} or more in every shell, also in solvent. "
+            "Local and global FSC resolution are too optimistic."
+        )
+    if local_resolution.size and np.median(local_resolution) >= COARSEST:
+        warnings.append(
+            "The half maps do not correlate in most of the molecule. Check that they come from one reconstruction and "
+            "that neither was moved, rotated or inverted."
+        )
+    return tuple(warnings)
+
+
+def difference(result: LocalResolution, comparison: HalfMapComparison) -> Volume:
+    """Subtract local resolution by half-map FSC from the estimate: (z, y, x) float32, Å, 0 outside the mask."""
+    values = np.where(comparison.values > 0, result.values - comparison.values, 0)
+    out: Volume = values.astype(np.float32)
+    return out
 
 
 def rounded(values: Curve, digits: int) -> list[float]:
-    """Numbers for JSON."""
+    """Round numbers for JSON."""
     return [round(float(value), digits) for value in values]
 
 
-def scatter(theirs: Curve, ours: Curve) -> tuple[list[float], list[list[int]]]:
-    """Edges in Å, and counts of voxels by local resolution from half maps (rows) and from the answer (columns)."""
-    if not theirs.size:
+def scatter(half_maps: Curve, estimate: Curve) -> tuple[list[float], list[list[int]]]:
+    """Count voxels by local resolution from half maps and from the estimate.
+
+    Parameters
+    ----------
+    half_maps, estimate : (n,) Å
+
+    Returns
+    -------
+    edges : (bins + 1,) Å, of the bins along both axes
+    counts : (bins, bins), rows by `half_maps`, columns by `estimate`; outliers count in the outermost bins
+    """
+    if not half_maps.size:
         return [], []
-    low = min(float(np.percentile(v, SHOWN[0])) for v in (theirs, ours))
-    high = max(float(np.percentile(v, SHOWN[1])) for v in (theirs, ours))
-    edges: Curve = np.linspace(low, max(high, low * 1.01), BINS + 1)
-    rows, columns = (np.searchsorted(edges[1:-1], v) for v in (theirs, ours))
-    counts = np.bincount(rows * BINS + columns, minlength=BINS**2).reshape(BINS, BINS)
+    low = min(float(np.percentile(values, SCATTER_PERCENTILES[0])) for values in (half_maps, estimate))
+    high = max(float(np.percentile(values, SCATTER_PERCENTILES[1])) for values in (half_maps, estimate))
+    edges: Curve = np.linspace(low, max(high, low * 1.01), SCATTER_BINS + 1)
+    rows, columns = (np.searchsorted(edges[1:-1], values) for values in (half_maps, estimate))
+    counts = np.bincount(rows * SCATTER_BINS + columns, minlength=SCATTER_BINS**2).reshape(SCATTER_BINS, SCATTER_BINS)
     return rounded(edges, 4), counts.tolist()
 
 
-def whole_curves(pair: Pair, mask: Mask, threads: int = 1) -> Shells:
-    """FSC of the two half maps in the box around the molecule, with its mask and without."""
+def global_fsc_curves(pair: Pair, mask: Mask, threads: int = 1) -> FscCurves:
+    """Measure the global FSC of half maps in the box around the molecule, with and without its mask.
+
+    Parameters
+    ----------
+    mask : (z, y, x) bool, the molecule; an empty mask stands for the whole map without a mask
+    """
     grid = pair.first.grid
-    found = ndimage.find_objects(mask.astype(np.int8))
-    if not found:
-        return shell_fsc(pair.first.values, pair.second.values, grid.voxel_size, None, threads)
-    room = [int(np.ceil(ROOM / v)) for v in grid.voxel_size]
-    low = [max(0, side.start - r) for side, r in zip(found[0], room, strict=True)]
-    high = [min(n, side.stop + r) for side, r, n in zip(found[0], room, grid.shape, strict=True)]
+    molecule = ndimage.find_objects(mask.astype(np.int8))
+    if not molecule:
+        return fsc_curves(pair.first.values, pair.second.values, grid.voxel_size, None, threads)
+    margin = [int(np.ceil(GLOBAL_FSC_MARGIN / v)) for v in grid.voxel_size]
+    low = [max(0, side.start - m) for side, m in zip(molecule[0], margin, strict=True)]
+    high = [min(n, side.stop + m) for side, m, n in zip(molecule[0], margin, grid.shape, strict=True)]
     z, y, x = (b - a for a, b in zip(low, high, strict=True))
     box = Box((low[0], low[1], low[2]), (z, y, x))
-    halves = cut(pair.first.values, box), cut(pair.second.values, box)
-    return shell_fsc(*halves, grid.voxel_size, soft_edge(mask[box.slices], grid.voxel_size), threads)
+    first, second = cut(pair.first.values, box), cut(pair.second.values, box)
+    return fsc_curves(first, second, grid.voxel_size, soft_mask(mask[box.slices], grid.voxel_size), threads)

@@ -1,38 +1,42 @@
-"""The Fourier shell correlation of two whole maps, and what a mask adds to it.
+"""Global Fourier shell correlation of two half maps, corrected for the mask.
 
-FSC(k) = Re Σ F1 F2* / √(Σ |F1|² Σ |F2|²) over the waves of a shell (Harauz & van Heel 1986, Optik 73, 146). A mask
-correlates shells with their neighbours, and so lends the signal of one to the noise of another. How much it lends is
-seen where phases are made random beyond a frequency in both halves before they are masked: whatever correlation is left
-there, FSC_n, is the mask's, and FSC = (FSC_t − FSC_n) / (1 − FSC_n) (Chen et al. 2013, Ultramicroscopy 135, 24).
+FSC(k) = Re Σ F1 F2* / √(Σ |F1|² Σ |F2|²) over the Fourier coefficients of a shell (Harauz & van Heel 1986, Optik 73,
+146). Multiplication by a mask correlates neighbouring shells and so raises the FSC. Phase randomisation measures by how
+much: the phases of both half maps are made random beyond a frequency before the mask is applied, and any correlation
+FSC_n that is left there comes from the mask. The corrected curve is FSC = (FSC_t − FSC_n) / (1 − FSC_n), where FSC_t is
+the masked one (Chen et al. 2013, Ultramicroscopy 135, 24).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from scipy import fft, ndimage
 
 from cryores_lite.fourier.fsc import FSC_CUT, Curve, first_crossing
 from cryores_lite.fourier.spectrum import radius_planes
 from cryores_lite.types import Lengths, Mask, Shape, Volume
 
-RELIABLE = 0.8  # phases are made random where the FSC without a mask falls below this, as RELION does
-SETTLED = 2  # shells after that in which the masked FSC still stands as it is, as in RELION
-SOFT = 4.0  # Å, σ of a mask's edge
-SEED = 135  # of the random phases: the same halves give the same answer
+RANDOMISE_BELOW_FSC = 0.8  # phases are random from where the unmasked FSC falls below this, as in RELION
+UNCORRECTED_SHELLS = 2  # shells after that in which the masked FSC is not corrected, as in RELION
+MASK_EDGE_SIGMA = 4.0  # Å
+PHASE_SEED = 135  # of the random phases: the same half maps give the same curves
 
 
-@dataclass(frozen=True, eq=False)
-class Shells:
-    """FSC curves of two half maps. All are (shells,); the last three are None without a mask.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class FscCurves:
+    """Global FSC curves of two half maps.
 
     Attributes
     ----------
-    frequencies : 1/Å
-    unmasked, masked : as they are
-    randomised : masked, with random phases
-    corrected : masked, less what the mask adds
+    frequencies : (shells,) 1/Å
+    unmasked : (shells,) FSC of the half maps
+    masked : (shells,) FSC of the masked half maps; None without a mask, like the two below
+    phase_randomised : (shells,) FSC of the masked half maps with random phases
+    corrected : (shells,) masked FSC, corrected for the mask
     """
 
     frequencies: Curve
@@ -43,88 +47,132 @@ class Shells:
 
     @property
     def best(self) -> Curve:
-        """The corrected curve, or where there is no mask the only one."""
+        """The corrected curve, or the unmasked one without a mask."""
         return self.unmasked if self.corrected is None else self.corrected
 
     def resolution(self, threshold: float = FSC_CUT) -> float:
-        """Å, where the best curve falls below a threshold."""
+        """Return the resolution (Å) at which the best curve falls below a threshold."""
         return float(first_crossing(self.best[:, None], self.frequencies, threshold)[0])
 
 
-def shell_fsc(
+def fsc_curves(
     first: Volume, second: Volume, voxel_size: Lengths, mask: Volume | None = None, threads: int = 1
-) -> Shells:
-    """FSC of two half maps, shell by shell, with and without a mask.
+) -> FscCurves:
+    """Measure the global FSC of two half maps, with and without a mask.
 
     Parameters
     ----------
-    first, second : (z, y, x), of one shape
+    first, second : (z, y, x) float32, of one shape
     voxel_size : Å
-    mask : (z, y, x) float32, 0 to 1; best with a soft edge
+    mask : (z, y, x) float32, 0 to 1, preferably with a soft edge
+    threads : CPU threads
     """
     frequencies, unmasked = global_fsc(first, second, voxel_size, threads)
     if mask is None:
-        return Shells(frequencies, unmasked)
+        return FscCurves(frequencies=frequencies, unmasked=unmasked)
     _, masked = global_fsc(first * mask, second * mask, voxel_size, threads)
-    start = 1 / float(first_crossing(unmasked[:, None], frequencies, RELIABLE)[0])
-    one, other = (
-        phase_randomised(half, voxel_size, start, SEED + n, threads) for n, half in enumerate((first, second))
+    start = randomisation_start(frequencies, unmasked)
+    first_random, second_random = (
+        phase_randomised(half, voxel_size, start, PHASE_SEED + n, threads) for n, half in enumerate((first, second))
     )
-    _, random = global_fsc(one * mask, other * mask, voxel_size, threads)
-    return Shells(frequencies, unmasked, masked, random, without_mask(masked, random, frequencies, start))
+    _, random = global_fsc(first_random * mask, second_random * mask, voxel_size, threads)
+    return FscCurves(
+        frequencies=frequencies,
+        unmasked=unmasked,
+        masked=masked,
+        phase_randomised=random,
+        corrected=corrected_for_mask(masked, random, frequencies, start),
+    )
 
 
 def global_fsc(first: Volume, second: Volume, voxel_size: Lengths, threads: int = 1) -> tuple[Curve, Curve]:
-    """Frequencies in 1/Å of shells as wide as the longest edge allows, up to Nyquist; and their FSC."""
-    lengths, (one, other) = edges(first, voxel_size), (fft.rfftn(half, workers=threads) for half in (first, second))
+    """Measure the FSC of two maps in shells up to the Nyquist frequency.
+
+    Parameters
+    ----------
+    first, second : (z, y, x) float32, of one shape
+    voxel_size : Å
+
+    Returns
+    -------
+    frequencies : (shells,) 1/Å, multiples of one over the longest edge of the box
+    fsc : (shells,)
+    """
+    lengths = box_lengths(first, voxel_size)
+    one, other = (fft.rfftn(half, workers=threads) for half in (first, second))
     longest = max(lengths)
     last = int(longest / max(voxel_size) / 2 + 1e-6)
     sums = np.zeros((3, last + 2))
-    for plane, k in enumerate(radius_planes(box_of(first), lengths)):
-        index = np.minimum(np.rint(k * longest), last + 1).astype(int).ravel()
-        a, b = one[plane].ravel(), other[plane].ravel()
-        for row, values in enumerate(((a * b.conj()).real, np.abs(a) ** 2, np.abs(b) ** 2)):
-            sums[row] += np.bincount(index, values, last + 2)
-    cross, power, also = sums[:, 1:-1]
+    for plane, k in enumerate(radius_planes(shape_of(first), lengths)):
+        shells = np.minimum(np.rint(k * longest), last + 1).astype(int).ravel()
+        add_shell_sums(sums, shells, one[plane].ravel(), other[plane].ravel())
+    cross, first_power, second_power = sums[:, 1:-1]
     frequencies: Curve = np.arange(1, last + 1) / longest
-    return frequencies, cross / np.maximum(np.sqrt(power * also), 1e-30)
+    return frequencies, cross / np.maximum(np.sqrt(first_power * second_power), 1e-30)
 
 
-def without_mask(masked: Curve, random: Curve, frequencies: Curve, start: float) -> Curve:
-    """A masked FSC less what the mask adds to it, from two shells after `start` (1/Å) on."""
+def add_shell_sums(
+    sums: Curve, shells: npt.NDArray[np.intp], first: npt.NDArray[Any], second: npt.NDArray[Any]
+) -> None:
+    """Add Re F1 F2*, |F1|² and |F2|² to their sums over shells.
+
+    Parameters
+    ----------
+    sums : (3, shells), changed in place
+    shells : (n,), the shell of each Fourier coefficient
+    first, second : (n,), Fourier coefficients of two maps
+    """
+    cross, first_power, second_power = (first * second.conj()).real, np.abs(first) ** 2, np.abs(second) ** 2
+    for row, values in enumerate((cross, first_power, second_power)):
+        sums[row] += np.bincount(shells, values, sums.shape[1])
+
+
+def randomisation_start(frequencies: Curve, unmasked: Curve) -> float:
+    """Return the frequency (1/Å) from which phases are made random: there the unmasked FSC falls below 0.8."""
+    return 1 / float(first_crossing(unmasked[:, None], frequencies, RANDOMISE_BELOW_FSC)[0])
+
+
+def corrected_for_mask(masked: Curve, random: Curve, frequencies: Curve, start: float) -> Curve:
+    """Correct a masked FSC by the one with random phases, from two shells after `start` (1/Å) on."""
     corrected = (masked - random) / np.maximum(1 - random, 1e-6)
-    after = int(np.searchsorted(frequencies, start)) + SETTLED
-    out: Curve = np.where(np.arange(len(masked)) >= after, corrected, masked)
+    first_corrected = int(np.searchsorted(frequencies, start)) + UNCORRECTED_SHELLS
+    out: Curve = np.where(np.arange(len(masked)) >= first_corrected, corrected, masked)
     return out
 
 
 def phase_randomised(values: Volume, voxel_size: Lengths, start: float, seed: int, threads: int = 1) -> Volume:
-    """The map with random phases beyond `start` (1/Å), and all amplitudes as they were."""
-    waves = fft.rfftn(values, workers=threads)
+    """Return a map with random phases beyond `start` (1/Å) and unchanged amplitudes.
+
+    Parameters
+    ----------
+    values : (z, y, x) float32
+    voxel_size : Å
+    """
+    coefficients = fft.rfftn(values, workers=threads)
     rng = np.random.default_rng(seed)
-    for plane, k in enumerate(radius_planes(box_of(values), edges(values, voxel_size))):
+    for plane, k in enumerate(radius_planes(shape_of(values), box_lengths(values, voxel_size))):
         beyond = k > start
-        turns = rng.random(int(beyond.sum()), np.float32) * np.float32(2 * np.pi)
-        waves[plane][beyond] *= np.cos(turns) + 1j * np.sin(turns)
-    out: Volume = fft.irfftn(waves, s=values.shape, overwrite_x=True, workers=threads)
+        angles = rng.random(int(beyond.sum()), np.float32) * np.float32(2 * np.pi)
+        coefficients[plane][beyond] *= np.cos(angles) + 1j * np.sin(angles)
+    out: Volume = fft.irfftn(coefficients, s=values.shape, overwrite_x=True, workers=threads)
     return out
 
 
-def box_of(values: Volume) -> Shape:
-    """Voxels of a map."""
+def shape_of(values: Volume) -> Shape:
+    """Return the shape of a map as three numbers."""
     z, y, x = values.shape
     return z, y, x
 
 
-def edges(values: Volume, voxel_size: Lengths) -> Lengths:
-    """Edges of a map's box, in Å."""
+def box_lengths(values: Volume, voxel_size: Lengths) -> Lengths:
+    """Return the edges of a map's box, in Å."""
     z, y, x = (n * size for n, size in zip(values.shape, voxel_size, strict=True))
     return z, y, x
 
 
-def soft_edge(mask: Mask, voxel_size: Lengths) -> Volume:
-    """A mask that falls to zero within about 8 Å outside."""
-    soft = ndimage.gaussian_filter(mask.astype(np.float32), [SOFT / v for v in voxel_size], truncate=3)
+def soft_mask(mask: Mask, voxel_size: Lengths) -> Volume:
+    """Give a mask a soft edge: 1 inside, falling to 0 within about 8 Å outside."""
+    soft = ndimage.gaussian_filter(mask.astype(np.float32), [MASK_EDGE_SIGMA / v for v in voxel_size], truncate=3)
     soft *= 2
     out: Volume = np.minimum(soft, 1, out=soft)
     return out

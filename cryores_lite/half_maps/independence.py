@@ -1,7 +1,9 @@
-"""Whether two maps are half maps at all: copies of one map share their noise, halves of the particles do not.
+"""Detect half maps that are not independent.
 
-Small windows of both maps are compared shell by shell, in the densest and in the quietest places. A copy that was
-scaled, masked or filtered still correlates there in every shell that it holds; half maps do not where noise begins.
+Half maps come from two halves of the particles: they share the signal, and each has noise of its own. Two copies of one
+map share the noise too. Small windows of both maps are compared shell by shell, where density is highest and where
+there is solvent. A copy that was scaled, masked or filtered still correlates in every shell that it holds; half maps do
+not correlate where noise dominates.
 """
 
 from __future__ import annotations
@@ -11,109 +13,126 @@ from scipy import fft
 
 from cryores_lite.errors import InputError
 from cryores_lite.fourier.fsc import Curve
+from cryores_lite.half_maps.fsc_curves import add_shell_sums
 from cryores_lite.types import Shape, Volume
 
-EDGE = 16  # voxels of a window
-MOST = 13  # places along an axis where one may be
-WINDOWS = 4  # that are looked at
-SAME = 0.72  # FSC above which shells hold one density: filters and masks lower a copy's a little
-ALIKE = 0.47  # FSC above which the user is told that nowhere the maps' own noise shows
-ALIVE = 1e-7  # share of the strongest shell's power below which a shell is empty, or rounding
-ALTERED = 100.0  # ratio of powers from which a filter has changed a shell too much to judge it
-EVEN = 4.0  # ratio of the maps' ratios of power, molecule against solvent, up to which both have solvent
-CLIFF = 2  # shells before an altered one that are altered too
-FIRST = 2  # shells that are always left out: they hold the window
+WINDOW_EDGE = 16  # voxels
+MAX_WINDOWS_PER_AXIS = 13  # positions that are tried
+COMPARED_WINDOWS = 4  # of highest density, and as many of lowest
+COPY_FSC = 0.72  # lowest FSC of a copy; filters and masks lower it a little below 1
+DEPENDENT_FSC = 0.47  # lowest FSC above which a warning is given: both maps lack noise of their own
+MIN_POWER_FRACTION = 1e-7  # of the strongest shell: weaker shells are empty or rounding errors
+MAX_POWER_RATIO = 100.0  # of the two maps in a shell, relative to the first shell; more: one of them was filtered there
+MAX_SOLVENT_IMBALANCE = 4.0  # ratio of (map 2 / map 1 variance) in molecule and solvent; more: one was masked
+SHELLS_BEFORE_CUTOFF = 2  # left out before the first empty or filtered shell, which a filter's edge affects too
+FIRST_SHELL = 2  # shells 0 and 1 hold the shape of the window
 
 
 def refuse_copies(first: Volume, second: Volume) -> float:
-    """Refuse two maps that are copies of one map; return how alike they are.
+    """Refuse two copies of one map; return the likeness of the maps.
+
+    Parameters
+    ----------
+    first, second : (z, y, x) float32, of one shape
 
     Raises
     ------
     InputError
-        In every shell that both maps hold they are the same, in molecule and solvent alike.
+        In every shell that both maps hold they are the same, in molecule and solvent.
     """
-    common = likeness(first, second)
-    if common > SAME:
+    lowest_fsc = likeness(first, second)
+    if lowest_fsc > COPY_FSC:
         raise InputError(
-            "these are no half maps",
-            found="two copies of one map (as it is, scaled, masked or filtered)",
-            expected="reconstructions from two halves of the particles",
+            "these do not look like independent half maps",
+            found="two copies of one map (unchanged, scaled, masked or filtered)",
+            expected="two reconstructions, each from one half of the particles",
             try_="pass the two unfiltered half maps of one reconstruction",
         )
-    return common
+    return lowest_fsc
 
 
 def likeness(first: Volume, second: Volume) -> float:
-    """Least FSC of two maps in any shell that both hold, where they are densest and where there is solvent.
+    """Return the lowest FSC of two maps in any shell that both hold, in windows of molecule and of solvent.
 
-    1 for copies of a map; about 0.7 for a half map and the whole one; about 0 for half maps that hold their noise.
+    It is 1 for copies of a map, about 0.7 for a half map and the average of both, about 0 for independent half maps.
     """
-    dense, quiet = places(average(first, second))
-    curves = [common(first, second, dense)]
-    balance = [strength(second, windows) / max(strength(first, windows), 1e-300) for windows in (dense, quiet)]
-    if max(balance) <= EVEN * min(balance):  # else the quiet windows were masked away in one of them
-        curves.append(common(first, second, quiet))
+    molecule, solvent = molecule_and_solvent_windows(mean_map(first, second))
+    curves = [windowed_fsc(first, second, molecule)]
+    variance_ratios = [
+        mean_variance(second, windows) / max(mean_variance(first, windows), 1e-300) for windows in (molecule, solvent)
+    ]
+    if max(variance_ratios) <= MAX_SOLVENT_IMBALANCE * min(variance_ratios):  # neither map has its solvent masked away
+        curves.append(windowed_fsc(first, second, solvent))
     return min((float(curve.min()) for curve in curves if len(curve)), default=0.0)
 
 
-def average(first: Volume, second: Volume) -> Volume:
-    """The mean of two maps."""
+def mean_map(first: Volume, second: Volume) -> Volume:
+    """Average two maps of one shape."""
     mean: Volume = np.add(first, second, dtype=np.float32)
     mean /= 2
     return mean
 
 
-def strength(values: Volume, windows: list[Shape]) -> float:
-    """Variance in windows."""
-    return float(np.mean([cube(values, place).var() for place in windows]))
+def mean_variance(values: Volume, windows: list[Shape]) -> float:
+    """Average the variances of a map in windows."""
+    return float(np.mean([window(values, start).var() for start in windows]))
 
 
-def places(values: Volume) -> tuple[list[Shape], list[Shape]]:
-    """First voxels of the windows with most and with least density.
+def molecule_and_solvent_windows(values: Volume) -> tuple[list[Shape], list[Shape]]:
+    """Return the first voxels of the windows with the largest and with the smallest standard deviation.
 
-    The corners are left out: beyond the sphere that images fill, reconstructions hold what gridding leaves there.
+    Windows lie inside the sphere that fits the box: the corners beyond it hold artefacts of gridding.
     """
-    room = [max(n - EDGE, 0) for n in values.shape]
-    starts = [np.linspace(0, r, min(MOST, 2 * r // EDGE + 1)).astype(int) for r in room]
-    away = sum(
-        (((s + min(EDGE, n) / 2) / n - 0.5) ** 2).reshape([-1 if a == axis else 1 for a in range(3)])
+    last_starts = [max(n - WINDOW_EDGE, 0) for n in values.shape]
+    starts = [
+        np.linspace(0, last, min(MAX_WINDOWS_PER_AXIS, 2 * last // WINDOW_EDGE + 1)).astype(int) for last in last_starts
+    ]
+    squared_distance = sum(
+        (((s + min(WINDOW_EDGE, n) / 2) / n - 0.5) ** 2).reshape([-1 if a == axis else 1 for a in range(3)])
         for axis, (s, n) in enumerate(zip(starts, values.shape, strict=True))
-    )
-    near = np.argwhere(away <= max(0.25, away.min()))
-    grid = [(int(starts[0][z]), int(starts[1][y]), int(starts[2][x])) for z, y, x in near]
-    order = np.argsort([float(cube(values, place).std()) for place in grid])
-    return [grid[n] for n in order[::-1][:WINDOWS]], [grid[n] for n in order[:WINDOWS]]
+    )  # from the centre, in units of the box
+    in_sphere = np.argwhere(squared_distance <= max(0.25, squared_distance.min()))
+    windows = [(int(starts[0][z]), int(starts[1][y]), int(starts[2][x])) for z, y, x in in_sphere]
+    order = np.argsort([float(window(values, start).std()) for start in windows])
+    return [windows[n] for n in order[::-1][:COMPARED_WINDOWS]], [windows[n] for n in order[:COMPARED_WINDOWS]]
 
 
-def cube(values: Volume, place: Shape) -> Volume:
-    """A window of a map."""
-    z, y, x = place
-    return values[z : z + EDGE, y : y + EDGE, x : x + EDGE]
+def window(values: Volume, start: Shape) -> Volume:
+    """Return a window of a map, as a view."""
+    z, y, x = start
+    return values[z : z + WINDOW_EDGE, y : y + WINDOW_EDGE, x : x + WINDOW_EDGE]
 
 
-def common(first: Volume, second: Volume, windows: list[Shape]) -> Curve:
-    """FSC over windows, of the shells that both maps hold, from the third on; empty where there is none."""
-    shape = cube(first, windows[0]).shape
-    fade = np.ones(shape, np.float32)
+def windowed_fsc(first: Volume, second: Volume, windows: list[Shape]) -> Curve:
+    """Return the FSC over windows in the shells that both maps hold, from the third shell on; may be empty."""
+    shape = window(first, windows[0]).shape
+    hann = np.ones(shape, np.float32)
     for axis, n in enumerate(shape):
-        hann = np.sin(np.pi * (np.arange(n) + 0.5) / n) ** 2
-        fade *= hann.reshape([-1 if a == axis else 1 for a in range(3)]).astype(np.float32)
+        profile = np.sin(np.pi * (np.arange(n) + 0.5) / n) ** 2
+        hann *= profile.reshape([-1 if a == axis else 1 for a in range(3)]).astype(np.float32)
     k2 = sum(
         np.square(fft.fftfreq(n)).reshape([-1 if a == axis else 1 for a in range(3)]) for axis, n in enumerate(shape)
     )
-    shell = np.rint(np.sqrt(k2) * EDGE).astype(int).ravel()
-    sums = np.zeros((3, shell.max() + 1))
-    for place in windows:
-        a, b = (fft.fftn((cube(v, place) - cube(v, place).mean()) * fade).ravel() for v in (first, second))
-        for row, values in enumerate(((a * b.conj()).real, np.abs(a) ** 2, np.abs(b) ** 2)):
-            sums[row] += np.bincount(shell, values)
-    cross, one, other = sums[:, FIRST : EDGE // 2 + 1]
-    alive = (one > ALIVE * one.max(initial=0)) & (other > ALIVE * other.max(initial=0))
-    ratio = other / np.maximum(one, 1e-300)
-    alive &= (ratio > ratio[0] / ALTERED) & (ratio < ratio[0] * ALTERED)
-    held = int(np.argmin(np.append(alive, False)))
-    if held < len(alive):
-        held = max(min(held, 1), held - CLIFF)
-    curve: Curve = cross[:held] / np.sqrt(one[:held] * other[:held])
+    shells = np.rint(np.sqrt(k2) * WINDOW_EDGE).astype(int).ravel()
+    sums = np.zeros((3, shells.max() + 1))
+    for start in windows:
+        a, b = (
+            fft.fftn((window(values, start) - window(values, start).mean()) * hann).ravel()
+            for values in (first, second)
+        )
+        add_shell_sums(sums, shells, a, b)
+    cross, first_power, second_power = sums[:, FIRST_SHELL : WINDOW_EDGE // 2 + 1]
+    count = common_shells(first_power, second_power)
+    curve: Curve = cross[:count] / np.sqrt(first_power[:count] * second_power[:count])
     return curve
+
+
+def common_shells(first_power: Curve, second_power: Curve) -> int:
+    """Count the shells, from the first one on, that both maps hold and no filter has changed much."""
+    held = (first_power > MIN_POWER_FRACTION * first_power.max(initial=0)) & (
+        second_power > MIN_POWER_FRACTION * second_power.max(initial=0)
+    )
+    ratio = second_power / np.maximum(first_power, 1e-300)
+    held &= (ratio > ratio[0] / MAX_POWER_RATIO) & (ratio < ratio[0] * MAX_POWER_RATIO)
+    count = int(np.argmin(np.append(held, False)))
+    return count if count == len(held) else max(min(count, 1), count - SHELLS_BEFORE_CUTOFF)

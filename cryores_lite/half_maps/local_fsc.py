@@ -1,10 +1,11 @@
 """Local resolution from two half maps: the windowed Fourier shell correlation, band by band.
 
-Of half maps V1 and V2 in a band, G is the mean with a Gaussian window, and g = √(Σ V1² / Σ V2²) makes up for the
-halves' scale. They share nothing but the signal: its power is P_S = G(V1 g V2), the noise's in one half
-P_N = G((V1 − g V2)²) / 2, and FSC = P_S / (P_S + P_N). Bands are Gaussian in |k| with a full width at half maximum of
-0.15 f. The window has σ = 1.5/f, at least 4 Å, or is fixed; noise, which changes more slowly over space, is averaged
-with twice that. docs/fsc_method.md has the equations and where they come from.
+V1 and V2 are the half maps in one frequency band, G is the mean with a Gaussian window, and g = √(Σ V1² / Σ V2²)
+equalises the scales of the half maps. Half maps share the signal and no noise, so the signal's power is
+P_S = G(V1 g V2), the noise's power in one half map is P_N = G((V1 − g V2)²) / 2, and FSC = P_S / (P_S + P_N). Bands are
+Gaussian in |k| with a full width at half maximum of 0.15 f. The window has σ = 1.5/f, at least 4 Å, or is fixed. Noise
+changes more slowly over space than signal, so its window is twice as wide. docs/fsc_method.md has the equations and
+their sources.
 """
 
 from __future__ import annotations
@@ -19,23 +20,23 @@ from cryores_lite.fourier.fsc import Curve, Threshold, bands, between, first_cro
 from cryores_lite.fourier.interpolation import interpolate, places
 from cryores_lite.fourier.local_power import Average, band_of, smooth, window
 from cryores_lite.fourier.spectrum import Spectrum, grid_for, planes, transform
-from cryores_lite.half_maps.fsc_curves import RELIABLE, SEED, global_fsc, phase_randomised
-from cryores_lite.half_maps.independence import average, refuse_copies
+from cryores_lite.half_maps.fsc_curves import PHASE_SEED, global_fsc, phase_randomised, randomisation_start
+from cryores_lite.half_maps.independence import mean_map, refuse_copies
 from cryores_lite.method.crop import Box, cut, molecule_box, paste
 from cryores_lite.resources import require
 from cryores_lite.types import Density, Lengths, Shape, Volume
 
-MARGIN = 30.0  # Å around the molecule
-STEP = 1.12  # ratio of neighbouring bands that are measured, at most; a curve is interpolated between them
-NOISE_WINDOW_RATIO = 2.0  # the window of the noise, in units of the signal's
-LEAST = 1e-30
-PER_VOXEL = 22.0  # bytes per voxel of the box: two spectra, a band of each, and what a transform needs
-MASKED = 14.0  # more of them with a mask: its two halves with random phases
+MOLECULE_MARGIN = 30.0  # Å around the molecule
+MEASURED_BAND_STEP = 1.12  # highest ratio of neighbouring bands that are measured; the curve between is interpolated
+NOISE_WINDOW_RATIO = 2.0  # σ of the noise's window, in units of the signal's
+MIN_POWER = 1e-30  # avoids division by zero
+BYTES_PER_VOXEL = 22.0  # of the box: two spectra, a band of each, and the memory of a transform
+MASK_BYTES_PER_VOXEL = 14.0  # more with a mask: its two half maps with random phases
 
 
 @dataclass(frozen=True, eq=False)
 class LocalFsc:
-    """What two half maps say of every place.
+    """Local resolution and local FSC of two half maps.
 
     Attributes
     ----------
@@ -56,104 +57,130 @@ def local_fsc(
     mask: Volume | None = None,
     threshold: Threshold | None = None,
     sigma: float | None = None,
-    step: float = STEP,
+    step: float = MEASURED_BAND_STEP,
     threads: int = 1,
 ) -> LocalFsc:
-    """Local resolution from two half maps.
+    """Measure local resolution from two half maps.
 
     Parameters
     ----------
     first, second : half maps on one grid
-    mask : (z, y, x), 0 to 1, by which both halves are multiplied; what that adds to the FSC is measured with random
-        phases (Chen et al. 2013, Ultramicroscopy 135, 24) and taken off. No mask is needed: windows are local.
-    threshold : of a band's frequency (1/Å) and its window's σ (Å); 0.143 by default
+    mask : (z, y, x), 0 to 1, by which both half maps are multiplied. The FSC that it adds is measured with random
+        phases (Chen et al. 2013, Ultramicroscopy 135, 24) and subtracted. Windows are local, so a mask is not needed.
+    threshold : function of a band's frequency (1/Å) and its window's σ (Å); 0.143 by default
     sigma : Å, of a fixed window; by default 1.5/f, at least 4 Å
-    step : ratio of neighbouring bands that are measured, at most
+    step : highest ratio of neighbouring bands that are measured
     threads : CPU threads
 
     Raises
     ------
     InputError
-        The grids differ, the maps are copies of one map, or the mask is none for them.
+        The grids differ, the maps are copies of one map, or the mask is not one for these maps.
     NotEnoughMemory
-        The maps will not fit.
+        The maps do not fit into memory.
+
+    References
+    ----------
+    Cardone, Heymann & Steven (2013), J. Struct. Biol. 184, 226 (windowed FSC).
     """
-    check(first, second)
+    check_half_maps(first, second)
     if mask is not None:
         check_mask(mask, first.grid.shape)
-    size = first.grid.voxel_size
-    box = molecule_box(average(first.values, second.values), size, MARGIN)
-    require(box.shape, PER_VOXEL if mask is None else PER_VOXEL + MASKED)
+    return checked_local_fsc(first, second, mask, threshold, sigma, step, threads)
+
+
+def checked_local_fsc(
+    first: Density,
+    second: Density,
+    mask: Volume | None = None,
+    threshold: Threshold | None = None,
+    sigma: float | None = None,
+    step: float = MEASURED_BAND_STEP,
+    threads: int = 1,
+) -> LocalFsc:
+    """Measure local resolution from half maps that `check_half_maps` has passed; parameters as in `local_fsc`."""
+    voxel_size = first.grid.voxel_size
+    box = molecule_box(mean_map(first.values, second.values), voxel_size, MOLECULE_MARGIN)
+    require(box.shape, BYTES_PER_VOXEL if mask is None else BYTES_PER_VOXEL + MASK_BYTES_PER_VOXEL)
     halves = [cut(half.values, box) for half in (first, second)]
-    seen = None if mask is None else cut(mask, box)
-    spectra = [transform(half if seen is None else half * seen, size, threads) for half in halves]
+    box_mask = None if mask is None else cut(mask, box)
+    spectra = [transform(half if box_mask is None else half * box_mask, voxel_size, threads) for half in halves]
     lengths = spectra[0].lengths
     frequencies = bands(spectra[0].nyquist, step)
     coarse = grid_for(lengths, min(sigma or window(f) for f in frequencies))
     first.release_pages()
     second.release_pages()
-    fake = None if seen is None else phase_randomised_halves(halves, seen, size, threads)
+    random = None if box_mask is None else phase_randomised_halves(halves, box_mask, voxel_size, threads)
     fsc = np.empty((len(frequencies), *coarse), np.float32)
     for n, f in enumerate(frequencies):
         fsc[n] = band_fsc(spectra, f, sigma or window(f), coarse, threads)
-        if fake and f > fake[1]:
-            added = band_fsc(fake[0], f, sigma or window(f), coarse, threads)
-            fsc[n] = (fsc[n] - added) / np.maximum(1 - added, 1e-6)
+        if random and f > random[1]:
+            mask_fsc = band_fsc(random[0], f, sigma or window(f), coarse, threads)
+            fsc[n] = (fsc[n] - mask_fsc) / np.maximum(1 - mask_fsc, 1e-6)
     fine = bands(spectra[0].nyquist)
     cuts = np.array([(threshold or fixed())(float(f), sigma or window(f)) for f in fine])
     local = np.stack([first_crossing(between(plane, frequencies, fine), fine, cuts) for plane in fsc.swapaxes(0, 1)])
-    return LocalFsc(paste(off(local, spectra[0], box), box, first.grid.shape), frequencies, fsc)
+    values = paste(interpolate_to_voxels(local, spectra[0], box), box, first.grid.shape)
+    return LocalFsc(values, frequencies, fsc)
 
 
 def band_fsc(halves: list[Spectrum], frequency: float, sigma: float, shape: Shape, threads: int = 1) -> Volume:
-    """FSC of one band on a coarse grid of `shape` points over the periodic box, 0 where it would be negative."""
+    """Measure the FSC of one band on a coarse grid over the periodic box; negative values become 0.
+
+    Parameters
+    ----------
+    halves : spectra of the two half maps
+    frequency : 1/Å, centre of the band
+    sigma : Å, of the window
+    shape : points of the coarse grid
+    """
     one, other = (band_of(half, frequency, threads) for half in halves)
-    whole, lengths = one.shape, one.lengths
-    scale = np.float32(np.sqrt(power(one.waves, whole) / max(power(other.waves, whole), LEAST)))
-    there = np.empty(whole, np.float32)
-    planes(one, there.__setitem__, threads)
-    common, apart = Average(whole, lengths, sigma, shape), Average(whole, lengths, sigma, shape)
+    box, lengths = one.shape, one.lengths
+    scale = np.float32(np.sqrt(total_power(one.waves, box) / max(total_power(other.waves, box), MIN_POWER)))
+    first_band = np.empty(box, np.float32)
+    planes(one, first_band.__setitem__, threads)
+    signal_mean, noise_mean = Average(box, lengths, sigma, shape), Average(box, lengths, sigma, shape)
 
-    def take(part: slice, wave: Volume) -> None:
-        wave *= scale
-        common.add(part, there[part] * wave)
-        wave -= there[part]
-        apart.add(part, np.square(wave, out=wave))
+    def add_planes(part: slice, second_band: Volume) -> None:
+        second_band *= scale
+        signal_mean.add(part, first_band[part] * second_band)
+        second_band -= first_band[part]
+        noise_mean.add(part, np.square(second_band, out=second_band))
 
-    planes(other, take, threads)
-    signal, noise = (
-        common.values(),
-        smooth(apart.values(), lengths, float(np.sqrt(NOISE_WINDOW_RATIO**2 - 1)) * sigma, shape),
-    )
+    planes(other, add_planes, threads)
+    wider = float(np.sqrt(NOISE_WINDOW_RATIO**2 - 1)) * sigma  # with the first mean: NOISE_WINDOW_RATIO times sigma
+    signal, noise = signal_mean.values(), smooth(noise_mean.values(), lengths, wider, shape)
     noise /= 2
-    fsc: Volume = signal / np.maximum(signal + noise, np.float32(LEAST))
+    fsc: Volume = signal / np.maximum(signal + noise, np.float32(MIN_POWER))
     return fsc
 
 
-def power(waves: npt.NDArray[np.complex64], shape: Shape) -> float:
-    """Sum of the squares of all waves, of which a real transform holds half."""
-    edges = [waves[..., 0], waves[..., -1]] if shape[2] % 2 == 0 else [waves[..., 0]]
-    return 2 * float(np.vdot(waves, waves).real) - sum(float(np.vdot(edge, edge).real) for edge in edges)
+def total_power(coefficients: npt.NDArray[np.complex64], shape: Shape) -> float:
+    """Sum the squares of all Fourier coefficients of a real map, half of which (z, y, x//2 + 1) are stored."""
+    edges = [coefficients[..., 0], coefficients[..., -1]] if shape[2] % 2 == 0 else [coefficients[..., 0]]
+    stored = float(np.vdot(coefficients, coefficients).real)
+    return 2 * stored - sum(float(np.vdot(edge, edge).real) for edge in edges)
 
 
 def phase_randomised_halves(
     halves: list[Volume], mask: Volume, voxel_size: Lengths, threads: int = 1
 ) -> tuple[list[Spectrum], float]:
-    """Masked halves whose phases are random from where their FSC without a mask falls below 0.8; and that in 1/Å."""
-    frequencies, curve = global_fsc(halves[0], halves[1], voxel_size, threads)
-    start = 1 / float(first_crossing(curve[:, None], frequencies, RELIABLE)[0])
-    fakes = [phase_randomised(half, voxel_size, start, SEED + n, threads) * mask for n, half in enumerate(halves)]
-    return [transform(fake, voxel_size, threads) for fake in fakes], start
+    """Mask half maps with random phases beyond a frequency; return their spectra and that frequency (1/Å)."""
+    start = randomisation_start(*global_fsc(halves[0], halves[1], voxel_size, threads))
+    masked = [
+        phase_randomised(half, voxel_size, start, PHASE_SEED + n, threads) * mask for n, half in enumerate(halves)
+    ]
+    return [transform(half, voxel_size, threads) for half in masked], start
 
 
-def off(local: Volume, spectrum: Spectrum, box: Box) -> Volume:
-    """A coarse field over the periodic box, at the voxels of the crop."""
-    values: Volume = interpolate(local[None], places(spectrum, box.shape, local.shape))[0]
+def interpolate_to_voxels(coarse: Volume, spectrum: Spectrum, box: Box) -> Volume:
+    """Interpolate a coarse field over the periodic box at the voxels of the cropped map."""
+    values: Volume = interpolate(coarse[None], places(spectrum, box.shape, coarse.shape))[0]
     return values
 
 
-def check(first: Density, second: Density) -> float:
-    """Refuse what are no two half maps of one reconstruction; return how alike they are.
+def check_half_maps(first: Density, second: Density) -> float:
+    """Refuse maps that are not two half maps of one reconstruction; return their likeness (see `independence`).
 
     Raises
     ------
@@ -161,30 +188,30 @@ def check(first: Density, second: Density) -> float:
         The grids differ, or the maps are copies of one map.
     """
     if first.grid != second.grid:
-        found, other = (f"{d.grid.shape} voxels of {d.grid.voxel_size[0]:.4g} Å" for d in (first, second))
+        grids = [f"{half.grid.shape} voxels of {half.grid.voxel_size[0]:.4g} Å" for half in (first, second)]
         raise InputError(
-            "the half maps do not match",
-            found=f"{found} and {other}",
+            "the half maps lie on different grids",
+            found=" and ".join(grids),
             expected="one grid",
-            try_="pass both halves of one reconstruction, neither cropped nor binned",
+            try_="pass both half maps of one reconstruction, without cropping or binning",
         )
     return refuse_copies(first.values, second.values)
 
 
 def check_mask(mask: Volume, shape: Shape) -> None:
-    """Refuse what is no mask of half maps.
+    """Refuse an array that is not a mask for half maps.
 
     Raises
     ------
     InputError
-        It has another shape, is empty, or holds values that are not from 0 to 1.
+        The mask has another shape, is empty, or holds values below 0 or above 1.
     """
-    lies = mask.shape == shape
-    low, high = (float(mask.min()), float(mask.max())) if lies else (0.0, 0.0)
-    if not lies or not (low >= 0 and 0 < high <= 1):
+    has_shape = mask.shape == shape
+    low, high = (float(mask.min()), float(mask.max())) if has_shape else (0.0, 0.0)
+    if not has_shape or not (low >= 0 and 0 < high <= 1):
         raise InputError(
-            "this is no mask of the half maps",
-            found=f"values from {low:.4g} to {high:.4g}" if lies else f"an array of shape {mask.shape}",
+            "this array is not a mask for the half maps",
+            found=f"values from {low:.4g} to {high:.4g}" if has_shape else f"an array of shape {mask.shape}",
             expected=f"{shape} values from 0 to 1, some above 0",
-            try_="pass a mask on the half maps' grid, 1 in the molecule",
+            try_="pass a mask on the grid of the half maps, 1 inside the molecule",
         )

@@ -8,19 +8,19 @@ from pathlib import Path
 import numpy as np
 
 from cryores_lite.errors import InputError
-from cryores_lite.half_maps.independence import average
-from cryores_lite.half_maps.local_fsc import check
+from cryores_lite.half_maps.independence import mean_map
+from cryores_lite.half_maps.local_fsc import check_half_maps
 from cryores_lite.io.mrc import Map, read_map
 from cryores_lite.types import Density
 
-SAME_SIZE = 1e-3  # relative difference of voxel sizes that rounding in headers makes
-SAME_PLACE = 1e-2  # Å
-UNEQUAL = 1.5  # ratio of the half maps' standard deviations from which their average is more the one than the other
+SAME_VOXEL_SIZE_RTOL = 1e-3  # headers round voxel sizes
+SAME_ORIGIN_ATOL = 1e-2  # Å
+MAX_SCALE_RATIO = 1.5  # of the half maps' standard deviations; more: one of them dominates their average
 
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """Two half maps of one map, as read, and how alike they are (see `copies`)."""
+    """Two half maps of one map, and their likeness (see `independence`)."""
 
     paths: tuple[Path, Path]
     first: Density
@@ -31,42 +31,55 @@ class Pair:
 def read_map_and_halves(
     map_path: Path, paths: tuple[Path, Path] | None, averaged: bool, voxel_size: float | None
 ) -> tuple[Map, Pair | None]:
-    """Read a map, or make it of its half maps, and read those if there are any."""
-    if paths is None:
-        return read_map(map_path, voxel_size=voxel_size), None
-    pair, mean = read_pair(paths, voxel_size)
-    if averaged:
-        return mean, pair
-    found = read_map(map_path, voxel_size=voxel_size)
-    same_grid(found, mean, (map_path, paths[0]))
-    return found, pair
+    """Read a map and its half maps, if there are any.
 
-
-def read_pair(paths: tuple[Path, Path], voxel_size: float | None) -> tuple[Pair, Map]:
-    """Read two half maps; also give their average, with the first one's header.
+    Parameters
+    ----------
+    map_path : of the map
+    paths : of the half maps, or None
+    averaged : return the average of the half maps as the map
+    voxel_size : Å, instead of the headers', or None
 
     Raises
     ------
     InputError
-        They lie on different grids or places, or are copies of one map.
+        The maps lie on different grids, or the half maps are copies of one map.
+    """
+    if paths is None:
+        return read_map(map_path, voxel_size=voxel_size), None
+    pair, average = read_pair(paths, voxel_size)
+    if averaged:
+        return average, pair
+    full_map = read_map(map_path, voxel_size=voxel_size)
+    check_same_grid(full_map, average, (map_path, paths[0]))
+    return full_map, pair
+
+
+def read_pair(paths: tuple[Path, Path], voxel_size: float | None) -> tuple[Pair, Map]:
+    """Read two half maps; also return their average, with the header of the first.
+
+    Raises
+    ------
+    InputError
+        They lie on different grids, or are copies of one map.
     """
     first, second = (read_map(path, voxel_size=voxel_size) for path in paths)
-    same_grid(first, second, paths)
-    other = replace(second.density, grid=first.density.grid)
-    common = check(first.density, other)
-    density = Density(average(first.density.values, second.density.values), first.density.grid)
-    warnings = [*first.warnings, *(said for said in second.warnings if said not in first.warnings)]
-    low, high = sorted(float(one.density.values.std()) for one in (first, second))
-    if high > UNEQUAL * low:
+    check_same_grid(first, second, paths)
+    on_first_grid = replace(second.density, grid=first.density.grid)
+    likeness = check_half_maps(first.density, on_first_grid)
+    average = Density(mean_map(first.density.values, second.density.values), first.density.grid)
+    warnings = [*first.warnings, *(warning for warning in second.warnings if warning not in first.warnings)]
+    low, high = sorted(float(half.density.values.std()) for half in (first, second))
+    if high > MAX_SCALE_RATIO * low:
         warnings.append(
-            f"the half maps' scales differ by a factor of {high / low:.3g}: their average is more the one than the "
-            "other; pass the final map too"
+            f"The scales of the half maps differ by a factor of {high / low:.3g}, so one dominates their average. "
+            "Pass the final map too."
         )
-    return Pair(paths, first.density, other, common), Map(density, first.header, tuple(warnings))
+    return Pair(paths, first.density, on_first_grid, likeness), Map(average, first.header, tuple(warnings))
 
 
-def same_grid(one: Map, other: Map, paths: tuple[Path, Path]) -> None:
-    """Refuse two maps whose voxels do not lie on each other.
+def check_same_grid(first: Map, second: Map, paths: tuple[Path, Path]) -> None:
+    """Refuse two maps whose voxels lie at different positions.
 
     Raises
     ------
@@ -74,14 +87,15 @@ def same_grid(one: Map, other: Map, paths: tuple[Path, Path]) -> None:
         Their boxes, voxel sizes, axes, origins or starts differ.
     """
     what = f"{paths[1].name} is not on the grid of {paths[0].name}"
-    try_ = "pass maps of one reconstruction, neither cropped, binned nor moved"
-    a, b = one.density.grid, other.density.grid
-    if a.shape != b.shape or not np.allclose(a.voxel_size, b.voxel_size, rtol=SAME_SIZE):
+    try_ = "pass maps of one reconstruction that were not cropped, binned or moved"
+    one, other = first.density.grid, second.density.grid
+    if one.shape != other.shape or not np.allclose(one.voxel_size, other.voxel_size, rtol=SAME_VOXEL_SIZE_RTOL):
         found, expected = (
-            f"{' x '.join(map(str, g.shape))} voxels of {float(np.mean(g.voxel_size)):.4g} Å" for g in (b, a)
+            f"{' x '.join(map(str, grid.shape))} voxels of {float(np.mean(grid.voxel_size)):.4g} Å"
+            for grid in (other, one)
         )
         raise InputError(what, found=found, expected=expected, try_=try_)
-    x, y = one.header, other.header
-    if (x.axes, x.nstart) != (y.axes, y.nstart) or not np.allclose(x.origin, y.origin, atol=SAME_PLACE):
-        found, expected = (f"origin {h.origin}, start {h.nstart}, axes {h.axes}" for h in (y, x))
+    a, b = first.header, second.header
+    if (a.axes, a.nstart) != (b.axes, b.nstart) or not np.allclose(a.origin, b.origin, atol=SAME_ORIGIN_ATOL):
+        found, expected = (f"origin {header.origin}, start {header.nstart}, axes {header.axes}" for header in (b, a))
         raise InputError(what, found=found, expected=expected, try_=try_)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from cryores_lite.errors import OutputError
-from cryores_lite.figures.palette import OUTSIDE, stops
+from cryores_lite.figures.palette import OUTSIDE_COLOUR, colour_stops
 
 DUST = 10  # Å, size of pieces of surface that are hidden
 UNWRITABLE = re.compile(r'"(?=\s|$)|[\x00-\x1f\x7f\x85\u2028\u2029]')  # ends a quoted name, or a line
@@ -26,9 +26,10 @@ def script(
     as_ccp4 : place the local resolution as ChimeraX places files that end in .map, by NSTART alone
     """
     (low, high), (map_name, locres_name) = colours, names
-    pairs = stops(low, high)
+    pairs = colour_stops(low, high)
     edge = min(finest, low) - STEP
-    points = dict.fromkeys([(0.0, OUTSIDE), (edge, OUTSIDE), (edge + STEP, pairs[0][1]), *pairs])  # each once
+    outside = [(0.0, OUTSIDE_COLOUR), (edge, OUTSIDE_COLOUR)]
+    points = dict.fromkeys([*outside, (edge + STEP, pairs[0][1]), *pairs])  # each once
     palette = [f"{value:.3f},{colour}" for value, colour in points]
     lines = (
         f"# Local resolution, light {low:.2f} A (fine) to dark {high:.2f} A (coarse); grey where there is no answer.",

@@ -7,7 +7,7 @@ import io
 import json
 import re
 
-from cryores_lite.figures.palette import OUTSIDE, colour
+from cryores_lite.figures.palette import OUTSIDE_COLOUR, hex_colour
 from cryores_lite.io.csv_cells import guarded
 from cryores_lite.outputs.residues import Measured, Residue, with_values
 
@@ -33,7 +33,7 @@ def as_json(measured: Measured, colours: tuple[float, float]) -> str:
         "seq": [r.seq for r in residues],
         "icode": [r.icode for r in residues],
         "locres": [r.locres for r in residues],
-        "color": [OUTSIDE if r.locres is None else colour(r.locres, *colours) for r in residues],
+        "color": [OUTSIDE_COLOUR if r.locres is None else hex_colour(r.locres, *colours) for r in residues],
         "chainlocres": measured.chains,
     }
     whole = {"local_resolution": {"0": {"name": measured.fitted.name, "data": data}}}

@@ -114,7 +114,7 @@ def _residues(what: str, answer: Answer) -> str:
 
 
 def _volume(what: str, answer: Answer) -> npt.NDArray[Any] | None:
-    from cryores_lite.figures.display_map import extended
+    from cryores_lite.figures.display_map import extend_outwards
     from cryores_lite.half_maps.comparison import difference
     from cryores_lite.outputs.local_filter import locally_filtered
 
@@ -124,7 +124,7 @@ def _volume(what: str, answer: Answer) -> npt.NDArray[Any] | None:
     if what == "filtered":
         return locally_filtered(density.values, result.values, density.grid.voxel_size, answer.threads)
     if what == "display":
-        return extended(result.values, density.grid.voxel_size)
+        return extend_outwards(result.values, density.grid.voxel_size)
     ready: dict[str, npt.NDArray[Any]] = {
         "locres": result.values,
         "mask": result.mask,
@@ -136,13 +136,13 @@ def _volume(what: str, answer: Answer) -> npt.NDArray[Any] | None:
 
 
 def _script(answer: Answer) -> str:
-    from cryores_lite.figures.display_map import contour
+    from cryores_lite.figures.display_map import contour_level
     from cryores_lite.outputs import chimerax
 
     shown = answer.files.get("average", answer.map_path)
     names = _script_names(shown, answer.files)
     as_ccp4 = is_placed_by_start(shown) and any(answer.found.header.origin)
-    level = contour(answer.found.density.values, answer.result.mask)
+    level = contour_level(answer.found.density.values, answer.result.mask)
     values = answer.result.values
     finest = float(values.min(where=values > 0, initial=np.inf))
     return chimerax.script(names, level, finest, colour_range(values), as_ccp4)
@@ -158,24 +158,31 @@ def _script_names(map_path: Path, files: dict[str, Path]) -> tuple[str, str]:
 
 
 def _page(answer: Answer) -> str:
-    from cryores_lite.figures import findings
-    from cryores_lite.figures import html_report as page
-    from cryores_lite.figures.display_map import upright
+    from cryores_lite.figures import html_report, report_notes
+    from cryores_lite.figures.display_map import in_zyx_order
 
     told, density = _row(answer), answer.found.density.values
-    trained = findings.TRAINED if answer.model else None
-    notes = (*told["warnings"], *findings.notes(density, answer.result, trained))
+    trained = report_notes.TRAINING_RANGE if answer.model else None
+    notes = (*told["warnings"], *report_notes.map_notes(density, answer.result, trained))
     beside = answer.compared.values if answer.compared else None
-    shown = upright(density, answer.result, answer.found.header.axes, beside)
-    return page.page(told, _name(answer), shown, notes, _settings(told, answer))
+    shown = in_zyx_order(density, answer.result, answer.found.header.axes, beside)
+    return html_report.render(
+        answer.result,
+        answer.compared,
+        shown,
+        name=_name(answer),
+        notes=notes,
+        settings=_settings(told, answer),
+        record=told,
+    )
 
 
 def _picture(answer: Answer) -> bytes:
-    from cryores_lite.figures import png_summary as picture
-    from cryores_lite.figures.display_map import upright
+    from cryores_lite.figures import png_summary
+    from cryores_lite.figures.display_map import in_zyx_order
 
-    shown = upright(answer.found.density.values, answer.result, answer.found.header.axes)
-    return picture.picture(_row(answer), _name(answer), shown)
+    shown = in_zyx_order(answer.found.density.values, answer.result, answer.found.header.axes)
+    return png_summary.render(answer.result, shown, _name(answer))
 
 
 def _name(answer: Answer) -> str:
@@ -191,9 +198,9 @@ def _row(answer: Answer) -> dict[str, Any]:
 
 
 def _settings(told: dict[str, Any], answer: Answer) -> dict[str, str]:
-    from cryores_lite.figures.display_map import order
+    from cryores_lite.figures.display_map import zyx_axes
 
-    z, y, x = (answer.result.grid.shape[n] for n in order(answer.found.header.axes))
+    z, y, x = (answer.result.grid.shape[n] for n in zyx_axes(answer.found.header.axes))
     source = "the header" if answer.voxel_size is None else "the command line"
     model, compared = answer.model, answer.compared
     named = f"{model.name} {model.version}, sha256 {model.sha256}" if model else "none: noise of the solvent"

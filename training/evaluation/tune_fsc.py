@@ -26,7 +26,7 @@ from scipy import fft
 
 from cryores_lite.fourier.spectrum import radius
 from cryores_lite.half_maps import independence as copies
-from cryores_lite.half_maps.local_fsc import STEP, local_fsc
+from cryores_lite.half_maps.local_fsc import MEASURED_BAND_STEP, local_fsc
 from cryores_lite.method import statistical
 from cryores_lite.method.assemble import resample_to_crop
 from cryores_lite.method.crop import cut
@@ -62,7 +62,7 @@ class Pair:
     @property
     def average(self) -> Case:
         """What the statistical method gets."""
-        values = copies.average(self.first.values, self.second.values)
+        values = copies.mean_map(self.first.values, self.second.values)
         return Case(self.name, Density(values, self.first.grid), self.truth, 0.0)
 
 
@@ -154,7 +154,13 @@ def decide_step(told: list[dict[float, tuple[float, float]]]) -> str:
     chosen = max(step for step in STEPS if errors[step] <= errors[STEPS[0]] + WORSE)
     said = ", ".join(f"{100 * (s - 1):.0f} %: {errors[s]:.4f} ({seconds[s] / seconds[STEPS[0]]:.2f})" for s in STEPS)
     rule = f"widest with a mean relative RMSE at most {WORSE:g} above the finest's"
-    return row("band step", f"{100 * (STEP - 1):.0f} %", rule, f"{said} (CPU time)", f"{100 * (chosen - 1):.0f} %")
+    return row(
+        "band step",
+        f"{100 * (MEASURED_BAND_STEP - 1):.0f} %",
+        rule,
+        f"{said} (CPU time)",
+        f"{100 * (chosen - 1):.0f} %",
+    )
 
 
 def decide_reach(told: list[tuple[float, float, float, dict[float, float]]]) -> str:
@@ -174,15 +180,15 @@ def decide_reach(told: list[tuple[float, float, float, dict[float, float]]]) -> 
 def decide_likeness(told: list[dict[str, list[float]]]) -> str:
     """The row of the copies' thresholds."""
     halves, half, same = (np.array([v for t in told for v in t[kind]]) for kind in ("halves", "half", "copies"))
-    refused = best(copies.SAME, np.concatenate([halves, half]), same)
-    warned = best(copies.ALIKE, halves, half)
+    refused = best(copies.COPY_FSC, np.concatenate([halves, half]), same)
+    warned = best(copies.DEPENDENT_FSC, halves, half)
     said = (
         f"halves {spread(halves)}, half and average {spread(half)}, copies {spread(same)}; mistaken: "
-        f"{wrong(copies.SAME, np.concatenate([halves, half]), same)} refused or let through, "
-        f"{wrong(copies.ALIKE, halves, half)} warned of or not"
+        f"{wrong(copies.COPY_FSC, np.concatenate([halves, half]), same)} refused or let through, "
+        f"{wrong(copies.DEPENDENT_FSC, halves, half)} warned of or not"
     )
     rule = "fewest pairs mistaken"
-    return row("refuse, warn", f"{copies.SAME:g}, {copies.ALIKE:g}", rule, said, f"{refused:g}, {warned:g}")
+    return row("refuse, warn", f"{copies.COPY_FSC:g}, {copies.DEPENDENT_FSC:g}", rule, said, f"{refused:g}, {warned:g}")
 
 
 def wrong(threshold: float, below: np.ndarray, above: np.ndarray) -> int:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from cryores_lite.errors import CryoresError, InputError
-from cryores_lite.half_maps.comparison import whole_curves
+from cryores_lite.half_maps.comparison import global_fsc_curves
 from cryores_lite.half_maps.local_fsc import local_fsc
 from cryores_lite.half_maps.pair import Pair, read_map_and_halves
 from cryores_lite.io.mrc import read_map
@@ -97,7 +97,7 @@ def half_maps(row: dict[str, str], folder: Path) -> tuple[Path, Path] | None:
 
 def measured(pair: Pair, mask: Mask) -> tuple[Volume, float]:
     """Local resolution from half maps, and that of the whole molecule, in Å."""
-    return local_fsc(pair.first, pair.second).values, whole_curves(pair, mask).resolution()
+    return local_fsc(pair.first, pair.second).values, global_fsc_curves(pair, mask).resolution()
 
 
 def refuse_other_grids(values: Volume, other: Volume | Mask) -> None:

@@ -1,63 +1,65 @@
-// Draws the surface whose arrays lie in the page. Drag turns, wheel or pinch zooms, Shift and drag moves, the slider cuts.
+// Draw the molecule's surface from the arrays in the page.
+// Drag rotates, wheel or pinch zooms, Shift and drag moves, the slider cuts the front away.
 "use strict";
 
 const VERTEX = `#version 300 es
 in vec3 position;
 in vec3 colour;
 in vec3 normal;
-uniform mat3 turn;
+uniform mat3 rotation;
 uniform vec3 centre;
 uniform vec2 scale;
 uniform vec2 shift;
-out vec3 tint;
-out vec3 facing;
+out vec3 vertexColour;
+out vec3 vertexNormal;
 out float depth;
 void main() {
-  vec3 seen = turn * (position - centre);
-  tint = colour;
-  facing = turn * normal;
-  depth = seen.z;
-  gl_Position = vec4(seen.xy * scale + shift, -seen.z / 1.01, 1.0);
+  vec3 rotated = rotation * (position - centre);
+  vertexColour = colour;
+  vertexNormal = rotation * normal;
+  depth = rotated.z;
+  gl_Position = vec4(rotated.xy * scale + shift, -rotated.z / 1.01, 1.0);
 }`;
 
 const FRAGMENT = `#version 300 es
 precision highp float;
-in vec3 tint;
-in vec3 facing;
+in vec3 vertexColour;
+in vec3 vertexNormal;
 in float depth;
-uniform float front;
+uniform float cutDepth;
 uniform float radius;
-uniform vec3 ground;
-out vec4 shown;
+uniform vec3 background;
+out vec4 pixel;
 void main() {
-  if (depth > front) discard;
-  vec3 normal = normalize(facing);
-  float lit = gl_FrontFacing
+  if (depth > cutDepth) discard;
+  vec3 normal = normalize(vertexNormal);
+  float light = gl_FrontFacing
     ? 0.62 + 0.38 * max(0.0, dot(normal, normalize(vec3(-0.35, 0.5, 0.8))))
     : 0.62;
-  float far = clamp(0.5 - 0.5 * depth / radius, 0.0, 1.0);
-  shown = vec4(mix(tint * lit, ground, 0.35 * far * far), 1.0);
+  float depthFraction = clamp(0.5 - 0.5 * depth / radius, 0.0, 1.0);
+  pixel = vec4(mix(vertexColour * light, background, 0.35 * depthFraction * depthFraction), 1.0); // distant parts fade
 }`;
 
-const GROUND = [1, 1, 1];
+const BACKGROUND = [1, 1, 1];
+const MAX_POSITION = 65535; // positions are stored in 16 bits
 
-// Undo the packing: low bytes lie before high ones, and every number is a difference to the one before it.
-async function unpack(text, Kind) {
+// Decode base64 of deflated differences, low bytes before high bytes, as surface.py encodes them.
+async function decode(text, Kind) {
   const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
-  const apart = new Uint8Array(await new Response(stream).arrayBuffer());
+  const bytePlanes = new Uint8Array(await new Response(stream).arrayBuffer());
   const width = Kind.BYTES_PER_ELEMENT;
-  const length = apart.length / width;
+  const length = bytePlanes.length / width;
   const out = new Kind(length);
   for (let n = 0; n < length; n++) {
     let value = n ? out[n - 1] : 0;
-    for (let byte = 0; byte < width; byte++) value += apart[byte * length + n] * 2 ** (8 * byte);
-    out[n] = value; // wraps
+    for (let byte = 0; byte < width; byte++) value += bytePlanes[byte * length + n] * 2 ** (8 * byte);
+    out[n] = value; // wraps around
   }
   return out;
 }
 
-// Columns to rows: all x, all y, all z to x, y, z of each vertex.
+// Reorder (all x, all y, all z) to (x, y, z) of each vertex.
 function interleave(columns, Kind) {
   const length = columns.length / 3;
   const out = new Kind(columns.length);
@@ -65,55 +67,56 @@ function interleave(columns, Kind) {
   return out;
 }
 
-function normals(positions, corners) {
+// Sum the normals of the faces around each vertex; the shader normalises them.
+function vertexNormals(positions, corners) {
   const out = new Float32Array(positions.length);
   for (let t = 0; t < corners.length; t += 3) {
     const [a, b, c] = [3 * corners[t], 3 * corners[t + 1], 3 * corners[t + 2]];
     const u = [0, 1, 2].map((n) => positions[b + n] - positions[a + n]);
     const v = [0, 1, 2].map((n) => positions[c + n] - positions[a + n]);
     const face = [u[1] * v[2] - u[2] * v[1], u[2] * v[0] - u[0] * v[2], u[0] * v[1] - u[1] * v[0]];
-    for (const corner of [a, b, c]) for (let n = 0; n < 3; n++) out[corner + n] += face[n] / 65535;
+    for (const corner of [a, b, c]) for (let n = 0; n < 3; n++) out[corner + n] += face[n] / MAX_POSITION;
   }
   return out;
 }
 
-function program(gl) {
-  const made = gl.createProgram();
+function compileProgram(gl) {
+  const program = gl.createProgram();
   for (const [kind, source] of [[gl.VERTEX_SHADER, VERTEX], [gl.FRAGMENT_SHADER, FRAGMENT]]) {
     const shader = gl.createShader(kind);
     gl.shaderSource(shader, source);
     gl.compileShader(shader);
-    gl.attachShader(made, shader);
+    gl.attachShader(program, shader);
   }
-  gl.linkProgram(made);
-  if (!gl.getProgramParameter(made, gl.LINK_STATUS)) throw new Error("the shaders do not fit this browser");
-  return made;
+  gl.linkProgram(program);
+  if (!gl.getProgramParameter(program, gl.LINK_STATUS)) throw new Error("this browser rejects the shaders");
+  return program;
 }
 
-function upload(gl, made, name, values, kind, normalized) {
-  const place = gl.getAttribLocation(made, name);
+function upload(gl, program, name, values, kind, normalized) {
+  const location = gl.getAttribLocation(program, name);
   gl.bindBuffer(gl.ARRAY_BUFFER, gl.createBuffer());
   gl.bufferData(gl.ARRAY_BUFFER, values, gl.STATIC_DRAW);
-  gl.enableVertexAttribArray(place);
-  gl.vertexAttribPointer(place, 3, kind, normalized, 0, 0);
+  gl.enableVertexAttribArray(location);
+  gl.vertexAttribPointer(location, 3, kind, normalized, 0, 0);
 }
 
-// The middle of the box around the vertices and the farthest of them from there, where 65535 is 1.
-function extent(positions) {
+// The centre of the vertices' bounding box and their largest distance from it, in units of the mesh's span.
+function boundingSphere(positions) {
   const low = [Infinity, Infinity, Infinity];
   const high = [0, 0, 0];
   positions.forEach((value, n) => {
-    low[n % 3] = Math.min(low[n % 3], value / 65535);
-    high[n % 3] = Math.max(high[n % 3], value / 65535);
+    low[n % 3] = Math.min(low[n % 3], value / MAX_POSITION);
+    high[n % 3] = Math.max(high[n % 3], value / MAX_POSITION);
   });
   const centre = low.map((value, n) => (value + high[n]) / 2);
   let radius = 0;
   for (let n = 0; n < positions.length; n += 3)
-    radius = Math.max(radius, Math.hypot(...centre.map((value, c) => positions[n + c] / 65535 - value)));
+    radius = Math.max(radius, Math.hypot(...centre.map((value, c) => positions[n + c] / MAX_POSITION - value)));
   return { centre, radius };
 }
 
-// Matrices are columns, as WebGL reads them.
+// Multiply 3 × 3 matrices, stored by columns as in WebGL.
 function multiply(a, b) {
   const out = [];
   for (let column = 0; column < 3; column++)
@@ -122,18 +125,18 @@ function multiply(a, b) {
   return out;
 }
 
-// A turn about the upright axis, then about the level one; angles in radians.
-function turned(across, down) {
+// Rotate about the vertical axis, then about the horizontal one; angles in radians.
+function rotation(across, down) {
   const [c, s, d, t] = [Math.cos(across), Math.sin(across), Math.cos(down), Math.sin(down)];
   return multiply([1, 0, 0, 0, d, t, 0, -t, d], [c, 0, -s, 0, 1, 0, s, 0, c]);
 }
 
-const start = () => ({ turn: turned(-0.5, 0.35), zoom: 1, shift: [0, 0] });
+const initialView = () => ({ rotation: rotation(-0.5, 0.35), zoom: 1, shift: [0, 0] });
 
-function steer(canvas, slider, reset, view, draw) {
-  const fingers = new Map();
-  const spread = () => {
-    const [a, b] = [...fingers.values()];
+function addControls(canvas, slider, reset, view, draw) {
+  const pointers = new Map();
+  const pinchDistance = () => {
+    const [a, b] = [...pointers.values()];
     return Math.hypot(a.x - b.x, a.y - b.y);
   };
   const zoom = (factor) => { view.zoom = Math.min(20, Math.max(0.3, view.zoom * factor)); };
@@ -141,23 +144,23 @@ function steer(canvas, slider, reset, view, draw) {
     view.shift[0] += (2 * across) / canvas.clientWidth;
     view.shift[1] -= (2 * down) / canvas.clientHeight;
   };
-  const turn = (across, down) => { view.turn = multiply(turned(across, down), view.turn); };
+  const rotate = (across, down) => { view.rotation = multiply(rotation(across, down), view.rotation); };
   canvas.addEventListener("pointerdown", (event) => {
-    fingers.set(event.pointerId, { x: event.clientX, y: event.clientY });
+    pointers.set(event.pointerId, { x: event.clientX, y: event.clientY });
     canvas.setPointerCapture(event.pointerId);
   });
   for (const ended of ["pointerup", "pointercancel"])
-    canvas.addEventListener(ended, (event) => fingers.delete(event.pointerId));
+    canvas.addEventListener(ended, (event) => pointers.delete(event.pointerId));
   canvas.addEventListener("pointermove", (event) => {
-    const before = fingers.get(event.pointerId);
-    if (!before) return;
-    const apart = fingers.size === 2 && spread();
-    const [across, down] = [event.clientX - before.x, event.clientY - before.y];
-    fingers.set(event.pointerId, { x: event.clientX, y: event.clientY });
-    if (apart) zoom(spread() / apart);
-    if (apart) move(across / 2, down / 2);
+    const previous = pointers.get(event.pointerId);
+    if (!previous) return;
+    const previousDistance = pointers.size === 2 && pinchDistance();
+    const [across, down] = [event.clientX - previous.x, event.clientY - previous.y];
+    pointers.set(event.pointerId, { x: event.clientX, y: event.clientY });
+    if (previousDistance) zoom(pinchDistance() / previousDistance);
+    if (previousDistance) move(across / 2, down / 2);
     else if (event.shiftKey) move(across, down);
-    else turn(across * 0.008, down * 0.008);
+    else rotate(across * 0.008, down * 0.008);
     draw();
   });
   canvas.addEventListener("wheel", (event) => {
@@ -169,59 +172,59 @@ function steer(canvas, slider, reset, view, draw) {
     const step = { ArrowLeft: [-0.1, 0], ArrowRight: [0.1, 0], ArrowUp: [0, -0.1], ArrowDown: [0, 0.1] }[event.key];
     if (!step) return;
     event.preventDefault();
-    turn(...step);
+    rotate(...step);
     draw();
   });
   slider.addEventListener("input", draw);
   reset.addEventListener("click", () => {
-    Object.assign(view, start());
+    Object.assign(view, initialView());
     slider.value = 0;
     draw();
   });
 }
 
-async function show(mesh, canvas) {
+async function showSurface(mesh, canvas) {
   const gl = canvas.getContext("webgl2", { antialias: true, preserveDrawingBuffer: true });
   if (!gl) throw new Error("this browser has no WebGL 2");
-  const made = program(gl);
-  const positions = interleave(await unpack(mesh.positions, Uint16Array), Uint16Array);
-  const corners = await unpack(mesh.corners, Uint32Array);
-  upload(gl, made, "position", positions, gl.UNSIGNED_SHORT, true);
-  upload(gl, made, "colour", interleave(await unpack(mesh.colours, Uint8Array), Uint8Array), gl.UNSIGNED_BYTE, true);
-  upload(gl, made, "normal", normals(positions, corners), gl.FLOAT, false);
+  const program = compileProgram(gl);
+  const positions = interleave(await decode(mesh.positions, Uint16Array), Uint16Array);
+  const corners = await decode(mesh.corners, Uint32Array);
+  upload(gl, program, "position", positions, gl.UNSIGNED_SHORT, true);
+  upload(gl, program, "colour", interleave(await decode(mesh.colours, Uint8Array), Uint8Array), gl.UNSIGNED_BYTE, true);
+  upload(gl, program, "normal", vertexNormals(positions, corners), gl.FLOAT, false);
   gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, gl.createBuffer());
   gl.bufferData(gl.ELEMENT_ARRAY_BUFFER, corners, gl.STATIC_DRAW);
-  gl.useProgram(made);
+  gl.useProgram(program);
   gl.enable(gl.DEPTH_TEST);
-  gl.clearColor(...GROUND, 1);
+  gl.clearColor(...BACKGROUND, 1);
 
-  const { centre, radius } = extent(positions);
-  const at = (name) => gl.getUniformLocation(made, name);
-  gl.uniform3fv(at("centre"), centre);
-  gl.uniform1f(at("radius"), radius);
-  gl.uniform3fv(at("ground"), GROUND);
+  const { centre, radius } = boundingSphere(positions);
+  const uniform = (name) => gl.getUniformLocation(program, name);
+  gl.uniform3fv(uniform("centre"), centre);
+  gl.uniform1f(uniform("radius"), radius);
+  gl.uniform3fv(uniform("background"), BACKGROUND);
   const slider = document.getElementById("cut");
-  const view = start();
-  let waiting = false;
+  const view = initialView();
+  let frameRequested = false;
   const draw = () => {
-    if (waiting) return;
-    waiting = true;
+    if (frameRequested) return;
+    frameRequested = true;
     requestAnimationFrame(() => {
-      waiting = false;
+      frameRequested = false;
       const [width, height] = [canvas.clientWidth, canvas.clientHeight].map((n) => Math.round(n * devicePixelRatio));
       if (canvas.width !== width || canvas.height !== height) [canvas.width, canvas.height] = [width, height];
       const size = (view.zoom * Math.min(width, height)) / (1.02 * radius);
       gl.viewport(0, 0, width, height);
-      gl.uniformMatrix3fv(at("turn"), false, view.turn);
-      gl.uniform2f(at("scale"), size / width, size / height);
-      gl.uniform2fv(at("shift"), view.shift);
-      gl.uniform1f(at("front"), radius * (1 - slider.value / 50));
+      gl.uniformMatrix3fv(uniform("rotation"), false, view.rotation);
+      gl.uniform2f(uniform("scale"), size / width, size / height);
+      gl.uniform2fv(uniform("shift"), view.shift);
+      gl.uniform1f(uniform("cutDepth"), radius * (1 - slider.value / 50));
       gl.clear(gl.COLOR_BUFFER_BIT | gl.DEPTH_BUFFER_BIT);
       gl.drawElements(gl.TRIANGLES, corners.length, gl.UNSIGNED_INT, 0);
       canvas.dataset.drawn = Number(canvas.dataset.drawn || 0) + 1;
     });
   };
-  steer(canvas, slider, document.getElementById("reset"), view, draw);
+  addControls(canvas, slider, document.getElementById("reset"), view, draw);
   new ResizeObserver(draw).observe(canvas);
   draw();
 }
@@ -229,9 +232,9 @@ async function show(mesh, canvas) {
 const mesh = JSON.parse(document.getElementById("mesh").textContent);
 const canvas = document.getElementById("surface");
 if (mesh && canvas) {
-  show(mesh, canvas).catch((error) => {
-    const said = document.getElementById("surface-said");
-    said.textContent = `The surface cannot be drawn here: ${error.message}.`;
+  showSurface(mesh, canvas).catch((error) => {
+    const help = document.getElementById("surface-help");
+    help.textContent = `The surface cannot be drawn: ${error.message}.`;
     canvas.hidden = true;
   });
 }

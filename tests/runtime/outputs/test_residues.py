@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cryores_lite.errors import InputError
-from cryores_lite.figures.palette import OUTSIDE, STOPS
+from cryores_lite.figures.palette import COLOUR_STOPS, OUTSIDE_COLOUR
 from cryores_lite.io.csv_cells import guarded
 from cryores_lite.io.mrc import read_map
 from cryores_lite.outputs import residue_files as residues
@@ -214,7 +214,7 @@ def test_what_lies_outside_the_mask_is_not_counted_and_a_residue_of_it_is_null(t
     assert "2 of 6 atoms of m.cif" in found.notes[0]
     told = json.loads(residues.as_json(found, (4, 5)))["local_resolution"]["0"]["data"]
     assert told["locres"] == locres(found)
-    assert [colour == OUTSIDE for colour in told["color"]] == [value is None for value in told["locres"]]
+    assert [colour == OUTSIDE_COLOUR for colour in told["color"]] == [value is None for value in told["locres"]]
     assert [row["locres"] for row in csv.DictReader(io.StringIO(residues.as_csv(found)))][1] == ""
     assert residues.as_defattr(found).count("\t/") == 2
 
@@ -249,7 +249,7 @@ def test_the_json_has_emdbs_form_and_parallel_lists(tmp_path, model):
     assert (data["averagelocres"], data["chainlocres"]) == (found.average, found.chains)
     assert all(colour.startswith("#") and len(colour) == 7 for colour in data["color"])
     ends = json.loads(residues.as_json(found, (100.0, 101.0)))["local_resolution"]["0"]["data"]["color"]
-    assert set(ends) == {STOPS[0]}
+    assert set(ends) == {COLOUR_STOPS[0]}
 
 
 def test_the_attributes_are_chimerax_lines_in_residue_order(tmp_path):

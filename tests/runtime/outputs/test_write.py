@@ -14,8 +14,15 @@ from hypothesis import strategies as st
 from scipy import fft, ndimage
 
 from cryores_lite.errors import OutputError
-from cryores_lite.figures.display_map import REACH, contour, extended
-from cryores_lite.figures.palette import LEAST, OUTSIDE, STOPS, colour, colour_range, stops
+from cryores_lite.figures.display_map import EXTENSION, contour_level, extend_outwards
+from cryores_lite.figures.palette import (
+    COLOUR_STOPS,
+    MIN_COLOUR_RANGE,
+    OUTSIDE_COLOUR,
+    colour_range,
+    colour_stops,
+    hex_colour,
+)
 from cryores_lite.io.mrc import read_map
 from cryores_lite.outputs.catalogue import ENDINGS
 from cryores_lite.outputs.chimerax import quoted
@@ -149,10 +156,10 @@ def test_colours_run_over_the_palettes_range_and_grey_ends_below_the_finest_valu
     places, colours = [float(value) for value, _ in pairs], [name for _, name in pairs]
     assert sample.startswith("color sample #1 map #2 palette ")
     assert places == sorted(set(places))
-    assert places[-6:] == pytest.approx([value for value, _ in stops(low, high)], abs=1e-3)
-    assert colours == [OUTSIDE, OUTSIDE, STOPS[0], *STOPS]
+    assert places[-6:] == pytest.approx([value for value, _ in colour_stops(low, high)], abs=1e-3)
+    assert colours == [OUTSIDE_COLOUR, OUTSIDE_COLOUR, COLOUR_STOPS[0], *COLOUR_STOPS]
     assert places[1] < values[values > 0].min() <= places[2] + 1e-3
-    assert key.split()[1:7] == [f"{name}:{value:.1f}" for value, name in stops(low, high)]
+    assert key.split()[1:7] == [f"{name}:{value:.1f}" for value, name in colour_stops(low, high)]
 
 
 def test_a_map_without_a_molecule_has_a_script_too(tmp_path):
@@ -164,33 +171,33 @@ def test_a_map_without_a_molecule_has_a_script_too(tmp_path):
 
 def test_the_palette_is_even_and_has_a_width():
     values = np.full((2, 2, 2), 4, np.float32)
-    assert colour_range(values) == pytest.approx((4, 4 + LEAST))
-    assert [colour(value, 2, 7) for value, _ in stops(2, 7)] == list(STOPS)
-    assert (colour(-1, 2, 7), colour(99, 2, 7)) == (STOPS[0], STOPS[-1])
-    red = [int(colour(value, 2, 7)[1:3], 16) for value in np.linspace(2, 7, 50)]
+    assert colour_range(values) == pytest.approx((4, 4 + MIN_COLOUR_RANGE))
+    assert [hex_colour(value, 2, 7) for value, _ in colour_stops(2, 7)] == list(COLOUR_STOPS)
+    assert (hex_colour(-1, 2, 7), hex_colour(99, 2, 7)) == (COLOUR_STOPS[0], COLOUR_STOPS[-1])
+    red = [int(hex_colour(value, 2, 7)[1:3], 16) for value in np.linspace(2, 7, 50)]
     assert red == sorted(red, reverse=True)
 
 
 def test_the_contour_encloses_part_of_the_molecule_and_hardly_any_noise():
     mask, noise = ball(), np.random.default_rng(0).normal(size=(32, 32, 32)).astype(np.float32)
     quiet = np.where(mask, noise, 0)
-    assert (quiet[mask] > contour(quiet, mask)).mean() == pytest.approx(0.45, abs=0.01)
-    assert (noise[~mask] > contour(noise, mask)).mean() == pytest.approx(0.001, abs=0.0005)
-    assert contour(noise, np.ones_like(mask)) == pytest.approx(np.quantile(noise, 0.55))
-    assert contour(noise, np.zeros_like(mask)) == noise.max()
+    assert (quiet[mask] > contour_level(quiet, mask)).mean() == pytest.approx(0.45, abs=0.01)
+    assert (noise[~mask] > contour_level(noise, mask)).mean() == pytest.approx(0.001, abs=0.0005)
+    assert contour_level(noise, np.ones_like(mask)) == pytest.approx(np.quantile(noise, 0.55))
+    assert contour_level(noise, np.zeros_like(mask)) == noise.max()
 
 
 @pytest.mark.parametrize("voxel_size", [1.0, 3.1, 20.0])
 def test_colours_reach_out_and_inside_nothing_changes(voxel_size):
     mask = ball(40)
     values = np.where(mask, np.random.default_rng(0).uniform(3, 6, mask.shape), 0).astype(np.float32)
-    out = extended(values, (voxel_size,) * 3)
-    near = ndimage.distance_transform_edt(~mask, voxel_size) <= REACH
+    out = extend_outwards(values, (voxel_size,) * 3)
+    near = ndimage.distance_transform_edt(~mask, voxel_size) <= EXTENSION
     np.testing.assert_array_equal(out[mask], values[mask])
     assert (out[near] > 0).all()
     beyond = out[out > 0]
     assert values[mask].min() - 1e-5 <= beyond.min() <= beyond.max() <= values[mask].max() + 1e-5
-    assert (out[ndimage.distance_transform_edt(~mask, voxel_size) > 1.8 * REACH + 2 * voxel_size] == 0).all()
+    assert (out[ndimage.distance_transform_edt(~mask, voxel_size) > 1.8 * EXTENSION + 2 * voxel_size] == 0).all()
 
 
 @settings(deadline=None, max_examples=30)
@@ -199,15 +206,15 @@ def test_colours_never_wrap_around_the_box(seed, shape):
     """Each new voxel is a mean of its neighbours, so that the values beside a slab are those of its nearer face."""
     rng = np.random.default_rng(seed)
     values = (rng.uniform(3, 6, shape) * (rng.random(shape) < 0.1)).astype(np.float32)
-    padded = extended(np.pad(values, 12), (1.0, 1.0, 1.0))[12:-12, 12:-12, 12:-12]
-    plain = extended(values, (1.0, 1.0, 1.0))
+    padded = extend_outwards(np.pad(values, 12), (1.0, 1.0, 1.0))[12:-12, 12:-12, 12:-12]
+    plain = extend_outwards(values, (1.0, 1.0, 1.0))
     assert ((plain > 0) == (padded > 0)).all()
-    faced = extended(np.pad(values[:1], ((0, 30), (0, 0), (0, 0))), (1.0, 1.0, 1.0))
+    faced = extend_outwards(np.pad(values[:1], ((0, 30), (0, 0), (0, 0))), (1.0, 1.0, 1.0))
     assert (faced[9:] == 0).all()
 
 
 def test_nothing_is_carried_out_of_nothing():
-    assert not extended(np.zeros((4, 5, 6), np.float32), (1.0, 1.0, 1.0)).any()
+    assert not extend_outwards(np.zeros((4, 5, 6), np.float32), (1.0, 1.0, 1.0)).any()
 
 
 def noisy(seed=0, n=40):

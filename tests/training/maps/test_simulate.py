@@ -10,7 +10,7 @@ from scipy import fft
 
 from cryores_lite.fourier.local_power import local_power
 from cryores_lite.fourier.spectrum import grid_for, radius
-from cryores_lite.half_maps.independence import ALIKE, likeness
+from cryores_lite.half_maps.independence import DEPENDENT_FSC, likeness
 from cryores_lite.half_maps.local_fsc import local_fsc
 from cryores_lite.types import Density, Grid
 from training.maps import structures as st
@@ -115,7 +115,7 @@ def test_half_maps_say_what_their_truth_says(signal):
     inside = local > 0
     assert (inside == signal.mask).all()
     assert np.median(found[inside] / local[inside]) == pytest.approx(1, abs=0.05)
-    assert likeness(first, second) < ALIKE
+    assert likeness(first, second) < DEPENDENT_FSC
 
 
 def test_the_truth_is_the_local_fsc_of_two_noisy_halves(signal):

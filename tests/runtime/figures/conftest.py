@@ -1,0 +1,18 @@
+import json
+
+import pytest
+
+from tests.runtime.figures.helpers import EXAMPLE, run_command
+
+
+@pytest.fixture(scope="session")
+def example_output(tmp_path_factory):
+    """The JSON row of the example map, and the folder with its report and summary."""
+    folder = tmp_path_factory.mktemp("example")
+    finished = run_command(EXAMPLE, "--report", "--png", "--json", "-o", folder)
+    return json.loads(finished.stdout), folder
+
+
+@pytest.fixture(scope="session")
+def report_path(example_output):
+    return example_output[1] / "example_map_locres.html"
