@@ -20,7 +20,7 @@ Floats: TypeAlias = tuple[float, float, float]
 Ints: TypeAlias = tuple[int, int, int]
 VOXEL_SIZES = (0.3, 10.0)  # Å; finer or coarser is a header in other units, or no cryo-EM map
 MAX_AXIS_RATIO = 1.01
-ITEM_SIZES = {0: 1, 1: 2, 2: 4, 6: 2, 12: 2}  # mode: bytes
+REAL_MODES = (0, 1, 2, 6, 12)  # int8, int16, float32, uint16, float16
 OTHER_MODES = {3: "complex int16", 4: "complex float32", 101: "4-bit"}
 MAGICS = {  # how files start that are given for maps
     b"version https://git-lfs": "a Git LFS pointer",
@@ -51,24 +51,24 @@ class Header:
     origin: Floats  # Å, (x, y, z) [50-52]
 
 
-def check_words(path: Path, words: Any) -> tuple[Shape, int]:
-    """Refuse what is no volume; return the shape and the bytes that such a file must have."""
+def check_words(path: Path, words: Any) -> Shape:
+    """Return the shape of the volume; refuse what is not a volume of real numbers."""
     mode, ispg, nsymbt = int(words.mode), int(words.ispg), int(words.nsymbt)
     shape = (int(words.nz), int(words.ny), int(words.nx))
     size = "{2} x {1} x {0} voxels".format(*shape)
     mode_name = f"{mode} ({OTHER_MODES.get(mode, 'unknown')})"
     signed = bytes(words.map)[:3] == b"MAP"  # missing in files older than MRC2000
-    is_mrc = nsymbt >= 0 and (signed or (mode in ITEM_SIZES and min(shape) > 0))
+    is_mrc = nsymbt >= 0 and (signed or (mode in REAL_MODES and min(shape) > 0))
     for right, *told in (
         (is_mrc, "format", "no MRC header", "an MRC/CCP4 map", "convert it to .mrc"),
-        (mode in ITEM_SIZES, "mode", mode_name, "0, 1, 2, 6 or 12", "save it as 32-bit float (mode 2)"),
+        (mode in REAL_MODES, "mode", mode_name, "0, 1, 2, 6 or 12", "save it as 32-bit float (mode 2)"),
         (min(shape) > 0, "size", size, "1 or more on each axis", "fetch it again"),
         (min(shape) > 1, "size", size, "a three-dimensional map", "pass the volume, not a projection or slice"),
         (ispg < 401, "kind", f"a stack of volumes (ISPG {ispg})", "one volume", "pass its volumes one by one"),
     ):
         if not right:
             raise refusal(path, *told)
-    return shape, 1024 + nsymbt + math.prod(shape) * ITEM_SIZES[mode]
+    return shape
 
 
 def header_of(path: Path, words: Any) -> tuple[Header, list[str]]:

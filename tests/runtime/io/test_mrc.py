@@ -1,5 +1,6 @@
 """Maps on disk: what is read is what other programs see, and what is written lands where the input lies."""
 
+import ast
 import bz2
 import contextlib
 import gzip
@@ -18,7 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cryores_lite.errors import CryoresError, InputError, MapNotFound, NotEnoughMemory, OutputError
-from cryores_lite.io.mrc import map_stem, read_map, write_map
+from cryores_lite.io import mrc
+from cryores_lite.io.mrc import extent, map_stem, read_map, write_map
 from cryores_lite.io.mrc_header import Header
 
 SHARED_MAPS = Path(__file__).resolve().parents[4] / "shared" / "data" / "maps"
@@ -368,3 +370,19 @@ def test_every_real_map_reads_and_its_copy_validates(tmp_path, path):
     again = read_map(copy)
     assert (again.header, again.density.grid) == (source.header, source.density.grid)
     np.testing.assert_array_equal(again.density.values, mrcfile.read(path).astype(np.float32))
+
+
+def test_the_shape_of_a_map_is_read_from_its_header_alone(tmp_path):
+    path = save(tmp_path / "m.mrc.gz", noise().astype("i2"), pack=lambda raw: gzip.compress(raw)[:-8])
+    assert extent(path) == (SHAPE, 4 * noise().size)
+    assert extent(save(tmp_path / "m.mrc", noise())) == (SHAPE, 0)
+    with pytest.raises(InputError, match="mode"):
+        extent(save(tmp_path / "m.mrc", noise(), at=[(12, "<i", 99)]))
+
+
+def test_the_reader_and_writer_use_only_public_names_of_mrcfile():
+    tree = ast.parse(Path(mrc.__file__).read_text(encoding="utf-8"))
+    names = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    bases = {ast.unparse(base) for node in ast.walk(tree) if isinstance(node, ast.ClassDef) for base in node.bases}
+    assert [name for name in names if name.startswith("_")] == []
+    assert bases == set()
