@@ -59,7 +59,7 @@ def prefetch(job: Job, busy: float, key: Callable[[Job], dict[str, Any]]) -> Pre
         told, there = key(job), record.read(job)
         if there is not None and record.is_finished(job, told, there):
             return Prefetched(job, told, there, is_finished=True)
-        shape, held = mrc.extent(job.map_path)
+        shape, held = mrc.shape_and_memory(job.map_path)
         fits = not held or busy + COPIES * held <= resources.available()
         found = _read(job) if fits and not job.half_maps else None  # one job has those: nothing to do meanwhile
     except OSError as error:

@@ -36,20 +36,20 @@ from cryores_lite.errors import CryoresError, MapNotFound, OutputError, is_lack_
 from cryores_lite.io.atomic import whole
 from cryores_lite.io.mrc_header import (
     Header,
-    check_range,
-    check_words,
-    grid_of,
-    header_of,
-    kind_of,
-    refusal,
+    Record,
+    check_record,
+    check_voxel_sizes,
+    grid_from_header,
+    header_from_record,
+    input_error,
+    other_file_kind,
     shape_xyz,
-    truncated,
+    truncation_error,
 )
 from cryores_lite.resources import require_bytes
 from cryores_lite.types import Density, Shape, Volume, check_spread
 
 StrPath: TypeAlias = "str | os.PathLike[str]"
-Record: TypeAlias = Any  # an MRC header as mrcfile gives it: a NumPy record in the byte order of the file
 Stored: TypeAlias = npt.NDArray[Any]  # voxels in the data type of the file
 
 MAX_NON_FINITE_FRACTION = 0.01
@@ -109,7 +109,7 @@ def read_map(path: StrPath, *, voxel_size: float | None = None) -> Map:
         if is_lack_of_memory(error):
             raise lack_of_memory(path.name) from error
         found = getattr(error, "strerror", None) or error
-        raise refusal(path, "file", found, "a readable, whole file", "fetch it again or unlock it") from error
+        raise input_error(path, "file", found, "a readable, whole file", "fetch it again or unlock it") from error
 
 
 def write_map(
@@ -164,7 +164,7 @@ def write_map(
     return path
 
 
-def extent(path: StrPath) -> tuple[Shape, int]:
+def shape_and_memory(path: StrPath) -> tuple[Shape, int]:
     """Read the shape of a map, and the bytes that its values take in memory: 0 if they are mapped from the file."""
     with Path(path).open("rb") as file, _decompressed(file) as stream:
         data = _read_layout(Path(path), stream)[1]
@@ -197,15 +197,15 @@ class _DataBlock:
 
 def _read_map(path: Path, voxel_size: float | None) -> Map:
     if voxel_size is not None:
-        check_range(path, (voxel_size,) * 3)
+        check_voxel_sizes(path, (voxel_size,) * 3)
     _check_file(path)
     with path.open("rb") as file, _decompressed(file) as stream:
         record, data = _read_layout(path, stream)
         is_plain = stream is file
         if is_plain:
             _check_length(path, file, data)
-        header, header_warnings = header_of(path, record)
-        grid, grid_warnings = grid_of(path, header, data.shape, int(record.ispg), voxel_size)
+        header, header_warnings = header_from_record(path, record)
+        grid, grid_warnings = grid_from_header(path, header, data.shape, int(record.ispg), voxel_size)
         _require_memory(path, data, is_plain)
         stored, surplus = _map_voxels(file, data) if is_plain else _read_voxels(path, stream, data)
     stored, sign_warnings = _with_sign(stored, record)
@@ -216,10 +216,10 @@ def _read_map(path: Path, voxel_size: float | None) -> Map:
 
 def _check_file(path: Path) -> None:
     if Path(map_stem(path)).suffix.lower() == ".mrcs":
-        raise refusal(path, "kind", "a stack of images (.mrcs)", "a volume", "pass the reconstructed map")
+        raise input_error(path, "kind", "a stack of images (.mrcs)", "a volume", "pass the reconstructed map")
     if path.exists() and not path.is_file():  # a pipe would block for ever
         kind = "a folder" if path.is_dir() else "no regular file"
-        raise refusal(path, "file", kind, "an MRC file", "pass one .mrc, .map or .ccp4 file")
+        raise input_error(path, "file", kind, "an MRC file", "pass one .mrc, .map or .ccp4 file")
 
 
 def _decompressed(file: IO[bytes]) -> IO[bytes]:
@@ -234,23 +234,23 @@ def _decompressed(file: IO[bytes]) -> IO[bytes]:
 
 def _read_layout(path: Path, stream: IO[bytes]) -> tuple[Record, _DataBlock]:
     record = _read_record(path, stream)
-    shape = check_words(path, record)
+    shape = check_record(path, record)
     return record, _DataBlock(HEADER_DTYPE.itemsize + int(record.nsymbt), shape, data_dtype_from_header(record))
 
 
 def _read_record(path: Path, stream: IO[bytes]) -> Record:
     """Read the 1024 bytes of the header, in the byte order that mrcfile finds for them."""
     start = stream.read(HEADER_DTYPE.itemsize)
-    kind = kind_of(start)
+    kind = other_file_kind(start)
     if kind:
         try_ = "fetch the file itself with git lfs pull" if "LFS" in kind else "convert it to .mrc or unpack it"
-        raise refusal(path, "format", kind, "an MRC/CCP4 map", try_)
+        raise input_error(path, "format", kind, "an MRC/CCP4 map", try_)
     if len(start) < HEADER_DTYPE.itemsize:
-        raise refusal(path, "file", f"{len(start)} bytes", "an MRC map (1024 or more)", "fetch it again")
+        raise input_error(path, "file", f"{len(start)} bytes", "an MRC map (1024 or more)", "fetch it again")
     place = HEADER_DTYPE.fields["nsymbt"][1]
     without_extended_header = start[:place] + bytes(4) + start[place + 4 :]  # mrcfile would allocate NSYMBT bytes
     with io.BytesIO(without_extended_header) as header_only, catch_warnings():
-        simplefilter("ignore", RuntimeWarning)  # check_words reports what is wrong
+        simplefilter("ignore", RuntimeWarning)  # check_record reports what is wrong
         interpreted = MrcInterpreter(header_only, permissive=True, header_only=True)
     return np.frombuffer(start, interpreted.header.dtype).reshape(()).view(np.recarray)
 
@@ -258,7 +258,7 @@ def _read_record(path: Path, stream: IO[bytes]) -> Record:
 def _check_length(path: Path, file: IO[bytes], data: _DataBlock) -> None:
     length = os.fstat(file.fileno()).st_size
     if length < data.end:
-        raise truncated(path, length, data.end)
+        raise truncation_error(path, length, data.end)
 
 
 def _require_memory(path: Path, data: _DataBlock, is_plain: bool) -> None:
@@ -285,13 +285,13 @@ def _read_voxels(path: Path, stream: IO[bytes], data: _DataBlock) -> tuple[Store
     for chunk in _chunks(stream, data.end - data.offset):
         raw += chunk
     if stream.tell() < data.end:
-        raise truncated(path, stream.tell(), data.end)
+        raise truncation_error(path, stream.tell(), data.end)
     surplus = 0
     while chunk := stream.read(CHUNK_SIZE):
         surplus += len(chunk)
         if surplus > max(data.end, MAX_SURPLUS):
             found = f"more than {data.end + surplus} bytes when unpacked"
-            raise refusal(path, "size", found, f"{data.end} from its header", "fetch it again or repair the header")
+            raise input_error(path, "size", found, f"{data.end} from its header", "fetch it again or repair the header")
     return np.frombuffer(raw, data.dtype).reshape(data.shape), surplus
 
 
@@ -336,14 +336,14 @@ def _finite_float32(path: Path, stored: Stored) -> tuple[Volume, list[str]]:
     non_finite, warnings = sum(int(np.count_nonzero(~np.isfinite(plane))) for plane in values), []
     if non_finite > MAX_NON_FINITE_FRACTION * values.size:
         found = f"{non_finite} of {values.size} voxels not finite"
-        raise refusal(path, "values", found, "at most 1 %", "compute the map again")
+        raise input_error(path, "values", found, "at most 1 %", "compute the map again")
     if non_finite:
         is_finite = np.isfinite(values)
         values = np.where(is_finite, values, np.median(values[is_finite]))
         warnings.append(f"{non_finite} voxels were NaN or infinite and were replaced by the median.")
     lowest, highest = float(values.min()), float(values.max())
     if lowest == highest:
-        raise refusal(path, "values", f"{lowest:g} everywhere", "a density", "compute the map again")
+        raise input_error(path, "values", f"{lowest:g} everywhere", "a density", "compute the map again")
     check_spread(lowest, highest, path.name)
     return values, warnings
 

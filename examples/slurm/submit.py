@@ -16,7 +16,7 @@ from pathlib import Path
 
 from cryores_lite import CryoresError
 from cryores_lite.batch.map_list import check_no_duplicates, read_list
-from cryores_lite.io.mrc import extent
+from cryores_lite.io.mrc import shape_and_memory
 from cryores_lite.resources import needed
 
 HERE = Path(__file__).resolve().parent
@@ -29,7 +29,7 @@ def size(path: Path) -> tuple[int, float]:
     Nothing for what is no map: it fails by itself.
     """
     try:
-        shape, held = extent(path)
+        shape, held = shape_and_memory(path)
     except (CryoresError, OSError):
         return 0, 0.0
     return prod(shape), needed(shape) + 2 * held

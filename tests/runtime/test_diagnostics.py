@@ -23,7 +23,7 @@ from cryores_lite.method.pipeline import estimate
 from cryores_lite.resources import available_threads, cpu_quota
 
 COMMAND = [sys.executable, "-c", "from cryores_lite.cli import main; main()"]
-HEADER = Header((1, 1, 1), (90, 90, 90), (1, 1, 1), (0, 0, 0), (1, 2, 3), (0, 0, 0))
+HEADER = Header(cella=(1, 1, 1), cellb=(90, 90, 90), m=(1, 1, 1), nstart=(0, 0, 0), axes=(1, 2, 3), origin=(0, 0, 0))
 
 
 @pytest.fixture(scope="module")

@@ -20,13 +20,20 @@ from hypothesis import strategies as st
 
 from cryores_lite.errors import CryoresError, InputError, MapNotFound, NotEnoughMemory, OutputError
 from cryores_lite.io import mrc
-from cryores_lite.io.mrc import extent, map_stem, read_map, write_map
+from cryores_lite.io.mrc import map_stem, read_map, shape_and_memory, write_map
 from cryores_lite.io.mrc_header import Header
 
 SHARED_MAPS = Path(__file__).resolve().parents[4] / "shared" / "data" / "maps"
 PLACEMENT = (slice(16, 76), slice(196, 208))  # NSTART to MAPS, and ORIGIN
 SHAPE = (8, 9, 10)
-CUBE = Header((12.0, 10.8, 9.6), (90.0, 90.0, 90.0), (10, 9, 8), (0, 0, 0), (1, 2, 3), (0.0, 0.0, 0.0))
+CUBIC_VOXELS = Header(
+    cella=(12.0, 10.8, 9.6),
+    cellb=(90.0, 90.0, 90.0),
+    m=(10, 9, 8),
+    nstart=(0, 0, 0),
+    axes=(1, 2, 3),
+    origin=(0.0, 0.0, 0.0),
+)
 PACK = {"": bytes, ".gz": gzip.compress, ".bz2": bz2.compress}
 
 
@@ -139,7 +146,7 @@ def test_start_origin_and_cell_of_any_crop_are_kept_bit_for_bit(tmp_path_factory
 
 def test_statistics_and_label_are_our_own_and_equal_values_give_equal_bytes(tmp_path):
     values = noise() - noise().mean(dtype=np.float64)  # a mean near 0, float64
-    first, second = (write_map(tmp_path / name, values, CUBE, label="local resolution (A)") for name in "ab")
+    first, second = (write_map(tmp_path / name, values, CUBIC_VOXELS, label="local resolution (A)") for name in "ab")
     assert first.read_bytes() == second.read_bytes()
     assert mrcfile.validate(first)
     with mrcfile.open(first) as mrc:
@@ -149,7 +156,7 @@ def test_statistics_and_label_are_our_own_and_equal_values_give_equal_bytes(tmp_
 
 
 def test_a_boolean_mask_is_written_as_float32_with_the_permissions_of_any_new_file(tmp_path):
-    path = write_map(tmp_path / "mask.mrc", noise() > 0, CUBE, label="mask")
+    path = write_map(tmp_path / "mask.mrc", noise() > 0, CUBIC_VOXELS, label="mask")
     (tmp_path / "plain").touch()
     assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode
     assert mrcfile.validate(path)
@@ -322,26 +329,26 @@ class Interrupted:
 
 
 def test_a_failing_write_leaves_nothing_behind_and_the_old_file_untouched(tmp_path):
-    path = write_map(tmp_path / "m.mrc", noise(), CUBE, label="old")
+    path = write_map(tmp_path / "m.mrc", noise(), CUBIC_VOXELS, label="old")
     old = path.read_bytes()
     with pytest.raises(OutputError) as error:
-        write_map(path, noise(), CUBE, label="new")
+        write_map(path, noise(), CUBIC_VOXELS, label="new")
     one_line(error, "allow overwriting")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))  # a disk that is full after 2000 bytes
     try:
         with pytest.raises(OutputError) as error:
-            write_map(path, noise(), CUBE, label="new", overwrite=True)
+            write_map(path, noise(), CUBIC_VOXELS, label="new", overwrite=True)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     one_line(error, "m.mrc")
     with pytest.raises(KeyboardInterrupt):
-        write_map(path, Interrupted(), CUBE, label="new", overwrite=True)
+        write_map(path, Interrupted(), CUBIC_VOXELS, label="new", overwrite=True)
     with pytest.raises(ValueError, match="80 bytes"):
-        write_map(path, noise(), CUBE, label="x" * 81, overwrite=True)
+        write_map(path, noise(), CUBIC_VOXELS, label="x" * 81, overwrite=True)
     assert path.read_bytes() == old
     assert list(tmp_path.iterdir()) == [path]
-    write_map(path, noise(seed=1), CUBE, label="new", overwrite=True)
+    write_map(path, noise(seed=1), CUBIC_VOXELS, label="new", overwrite=True)
     np.testing.assert_array_equal(read_map(path).density.values, noise(seed=1))
 
 
@@ -351,7 +358,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     folders = ["missing", "file"] + ([] if os.access(tmp_path / "locked", os.W_OK) else ["locked"])
     for folder in folders:
         with pytest.raises(OutputError) as error:
-            write_map(tmp_path / folder / "m.mrc", noise(), CUBE, label="x")
+            write_map(tmp_path / folder / "m.mrc", noise(), CUBIC_VOXELS, label="x")
         one_line(error, folder)
 
 
@@ -374,10 +381,10 @@ def test_every_real_map_reads_and_its_copy_validates(tmp_path, path):
 
 def test_the_shape_of_a_map_is_read_from_its_header_alone(tmp_path):
     path = save(tmp_path / "m.mrc.gz", noise().astype("i2"), pack=lambda raw: gzip.compress(raw)[:-8])
-    assert extent(path) == (SHAPE, 4 * noise().size)
-    assert extent(save(tmp_path / "m.mrc", noise())) == (SHAPE, 0)
+    assert shape_and_memory(path) == (SHAPE, 4 * noise().size)
+    assert shape_and_memory(save(tmp_path / "m.mrc", noise())) == (SHAPE, 0)
     with pytest.raises(InputError, match="mode"):
-        extent(save(tmp_path / "m.mrc", noise(), at=[(12, "<i", 99)]))
+        shape_and_memory(save(tmp_path / "m.mrc", noise(), at=[(12, "<i", 99)]))
 
 
 def test_the_reader_and_writer_use_only_public_names_of_mrcfile():
