@@ -116,9 +116,9 @@ def _cpus() -> Iterator[Finding]:
 
 
 def _memory() -> Iterator[Finding]:
-    from cryores_lite.resources import available, needed
+    from cryores_lite.resources import available_memory, estimated_memory
 
-    free, wanted = available(), needed((256, 256, 256))
+    free, wanted = available_memory(), estimated_memory((256, 256, 256))
     yield Finding(
         "memory", f"{free / 1e9:.1f} GB free; a molecule of 256 voxels takes {wanted / 1e9:.1f}", free > wanted
     )

@@ -14,7 +14,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 
-SIGNS = (  # of memory or threads refused, in the words of those whose errors have no type for it
+OUT_OF_MEMORY_MESSAGES = (  # of memory or threads refused, in the words of those whose errors have no type for it
     *("bad allocation", "bad_alloc", "Failed to allocate memory", "Cannot allocate memory"),
     *("can't start new thread", "failed to map segment", "cannot allocate memory in static TLS"),
 )
@@ -51,7 +51,7 @@ class NotEnoughMemory(CryoresError, MemoryError):
     """The map will not fit into memory."""
 
 
-def lack_of_memory(what: str) -> NotEnoughMemory:
+def out_of_memory(what: str) -> NotEnoughMemory:
     """Say that memory ran out during the work."""
     return NotEnoughMemory(
         what,
@@ -61,17 +61,17 @@ def lack_of_memory(what: str) -> NotEnoughMemory:
     )
 
 
-def is_lack_of_memory(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error, or what caused it, is that the system gave no more memory or threads."""
     return any(
         isinstance(cause, MemoryError)
         or getattr(cause, "errno", None) == errno.ENOMEM
-        or any(sign in str(cause) for sign in SIGNS)
+        or any(sign in str(cause) for sign in OUT_OF_MEMORY_MESSAGES)
         for cause in _causes(error)
     )
 
 
-def end_within(error: BaseException) -> BaseException | None:
+def interrupt_behind(error: BaseException) -> BaseException | None:
     """Find the interrupt or exit that caused an error: libraries that are being loaded wrap it in one of theirs."""
     return next((cause for cause in _causes(error) if isinstance(cause, (KeyboardInterrupt, SystemExit))), None)
 

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from cryores_lite.errors import CryoresError, OutputError, end_within, is_lack_of_memory, lack_of_memory
+from cryores_lite.errors import CryoresError, OutputError, interrupt_behind, is_out_of_memory, out_of_memory
 from cryores_lite.outputs.catalogue import ENDINGS
 
 if TYPE_CHECKING:
@@ -151,10 +151,10 @@ def _run_job(
     except CryoresError as error:
         return Outcome(job.map_path, time.perf_counter() - start, name, " ".join(str(error).split()))
     except Exception as error:
-        if end := end_within(error):
+        if end := interrupt_behind(error):
             raise end from None
-        if is_lack_of_memory(error):
-            said = str(lack_of_memory(job.map_path.name))
+        if is_out_of_memory(error):
+            said = str(out_of_memory(job.map_path.name))
             return Outcome(job.map_path, time.perf_counter() - start, name, said)
         if isinstance(error, ImportError):  # the next map would fare no better
             raise

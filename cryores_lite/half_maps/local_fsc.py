@@ -22,7 +22,7 @@ from cryores_lite.fourier.spectrum import Spectrum, grid_for, planes, transform
 from cryores_lite.half_maps.fsc_curves import RELIABLE, SEED, global_fsc, phase_randomised
 from cryores_lite.half_maps.independence import average, refuse_copies
 from cryores_lite.method.crop import Box, cut, molecule_box, paste
-from cryores_lite.resources import require
+from cryores_lite.resources import require_memory
 from cryores_lite.types import Density, Lengths, Shape, Volume
 
 MARGIN = 30.0  # Å around the molecule
@@ -83,7 +83,7 @@ def local_fsc(
         check_mask(mask, first.grid.shape)
     size = first.grid.voxel_size
     box = molecule_box(average(first.values, second.values), size, MARGIN)
-    require(box.shape, PER_VOXEL if mask is None else PER_VOXEL + MASKED)
+    require_memory(box.shape, PER_VOXEL if mask is None else PER_VOXEL + MASKED)
     halves = [cut(half.values, box) for half in (first, second)]
     seen = None if mask is None else cut(mask, box)
     spectra = [transform(half if seen is None else half * seen, size, threads) for half in halves]

@@ -32,7 +32,7 @@ from mrcfile.utils import (  # type: ignore[import-untyped]
     mode_from_dtype,
 )
 
-from cryores_lite.errors import CryoresError, MapNotFound, OutputError, is_lack_of_memory, lack_of_memory
+from cryores_lite.errors import CryoresError, MapNotFound, OutputError, is_out_of_memory, out_of_memory
 from cryores_lite.io.atomic import whole
 from cryores_lite.io.mrc_header import (
     Header,
@@ -46,7 +46,7 @@ from cryores_lite.io.mrc_header import (
     shape_xyz,
     truncation_error,
 )
-from cryores_lite.resources import require_bytes
+from cryores_lite.resources import require_memory_for_file
 from cryores_lite.types import Density, Shape, Volume, check_spread
 
 StrPath: TypeAlias = "str | os.PathLike[str]"
@@ -106,8 +106,8 @@ def read_map(path: StrPath, *, voxel_size: float | None = None) -> Map:
     except (FileNotFoundError, NotADirectoryError):
         raise MapNotFound(str(path), found="no such file", expected="a map", try_="check the path") from None
     except (OSError, EOFError, zlib.error, MemoryError) as error:
-        if is_lack_of_memory(error):
-            raise lack_of_memory(path.name) from error
+        if is_out_of_memory(error):
+            raise out_of_memory(path.name) from error
         found = getattr(error, "strerror", None) or error
         raise input_error(path, "file", found, "a readable, whole file", "fetch it again or unlock it") from error
 
@@ -264,7 +264,7 @@ def _check_length(path: Path, file: IO[bytes], data: _DataBlock) -> None:
 def _require_memory(path: Path, data: _DataBlock, is_plain: bool) -> None:
     bytes_per_voxel = 1 if data.dtype == np.float32 else 5  # a boolean mask, and a copy as float32
     needed = (0 if is_plain else data.end) + math.prod(data.shape) * bytes_per_voxel
-    require_bytes(path.name, needed, " x ".join(map(str, data.shape)))
+    require_memory_for_file(path.name, needed, data.shape)
 
 
 def _map_voxels(file: IO[bytes], data: _DataBlock) -> tuple[Stored, int]:

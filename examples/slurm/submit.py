@@ -17,7 +17,7 @@ from pathlib import Path
 from cryores_lite import CryoresError
 from cryores_lite.batch.map_list import check_no_duplicates, read_list
 from cryores_lite.io.mrc import shape_and_memory
-from cryores_lite.resources import needed
+from cryores_lite.resources import estimated_memory
 
 HERE = Path(__file__).resolve().parent
 SPARE = 1.15  # for what the estimate does not know
@@ -32,7 +32,7 @@ def size(path: Path) -> tuple[int, float]:
         shape, held = shape_and_memory(path)
     except (CryoresError, OSError):
         return 0, 0.0
-    return prod(shape), needed(shape) + 2 * held
+    return prod(shape), estimated_memory(shape) + 2 * held
 
 
 def largest_first(sizes: Mapping[Path, tuple[int, float]]) -> list[Path]:

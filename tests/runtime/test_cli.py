@@ -345,7 +345,7 @@ def test_a_map_that_will_not_fit_into_memory_is_refused_before_the_work(tmp_path
         "from cryores_lite.cli import main\n"
         "taken = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
         "resource.setrlimit(resource.RLIMIT_AS, (taken + 600_000_000,) * 2)\n"
-        "assert resources.available() <= 450_000_000\n"
+        "assert resources.available_memory() <= 450_000_000\n"
         "main()"
     )
     if not Path("/proc/self/statm").exists():

@@ -122,8 +122,8 @@ V1 = {"cpu.cfs_quota_us": "{quota}", "cpu.cfs_period_us": "100000"}
 )
 def test_the_tightest_of_the_control_groups_around_counts(tmp_path, monkeypatch, told, root, files):
     (tmp_path / "own").write_text(f"{told}\n")
-    monkeypatch.setattr(groups, "ROOT", tmp_path / "cgroup")
-    monkeypatch.setattr(groups, "OWN", tmp_path / "own")
+    monkeypatch.setattr(groups, "CGROUP_ROOT", tmp_path / "cgroup")
+    monkeypatch.setattr(groups, "OWN_CGROUPS", tmp_path / "own")
     assert cpu_quota() is None
     for inner, quota in (("job/step", "max"), ("job", "150000"), ("other", "10000"), (".", "400000")):
         folder = tmp_path / "cgroup" / root / inner
