@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from cryores_lite.errors import InputError, OutputError
-from cryores_lite.io.atomic import whole
+from cryores_lite.io.atomic import atomic_write
 from cryores_lite.io.csv_cells import guarded, plain
 from cryores_lite.types import PERCENTILES
 
@@ -118,7 +118,7 @@ def write(path: Path, rows: Sequence[Row]) -> None:
             try_="write .csv",
         )
     try:
-        with whole(path) as stream:
+        with atomic_write(path) as stream:
             stream.write(_lines(path, rows, header=True))
     except OSError as error:
         raise _unwritable(path, error) from error

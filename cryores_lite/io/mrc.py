@@ -33,7 +33,7 @@ from mrcfile.utils import (  # type: ignore[import-untyped]
 )
 
 from cryores_lite.errors import CryoresError, MapNotFound, OutputError, is_out_of_memory, out_of_memory
-from cryores_lite.io.atomic import whole
+from cryores_lite.io.atomic import atomic_write
 from cryores_lite.io.mrc_header import (
     Header,
     Record,
@@ -147,7 +147,7 @@ def write_map(
     try:
         if not overwrite and os.path.lexists(path):
             raise FileExistsError
-        with whole(path) as stream:
+        with atomic_write(path) as stream:
             values = np.asarray(values)
             values = values if values.dtype == bool else values.astype(np.float32, copy=False)
             stream.write(_new_record(values, header, label, voxel_size).tobytes())

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-from cryores_lite.io.atomic import OWNER, PREFIX, clear_away
+from cryores_lite.io.atomic import LOCK_FILE, PREFIX, clean_up_dead_runs
 from tests.hostile.files import mrc
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -168,7 +168,7 @@ def campaign(points, seed, immutables=0):
 def _judge(tally, label, folder, before, whole, how, code, noise):
     tally.points += 1
     at_once, waiting = _state(contents(folder), before, whole), hidden(folder)
-    clear_away(folder)
+    clean_up_dead_runs(folder)
     later = _state(contents(folder), before, whole)
     tally.left[f"{how}: {at_once}" + (f", {later} after the next run" if later != at_once else "")] += 1
     if later not in ("all", "none"):
@@ -177,7 +177,7 @@ def _judge(tally, label, folder, before, whole, how, code, noise):
         )
     if how in ("SIGINT", "SIGTERM") and (at_once != later or waiting):
         tally.bad.append(f"{label}: {at_once}, then {later}, {waiting}")
-    if any(path.name != OWNER for name in hidden(folder) for path in (folder / name).iterdir()):
+    if any(path.name != LOCK_FILE for name in hidden(folder) for path in (folder / name).iterdir()):
         tally.bad.append(f"{label}: {hidden(folder)} stays")
     tally.begun += bool(hidden(folder))
     if code not in (0, 1, SIGNALS.get(how, 1), -signal.SIGTERM, -signal.SIGINT):
