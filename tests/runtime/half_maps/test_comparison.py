@@ -14,7 +14,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from cryores_lite.figures.palette import colour_range, colours
-from cryores_lite.io.half_map_names import full_map_stem, other_half_path, suggestion
+from cryores_lite.io.half_map_names import full_map_stem, half_maps_hint, other_half_path
 from cryores_lite.io.mrc import read_map
 from tests.runtime.figures.test_html_report import Reader
 from tests.runtime.half_maps.test_local_fsc import N, V, lumps, white
@@ -108,12 +108,12 @@ def test_half_maps_beside_a_map_are_suggested(tmp_path):
     (tmp_path / "map").mkdir()
     (tmp_path / "other").mkdir()
     map_path = tmp_path / "map" / "emd_1234.map.gz"
-    assert suggestion(map_path) is None
+    assert half_maps_hint(map_path) is None
     (tmp_path / "other" / "emd_1234_half_map_1.map.gz").touch()
-    assert suggestion(map_path) is None
+    assert half_maps_hint(map_path) is None
     (tmp_path / "other" / "emd_1234_half_map_2.map.gz").touch()
-    assert "--half-maps" in suggestion(map_path)
-    assert suggestion(tmp_path / "map" / "emd_999.map.gz") is None
+    assert "--half-maps" in half_maps_hint(map_path)
+    assert half_maps_hint(tmp_path / "map" / "emd_999.map.gz") is None
 
 
 def test_the_command_compares_a_map_with_its_half_maps(files, tmp_path):

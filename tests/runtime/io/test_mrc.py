@@ -23,7 +23,7 @@ from cryores_lite.io import mrc
 from cryores_lite.io.mrc import map_stem, read_map, shape_and_memory, write_map
 from cryores_lite.io.mrc_header import Header
 
-SHARED_MAPS = Path(__file__).resolve().parents[4] / "shared" / "data" / "maps"
+REAL_MAPS = sorted((Path(__file__).resolve().parents[4] / "shared" / "data" / "maps").glob("*.gz"))
 PLACEMENT = (slice(16, 76), slice(196, 208))  # NSTART to MAPS, and ORIGIN
 SHAPE = (8, 9, 10)
 CUBIC_VOXELS = Header(
@@ -368,15 +368,19 @@ def test_the_stem_is_the_name_without_compression_and_map_suffix(name):
     assert map_stem("a.b.map") == "a.b"
 
 
-@pytest.mark.skipif(not SHARED_MAPS.is_dir(), reason="the shared real maps are not here")
-@pytest.mark.parametrize("path", sorted(SHARED_MAPS.glob("*.gz")), ids=map_stem)
-def test_every_real_map_reads_and_its_copy_validates(tmp_path, path):
+@pytest.mark.usefixtures("shared")
+def test_the_shared_folder_holds_real_maps():
+    assert REAL_MAPS
+
+
+@pytest.mark.parametrize("path", REAL_MAPS, ids=map_stem)
+def test_every_real_map_is_read_and_its_copy_is_valid_and_equal(tmp_path, path):
     source = read_map(path)
     copy = write_map(tmp_path / "copy.mrc", source.density.values, source.header, label="a copy")
     assert mrcfile.validate(copy)
-    again = read_map(copy)
-    assert (again.header, again.density.grid) == (source.header, source.density.grid)
-    np.testing.assert_array_equal(again.density.values, mrcfile.read(path).astype(np.float32))
+    reread = read_map(copy)
+    assert (reread.header, reread.density.grid) == (source.header, source.density.grid)
+    np.testing.assert_array_equal(reread.density.values, mrcfile.read(path).astype(np.float32))
 
 
 def test_the_shape_of_a_map_is_read_from_its_header_alone(tmp_path):
