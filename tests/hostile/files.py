@@ -12,7 +12,7 @@ from pathlib import Path
 import mrcfile
 import numpy as np
 
-from cryores_lite.diagnostics import VOXEL_SIZE, built_in
+from cryores_lite.diagnostics import SELF_TEST_VOXEL_SIZE, self_test_map
 
 SHAPE = (36, 38, 40)
 PLACES = {  # of header words, by name: byte and format
@@ -32,8 +32,8 @@ PLACES = {  # of header words, by name: byte and format
 @cache
 def density():
     """A ball of lumps in noise, in a box that is no cube."""
-    starts = [(n - m) // 2 for n, m in zip(built_in().shape, SHAPE, strict=True)]
-    cut = built_in()[tuple(slice(a, a + n) for a, n in zip(starts, SHAPE, strict=True))]
+    starts = [(n - m) // 2 for n, m in zip(self_test_map().shape, SHAPE, strict=True)]
+    cut = self_test_map()[tuple(slice(a, a + n) for a, n in zip(starts, SHAPE, strict=True))]
     return np.ascontiguousarray(cut)
 
 
@@ -46,7 +46,7 @@ def mrc(values=None, *, order="<", extended=b"", **words):
             warnings.simplefilter("ignore", RuntimeWarning)  # mrcfile's, of what is infinite
             with mrcfile.new(path) as file:
                 file.set_data(data.astype(data.dtype.newbyteorder(order)))
-                file.voxel_size = VOXEL_SIZE
+                file.voxel_size = SELF_TEST_VOXEL_SIZE
         raw = path.read_bytes()
     raw = raw[:220] + bytes(804) + extended + raw[1024:]  # without mrcfile's label, which holds the time
     return patched(raw, order, **({"nsymbt": len(extended)} | words))
