@@ -58,7 +58,7 @@ def report() -> tuple[str, bool]:
     """Run all checks; return the report, and whether nothing failed."""
     findings = list(_findings())
     is_well = all(finding.ok is not False for finding in findings)
-    verdict = "all is well" if is_well else "something is wrong: see FAIL"
+    verdict = "all checks passed" if is_well else "some checks failed: see FAIL"
     return "\n".join((f"cryores-lite {__version__}", *map(str, findings), verdict)), is_well
 
 
@@ -108,7 +108,7 @@ def _check_providers() -> Iterator[Finding]:
 
     for name, opens_model in providers().items():
         reason = f": {why_not_cuda()}" if name == CUDA and not opens_model else ""
-        text = "listed, opens the model" if opens_model else f"listed, cannot be used here{reason}"
+        text = "listed, opens the model" if opens_model else f"listed, not usable here{reason}"
         yield Finding("provider", f"{name}: {text}", opens_model or (False if name == CPU else None))
 
 
@@ -124,7 +124,7 @@ def _check_cpus() -> Iterator[Finding]:
     text = ", ".join(f"{count:g} {limit}" for limit, count in limits.items() if count is not None)
     used, allocated = available_threads(), slurm_cpus()
     is_idle = allocated is not None and allocated > used
-    advice = f"; Slurm gave {allocated}: pass srun --cpus-per-task={allocated}" if is_idle else ""
+    advice = f"; Slurm allocated {allocated}: pass srun --cpus-per-task={allocated}" if is_idle else ""
     yield Finding("CPUs", f"{used} will be used ({text}){advice}", None if is_idle else True)
 
 
@@ -132,7 +132,7 @@ def _check_memory() -> Iterator[Finding]:
     from cryores_lite.resources import available_memory, estimated_memory
 
     free, needed = available_memory(), estimated_memory((256, 256, 256))
-    text = f"{free / 1e9:.1f} GB free; a molecule of 256 voxels takes {needed / 1e9:.1f}"
+    text = f"{free / 1e9:.1f} GB free; a molecule in 256 x 256 x 256 voxels takes {needed / 1e9:.1f} GB"
     yield Finding("memory", text, free > needed)
 
 
@@ -148,7 +148,7 @@ def _check_self_test() -> Iterator[Finding]:
     result = self_test_result()
     text = f"median {result['median']:.3f} Å in {time.perf_counter() - start:.1f} s"
     if result["model"] != expected["model"]:
-        yield Finding("self-test", f"{text}; nothing is known of this model", False)
+        yield Finding("self-test", f"{text}; no result is recorded for this model", False)
         return
     difference = abs(result["median"] - expected["median"])
     text += f", expected {expected['median']:.3f} ± {expected['tolerance']:g}"

@@ -66,7 +66,7 @@ def out_of_memory(subject: str) -> NotEnoughMemory:
         subject,
         found="no memory left",
         expected="enough for a map of this size",
-        try_="ask for more (Slurm: --mem, shell: ulimit -v), use fewer threads, or crop or bin the map",
+        try_="request more memory (Slurm: --mem, shell: ulimit -v), use fewer threads, or crop or bin the map",
     )
 
 

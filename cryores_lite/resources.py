@@ -69,7 +69,7 @@ def require_memory(box: Shape, per_voxel: float = MEMORY_PER_VOXEL) -> None:
             "this map does not fit into memory",
             found=f"{free / 1e9:.1f} GB free",
             expected=f"about {needed / 1e9:.1f} GB for a molecule in {' x '.join(map(str, box))} voxels",
-            try_="ask for more (Slurm: --mem), or crop or bin the map",
+            try_="request more memory (Slurm: --mem), or crop or bin the map",
         )
 
 
@@ -87,8 +87,8 @@ def require_memory_for_file(name: str, needed: float, shape: Shape) -> None:
         raise NotEnoughMemory(
             f"{name} does not fit into memory",
             found=f"{free / 1e9:.1f} GB free",
-            expected=f"{needed / 1e9:.3g} GB for the {size} voxels that its header tells of",
-            try_="check the header, ask for more (Slurm: --mem), or crop or bin the map",
+            expected=f"{needed / 1e9:.3g} GB for the {size} voxels of its header",
+            try_="check the header, request more memory (Slurm: --mem), or crop or bin the map",
         )
 
 
@@ -103,9 +103,9 @@ def require_address_space() -> None:
     free = min((math.inf, *_address_space()))
     if free < LIBRARY_ADDRESS_SPACE:
         raise NotEnoughMemory(
-            "cryores-lite cannot begin",
+            "cryores-lite cannot start",
             found=f"{free / 1e9:.2f} GB of address space",
-            expected=f"{LIBRARY_ADDRESS_SPACE / 1e9:.1f} GB and more, by the map",
+            expected=f"{LIBRARY_ADDRESS_SPACE / 1e9:.1f} GB or more, depending on the map",
             try_="raise ulimit -v",
         )
 

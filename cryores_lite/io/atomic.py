@@ -61,8 +61,8 @@ def staging_folder(folder: Path) -> Iterator[Path]:
                     with contextlib.suppress(OSError):  # the outputs will report a full disk
                         os.write(lock, _boot_id().encode())
         except OSError as error:
-            found, try_ = error.strerror or error, "name a folder of yours with -o"
-            raise OutputError(str(folder), found=found, expected="to write there", try_=try_) from error
+            found, try_ = error.strerror or error, "choose another folder with -o"
+            raise OutputError(str(folder), found=found, expected="a writable folder", try_=try_) from error
         yield staging
 
 
@@ -110,9 +110,9 @@ def publish(staging: Path, names: Sequence[str], overwrite: bool) -> None:
         is_taken = isinstance(error, FileExistsError)
         raise OutputError(
             str(error.filename2 or error.filename or staging.parent),
-            found="a file" if is_taken else error.strerror or error,
-            expected="a free name" if is_taken else "to write it",
-            try_="check the folder and the space left, or pass --overwrite or -o DIR",
+            found="an existing file" if is_taken else error.strerror or error,
+            expected="a free name" if is_taken else "a writable file",
+            try_="check the folder and the free disk space, or pass --overwrite or -o DIR",
         ) from error
 
 

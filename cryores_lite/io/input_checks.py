@@ -76,13 +76,13 @@ def check_input(map_path: Path, source: Map, by_name: bool = True) -> Map:
     if statistics.plateau >= MIN_MASK_PLATEAU:
         raise InputError(
             f"{map_path.name}, values",
-            found=f"a mask ({statistics.plateau:.0%} of what is above its lowest value is one plateau)",
-            expected="a density",
+            found=f"a mask ({statistics.plateau:.0%} of the voxels above the lowest value hold the highest)",
+            expected="a density map",
             try_="pass the map that the mask was made for",
         )
     if statistics.lowest >= 0 and is_local_resolution(values, voxel_size):
         warnings: tuple[str, ...] = (
-            f"Its values (up to {statistics.highest:.3g}) look like a local-resolution map in Å: pass the density.",
+            f"The values (up to {statistics.highest:.3g}) look like a local-resolution map in Å: pass the density map.",
         )
     else:
         warnings = other_kind_warnings(map_path.name if by_name else "", statistics)
@@ -93,23 +93,19 @@ def other_kind_warnings(name: str, statistics: MapStatistics) -> tuple[str, ...]
     """Warnings about a map that is, by its name or its values, not a final density map."""
     warnings = []
     if HALF_MAP_NAME.search(name):
-        warnings.append(
-            "By its name this is a half map. Its noise is stronger than the final map's: pass the final one."
-        )
+        warnings.append("The file name is that of a half map, which is noisier than the final map: pass the final map.")
     skewness, kurtosis = statistics.skewness, statistics.excess_kurtosis
     if skewness is not None and kurtosis is not None:
         if skewness < MAX_INVERTED_SKEWNESS:
             warnings.append(
-                "The molecule is darker than the solvent: the contrast looks inverted; if so, multiply by -1."
+                "The molecule is darker than the solvent: if the contrast is inverted, multiply the map by -1."
             )
         elif abs(skewness) < MAX_NOISE_SKEWNESS and kurtosis > MIN_NOISE_KURTOSIS:
-            warnings.append(
-                "No molecule stands out: it looks like noise or a difference of two maps. Pass the final map."
-            )
+            warnings.append("The map looks like noise or a difference of two maps: pass the final map.")
     if statistics.extreme_voxels < MIN_EXTREME_VOXELS:
         warnings.append(
             f"Very few voxels ({statistics.extreme_voxels}) exceed all others {HOT_VOXEL_RATIO:g} times:"
-            " replace such artefacts."
+            " if they are artefacts, replace them."
         )
     return tuple(warnings)
 

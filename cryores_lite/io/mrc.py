@@ -109,7 +109,9 @@ def read_map(path: StrPath, *, voxel_size: float | None = None) -> Map:
         if is_out_of_memory(error):
             raise out_of_memory(path.name) from error
         found = getattr(error, "strerror", None) or error
-        raise input_error(path, "file", found, "a readable, whole file", "fetch it again or unlock it") from error
+        raise input_error(
+            path, "file", found, "a complete, readable file", "download it again or check its permissions"
+        ) from error
 
 
 def write_map(
@@ -155,12 +157,12 @@ def write_map(
                 stream.write(np.ascontiguousarray(plane, np.float32).data)
     except FileExistsError:
         raise OutputError(
-            str(path), found="a file", expected="a free name", try_="move it or allow overwriting"
+            str(path), found="an existing file", expected="a free name", try_="move it or allow overwriting"
         ) from None
     except OSError as error:
         found = error.strerror or error
-        try_ = "check the folder, its permissions and the space left"
-        raise OutputError(str(path), found=found, expected="to write it", try_=try_) from error
+        try_ = "check the folder, its permissions and the free disk space"
+        raise OutputError(str(path), found=found, expected="a writable file", try_=try_) from error
     return path
 
 
@@ -218,7 +220,7 @@ def _check_file(path: Path) -> None:
     if Path(map_stem(path)).suffix.lower() == ".mrcs":
         raise input_error(path, "kind", "a stack of images (.mrcs)", "a volume", "pass the reconstructed map")
     if path.exists() and not path.is_file():  # a pipe would block for ever
-        kind = "a folder" if path.is_dir() else "no regular file"
+        kind = "a folder" if path.is_dir() else "a pipe or device"
         raise input_error(path, "file", kind, "an MRC file", "pass one .mrc, .map or .ccp4 file")
 
 
@@ -243,10 +245,10 @@ def _read_record(path: Path, stream: IO[bytes]) -> Record:
     start = stream.read(HEADER_DTYPE.itemsize)
     kind = other_file_kind(start)
     if kind:
-        try_ = "fetch the file itself with git lfs pull" if "LFS" in kind else "convert it to .mrc or unpack it"
+        try_ = "download the file itself with git lfs pull" if "LFS" in kind else "convert it to .mrc or unpack it"
         raise input_error(path, "format", kind, "an MRC/CCP4 map", try_)
     if len(start) < HEADER_DTYPE.itemsize:
-        raise input_error(path, "file", f"{len(start)} bytes", "an MRC map (1024 or more)", "fetch it again")
+        raise input_error(path, "file", f"{len(start)} bytes", "1024 or more of an MRC map", "download it again")
     place = HEADER_DTYPE.fields["nsymbt"][1]
     without_extended_header = start[:place] + bytes(4) + start[place + 4 :]  # mrcfile would allocate NSYMBT bytes
     with io.BytesIO(without_extended_header) as header_only, catch_warnings():
@@ -291,7 +293,9 @@ def _read_voxels(path: Path, stream: IO[bytes], data: _DataBlock) -> tuple[Store
         surplus += len(chunk)
         if surplus > max(data.end, MAX_SURPLUS):
             found = f"more than {data.end + surplus} bytes when unpacked"
-            raise input_error(path, "size", found, f"{data.end} from its header", "fetch it again or repair the header")
+            raise input_error(
+                path, "size", found, f"{data.end} from its header", "download it again or repair the header"
+            )
     return np.frombuffer(raw, data.dtype).reshape(data.shape), surplus
 
 
@@ -305,8 +309,8 @@ def _chunks(stream: IO[bytes], size: int) -> Iterator[bytes]:
 def _surplus_warning(surplus: int) -> list[str]:
     if not surplus:
         return []
-    said = f"The file is {surplus} bytes longer than its header says; the end was ignored."
-    return [f"{said} If NSYMBT is wrong in the header, the map is shifted."]
+    message = f"The file is {surplus} bytes longer than its header says; the last bytes were ignored."
+    return [f"{message} If NSYMBT is wrong in the header, the map is shifted."]
 
 
 def _with_sign(stored: Stored, record: Record) -> tuple[Stored, list[str]]:
@@ -320,9 +324,11 @@ def _with_sign(stored: Stored, record: Record) -> tuple[Stored, list[str]]:
     stamp, flags = np.frombuffer(bytes(record.extra2), np.dtype("i4").newbyteorder(order), count=2, offset=40)
     unsigned = stored.view(np.uint8)
     if stamp == IMOD_STAMP:
-        return (stored, []) if flags & 1 else (unsigned, ["Bytes were read as unsigned, as the IMOD stamp says."])
+        return (
+            (stored, []) if flags & 1 else (unsigned, ["Voxels were read as unsigned bytes, as the IMOD stamp says."])
+        )
     if _roughness(unsigned) < _roughness(stored):
-        return stored, ["Mode 0 bytes were read as signed but look unsigned (values jump); save the map as mode 2."]
+        return stored, ["Voxels were read as signed bytes (mode 0) but look unsigned; save the map in mode 2."]
     return stored, []
 
 
@@ -336,14 +342,14 @@ def _finite_float32(path: Path, stored: Stored) -> tuple[Volume, list[str]]:
     non_finite, warnings = sum(int(np.count_nonzero(~np.isfinite(plane))) for plane in values), []
     if non_finite > MAX_NON_FINITE_FRACTION * values.size:
         found = f"{non_finite} of {values.size} voxels not finite"
-        raise input_error(path, "values", found, "at most 1 %", "compute the map again")
+        raise input_error(path, "values", found, "at most 1 %", "recompute the map")
     if non_finite:
         is_finite = np.isfinite(values)
         values = np.where(is_finite, values, np.median(values[is_finite]))
         warnings.append(f"{non_finite} voxels were NaN or infinite and were replaced by the median.")
     lowest, highest = float(values.min()), float(values.max())
     if lowest == highest:
-        raise input_error(path, "values", f"{lowest:g} everywhere", "a density", "compute the map again")
+        raise input_error(path, "values", f"the value {lowest:g} everywhere", "a density map", "recompute the map")
     check_spread(lowest, highest, path.name)
     return values, warnings
 

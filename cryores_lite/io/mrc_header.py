@@ -65,9 +65,9 @@ def check_record(path: Path, record: Record) -> Shape:
     is_mrc = nsymbt >= 0 and (has_map_id or (mode in REAL_MODES and min(shape) > 0))
     is_one_volume = ispg < FIRST_STACK_SPACE_GROUP
     for is_right, *message in (
-        (is_mrc, "format", "no MRC header", "an MRC/CCP4 map", "convert it to .mrc"),
+        (is_mrc, "format", "an unknown header", "an MRC/CCP4 map", "convert it to .mrc"),
         (mode in REAL_MODES, "mode", mode_name, "0, 1, 2, 6 or 12", "save it as 32-bit float (mode 2)"),
-        (min(shape) > 0, "size", size, "1 or more on each axis", "fetch it again"),
+        (min(shape) > 0, "size", size, "1 or more on each axis", "download it again"),
         (min(shape) > 1, "size", size, "a three-dimensional map", "pass the volume, not a projection or slice"),
         (is_one_volume, "kind", f"a stack of volumes (ISPG {ispg})", "one volume", "pass its volumes one by one"),
     ):
@@ -81,7 +81,7 @@ def header_from_record(path: Path, record: Record) -> tuple[Header, list[str]]:
     axes, warnings = (int(record.mapc), int(record.mapr), int(record.maps)), []
     if axes == (0, 0, 0):
         axes = (1, 2, 3)
-        warnings.append("The header gives no axis order; columns, rows and sections were taken as X, Y and Z.")
+        warnings.append("The header has no axis order (MAPC, MAPR, MAPS are 0); X, Y, Z was assumed.")
     if sorted(axes) != [1, 2, 3]:
         raise input_error(path, "axis order", axes, "1, 2 and 3 in any order", "repair MAPC, MAPR and MAPS")
     header = Header(
@@ -117,7 +117,9 @@ def grid_from_header(
     x, y, z = (a / m if m > 0 else math.nan for a, m in zip(header.cella, header.m, strict=True))
     sections = shape_xyz(header.axes, shape)[2]
     if header.m[2] == 1 and math.isclose(z, sections * x, rel_tol=0.01):
-        warnings.append(f"The header is that of a stack (MZ is 1, Z voxels of {z:g} Å); {x:g} Å was taken for Z too.")
+        warnings.append(
+            f"The header describes a stack (MZ 1, {z:g} Å along Z); the voxel size along X, {x:g} Å, was used for Z."
+        )
         z = x
     elif header.m[2] == 1 and ispg == 0:
         kind = f"a stack of {sections} images (ISPG 0, MZ 1)"
@@ -149,7 +151,7 @@ def other_file_kind(start: bytes) -> str | None:
         if start.startswith(signature):
             return kind
     is_text = start.strip() and all(byte >= 32 or byte in b"\t\n\r\f" for byte in start)
-    return "a text" if is_text else None
+    return "a text file" if is_text else None
 
 
 def input_error(path: Path, property_: str, found: object, expected: object, try_: str) -> InputError:
@@ -160,7 +162,7 @@ def input_error(path: Path, property_: str, found: object, expected: object, try
 def truncation_error(path: Path, length: int, expected: int) -> InputError:
     """Return the error for a file that is shorter (bytes) than its header says."""
     return input_error(
-        path, "size", f"{length} bytes", f"{expected} from its header", "it is cut short: fetch it again"
+        path, "size", f"{length} bytes", f"{expected} from its header", "it is truncated: download it again"
     )
 
 
@@ -201,10 +203,8 @@ def placement_warning(header: Header, voxel_size: Lengths, path: Path) -> str | 
         return None
     if not is_placed_by_start(path) and not any(header.nstart):
         return None
-    used, ignored = ("NSTART", "ORIGIN") if is_placed_by_start(path) else ("ORIGIN", "NSTART")
-    return (
-        f"ORIGIN and NSTART name two places; {used} was taken and not {ignored}, as ChimeraX does with {path.suffix}."
-    )
+    used = "NSTART" if is_placed_by_start(path) else "ORIGIN"
+    return f"ORIGIN and NSTART place the map differently; {used} was used, as ChimeraX does for {path.suffix} files."
 
 
 def is_placed_by_start(path: Path) -> bool:

@@ -42,11 +42,11 @@ def _cut() -> list[Case]:
         "before anything": (whole, 0, "0 bytes"),
         "in the header": (whole, 500, "500 bytes"),
         "one byte before the end of the header": (whole, HEADER - 1, "1023 bytes"),
-        "after the header": (whole, HEADER, "cut short"),
-        "in the extended header": (extended, HEADER + 300, "cut short"),
-        "after the extended header": (extended, HEADER + 800, "cut short"),
-        "in the data": (whole, len(whole) // 2, "cut short"),
-        "one byte before the end": (whole, len(whole) - 1, "cut short"),
+        "after the header": (whole, HEADER, "truncated"),
+        "in the extended header": (extended, HEADER + 300, "truncated"),
+        "after the extended header": (extended, HEADER + 800, "truncated"),
+        "in the data": (whole, len(whole) // 2, "truncated"),
+        "one byte before the end": (whole, len(whole) - 1, "truncated"),
     }
     group, found = "cut short", []
     for where, (raw, at, says) in places.items():
@@ -69,17 +69,17 @@ def _lies() -> list[Case]:
         return path
 
     return [
-        Case(group, "2147483647³ voxels", made("a.mrc", **large), REFUSED, "cut short"),
+        Case(group, "2147483647³ voxels", made("a.mrc", **large), REFUSED, "truncated"),
         Case(group, "2147483647³ voxels, gzip", saved("a.mrc.gz", GZ(mrc(**large))), REFUSED, "fit into memory"),
         Case(group, "2147483647³ voxels, bzip2", saved("a.mrc.bz2", BZ2(mrc(**large))), REFUSED, "fit into memory"),
         Case(group, "12000³ voxels, all there as a sparse file", sparse, REFUSED, "fit into memory"),
-        Case(group, "one section more", made("a.mrc", nz=37), REFUSED, "cut short"),
+        Case(group, "one section more", made("a.mrc", nz=37), REFUSED, "truncated"),
         Case(group, "one section less", made("a.mrc", nz=35, mz=35, cell_z=52.5), WARNED, "longer than its header"),
         Case(group, "no columns", made("a.mrc", nx=0), REFUSED, "1 or more on each axis"),
         Case(group, "-38 rows", made("a.mrc", ny=-38), REFUSED, "1 or more on each axis"),
-        Case(group, "NSYMBT 2147483647", made("a.mrc", nsymbt=HUGE), REFUSED, "cut short"),
-        Case(group, "NSYMBT -1", made("a.mrc", nsymbt=-1), REFUSED, "no MRC header"),
-        Case(group, "NSYMBT too large", made("a.mrc", nsymbt=160), REFUSED, "cut short"),
+        Case(group, "NSYMBT 2147483647", made("a.mrc", nsymbt=HUGE), REFUSED, "truncated"),
+        Case(group, "NSYMBT -1", made("a.mrc", nsymbt=-1), REFUSED, "an unknown header"),
+        Case(group, "NSYMBT too large", made("a.mrc", nsymbt=160), REFUSED, "truncated"),
         Case(group, "NSYMBT 0 before an extended header", made("a.mrc", extended=EXTENDED, nsymbt=0), WARNED, "NSYMBT"),
         Case(group, "an extended header", made("a.mrc", extended=EXTENDED), DONE, same=True),
         Case(group, "7 bytes too many", saved("a.mrc", mrc() + b"surplus"), WARNED, "7 bytes longer", same=True),
@@ -160,7 +160,7 @@ def _kinds() -> list[Case]:
         Case(group, "a stack by name", made("a.mrcs"), REFUSED, "a stack of images"),
         Case(group, "a stack of volumes", made("a.mrc", ispg=401, mz=12), REFUSED, "a stack of volumes"),
         Case(
-            group, "a volume with a stack's header", made("a.mrc", ispg=0, mz=1), WARNED, "that of a stack", same=True
+            group, "a volume with a stack's header", made("a.mrc", ispg=0, mz=1), WARNED, "describes a stack", same=True
         ),
     ]
 
@@ -191,7 +191,7 @@ def _lengths() -> list[Case]:
             same=True,
         ),
         Case(group, "axes X, X, Z", made("a.mrc", mapr=1), REFUSED, "axis order"),
-        Case(group, "axes 0, 0, 0", made("a.mrc", mapc=0, mapr=0, maps=0), WARNED, "no axis order", same=True),
+        Case(group, "axes 0, 0, 0", made("a.mrc", mapc=0, mapr=0, maps=0), WARNED, "has no axis order", same=True),
     ]
 
 
@@ -220,8 +220,8 @@ def _no_maps() -> list[Case]:
         "PNG": (b"\x89PNG\r\n\x1a\n" + bytes(3000), "PNG"),
         "a Git LFS pointer": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "git lfs pull"),
         "nothing": (b"", "0 bytes"),
-        "zeros": (bytes(5000), "no MRC header"),
-        "random bytes": (np.random.default_rng(0).bytes(5000), "no MRC header"),
+        "zeros": (bytes(5000), "an unknown header"),
+        "random bytes": (np.random.default_rng(0).bytes(5000), "an unknown header"),
     }
     group = "what is no map"
 
@@ -243,8 +243,8 @@ def _no_maps() -> list[Case]:
     return [
         *(Case(group, name, saved("a.mrc", raw), REFUSED, says) for name, (raw, says) in contents.items()),
         Case(group, "a folder", folder_, REFUSED, "a folder"),
-        Case(group, "a pipe", pipe, REFUSED, "no regular file"),
-        Case(group, "a device", link("/dev/zero"), REFUSED, "no regular file"),
+        Case(group, "a pipe", pipe, REFUSED, "a pipe or device"),
+        Case(group, "a device", link("/dev/zero"), REFUSED, "a pipe or device"),
         Case(group, "a link to nothing", link("nothing"), REFUSED, "no such file"),
         Case(group, "a link to itself", link("a.mrc"), REFUSED),
         Case(group, "no file", lambda folder: folder / "a.mrc", REFUSED, "no such file"),

@@ -269,7 +269,7 @@ def test_neither_file_is_left_when_the_disk_takes_no_more(tmp_path):
 
     finished = run(save(tmp_path / "a.mrc"), "--quiet", "-j", 1, preexec_fn=small_files)
     assert finished.returncode == 1
-    one_error(finished, "expected to write it")
+    one_error(finished, "expected a writable file")
     assert [path.name for path in tmp_path.iterdir()] == ["a.mrc"]
 
 

@@ -240,10 +240,10 @@ def test_surplus_bytes_are_named(tmp_path, pack):
         ([(8, "<i", 1)], "three-dimensional"),
         ([(0, "<i", 0)], "0 x 9 x 8"),
         ([(4, "<i", -9)], "-9"),
-        ([(0, "<i", 11)], "cut short"),
+        ([(0, "<i", 11)], "truncated"),
         ([(o, "<i", 2**31 - 1) for o in (0, 4, 8)], "its header"),
-        ([(92, "<i", 2**31 - 1)], "cut short"),
-        ([(92, "<i", -1)], "no MRC header"),
+        ([(92, "<i", 2**31 - 1)], "truncated"),
+        ([(92, "<i", -1)], "an unknown header"),
         ([(60, "<f", 120.0)], "90, 90, 120"),
         ([(52, "<f", float("nan"))], "nan"),
         ([(64, "<i", 2)], "(2, 2, 3)"),
@@ -270,7 +270,7 @@ def test_a_large_file_that_is_cut_short_is_refused_before_it_is_read(tmp_path):
     path = save(tmp_path / "m.mrc", noise(), at=[(8, "<i", 2**31 - 1)])
     os.truncate(path, 200_000_000)
     tracemalloc.start()
-    with pytest.raises(InputError, match="cut short"):
+    with pytest.raises(InputError, match="truncated"):
         read_map(path)
     assert tracemalloc.get_traced_memory()[1] < 1e6
     tracemalloc.stop()
