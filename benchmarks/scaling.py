@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import nnls
 
-from cryores_lite.resources import needed
+from cryores_lite.resources import estimated_memory
 
 PERFORMANCE = Path(__file__).resolve().parents[1] / "docs" / "PERFORMANCE.md"
 MARKS = ("<!-- written by the command above -->", "<!-- end -->")
@@ -95,7 +95,7 @@ def page(rows: list[tuple[float, float, float]]) -> str:
     cost, (edges, filled) = fit(rows), archive(MAPS)
     megavoxels = edges**3 / 1e6
     seconds = cost.of(megavoxels, filled) + HANDLING * megavoxels
-    memory = np.array([needed((int(n),) * 3) for n in edges]) / 1e9
+    memory = np.array([estimated_memory((int(n),) * 3) for n in edges]) / 1e9
     read, written = PACKED * megavoxels.sum() / 1e6, WRITTEN * megavoxels.sum() / 1e6  # TB
     hours, starts = seconds.sum() / 3600, cost.start * MAPS / 3600
     checked = [

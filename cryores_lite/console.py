@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from cryores_lite.errors import CryoresError, OutputError, end_within, is_lack_of_memory, lack_of_memory
+from cryores_lite.errors import CryoresError, OutputError, interrupt_behind, is_out_of_memory, out_of_memory
 from cryores_lite.job import Job
 
 if TYPE_CHECKING:
@@ -48,15 +48,15 @@ def _leave(code: int, *_: object) -> None:
 def errors_to_exit_code() -> Iterator[None]:
     """End the command with one line where a library cannot be loaded, memory or the place for words runs out, or where
     it is interrupted."""
-    from cryores_lite.resources import require_libraries
+    from cryores_lite.resources import require_address_space
 
     try:
-        require_libraries()
+        require_address_space()
         yield
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except Exception as error:
-        end = end_within(error)
+        end = interrupt_behind(error)
         if end is not None:
             sys.exit(end.code if isinstance(end, SystemExit) else INTERRUPTED)
         told = as_user_error(error)
@@ -70,8 +70,8 @@ def as_user_error(error: Exception) -> CryoresError | None:
     """Say what a user can put right of an error that is none of ours, or None of a bug."""
     if isinstance(error, CryoresError):
         return error
-    if is_lack_of_memory(error):
-        return lack_of_memory("cryores-lite")
+    if is_out_of_memory(error):
+        return out_of_memory("cryores-lite")
     if isinstance(error, ImportError):
         found, expected = str(error), "the packages that pip installs with cryores-lite"
         return CryoresError(

@@ -1,12 +1,14 @@
-"""Everything that a user can put right, as one small tree.
+"""The errors that a user can put right, as one tree.
 
 CryoresError
-├── InputError       a map, a voxel size or a setting that cannot be used (also a ValueError)
-├── MapNotFound      no file of that name (also a FileNotFoundError)
-├── OutputError      the answer cannot be written, or would overwrite a file (also an OSError)
-├── ModelError       the model file is missing, damaged or breaks the contract (also a ValueError)
-├── DeviceError      the device that was asked for cannot be used (also a RuntimeError)
-└── NotEnoughMemory  the map will not fit into memory (also a MemoryError)
+├── InputError       a map, a voxel size or a setting is not usable (also a ValueError)
+├── MapNotFound      a map file does not exist (also a FileNotFoundError)
+├── OutputError      an output file exists or cannot be written (also an OSError)
+├── ModelError       the model file is missing, damaged or of another format (also a ValueError)
+├── DeviceError      the requested device is not usable (also a RuntimeError)
+└── NotEnoughMemory  a map does not fit into memory (also a MemoryError)
+
+Every message is one line: what was found, what was expected, what to try. Bugs keep Python's own exceptions.
 """
 
 from __future__ import annotations
@@ -14,72 +16,80 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 
-SIGNS = (  # of memory or threads refused, in the words of those whose errors have no type for it
+OUT_OF_MEMORY_MESSAGES = (  # of libraries and the system, which have no exception type for refused memory or threads
     *("bad allocation", "bad_alloc", "Failed to allocate memory", "Cannot allocate memory"),
     *("can't start new thread", "failed to map segment", "cannot allocate memory in static TLS"),
 )
 
 
 class CryoresError(Exception):
-    """Anything the user can put right. Bugs keep Python's own exceptions."""
+    """An error that the user can put right.
 
-    def __init__(self, what: str, *, found: object, expected: object, try_: str) -> None:
-        super().__init__(f"{what}: found {found}, expected {expected}; {try_}")
+    Parameters
+    ----------
+    subject : the file, property or option concerned
+    found, expected : what was found there, and what is usable
+    try_ : what the user can do, in the imperative
+    """
+
+    def __init__(self, subject: str, *, found: object, expected: object, try_: str) -> None:
+        super().__init__(f"{subject}: found {found}, expected {expected}; {try_}")
 
 
 class InputError(CryoresError, ValueError):
-    """The map, its voxel size or a setting cannot be used."""
+    """A map, a voxel size or a setting is not usable."""
 
 
 class MapNotFound(CryoresError, FileNotFoundError):
-    """There is no file of that name."""
+    """A map file does not exist."""
 
 
 class OutputError(CryoresError, OSError):
-    """The answer cannot be written."""
+    """An output file exists or cannot be written."""
 
 
 class ModelError(CryoresError, ValueError):
-    """The model file is missing, damaged or breaks the contract."""
+    """The model file is missing, damaged or of another format."""
 
 
 class DeviceError(CryoresError, RuntimeError):
-    """The device that was asked for cannot be used."""
+    """The requested device is not usable."""
 
 
 class NotEnoughMemory(CryoresError, MemoryError):
-    """The map will not fit into memory."""
+    """A map does not fit into memory."""
 
 
-def lack_of_memory(what: str) -> NotEnoughMemory:
-    """Say that memory ran out during the work."""
+def out_of_memory(subject: str) -> NotEnoughMemory:
+    """Return the error for memory that ran out during the work."""
     return NotEnoughMemory(
-        what,
+        subject,
         found="no memory left",
         expected="enough for a map of this size",
-        try_="ask for more (Slurm: --mem, shell: ulimit -v), use fewer threads, or crop or bin the map",
+        try_="request more memory (Slurm: --mem, shell: ulimit -v), use fewer threads, or crop or bin the map",
     )
 
 
-def is_lack_of_memory(error: BaseException) -> bool:
-    """Whether an error, or what caused it, is that the system gave no more memory or threads."""
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error, or one that it was raised from, means that the system refused memory or threads."""
     return any(
         isinstance(cause, MemoryError)
         or getattr(cause, "errno", None) == errno.ENOMEM
-        or any(sign in str(cause) for sign in SIGNS)
+        or any(message in str(cause) for message in OUT_OF_MEMORY_MESSAGES)
         for cause in _causes(error)
     )
 
 
-def end_within(error: BaseException) -> BaseException | None:
-    """Find the interrupt or exit that caused an error: libraries that are being loaded wrap it in one of theirs."""
+def interrupt_behind(error: BaseException) -> BaseException | None:
+    """Return the interrupt or exit that an error was raised from: libraries wrap it while they are imported."""
     return next((cause for cause in _causes(error) if isinstance(cause, (KeyboardInterrupt, SystemExit))), None)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    seen: set[int] = set()
-    here: BaseException | None = error
-    while here is not None and id(here) not in seen:
-        yield here
-        seen.add(id(here))
-        here = here.__cause__ or here.__context__
+    """Yield an error and the chain of errors that it was raised from, which may be circular."""
+    visited: set[int] = set()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in visited:
+        yield cause
+        visited.add(id(cause))
+        cause = cause.__cause__ or cause.__context__

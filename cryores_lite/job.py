@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from cryores_lite.errors import CryoresError, OutputError, end_within, is_lack_of_memory, lack_of_memory
+from cryores_lite.errors import CryoresError, OutputError, interrupt_behind, is_out_of_memory, out_of_memory
 from cryores_lite.outputs.catalogue import ENDINGS
 
 if TYPE_CHECKING:
@@ -151,10 +151,10 @@ def _run_job(
     except CryoresError as error:
         return Outcome(job.map_path, time.perf_counter() - start, name, " ".join(str(error).split()))
     except Exception as error:
-        if end := end_within(error):
+        if end := interrupt_behind(error):
             raise end from None
-        if is_lack_of_memory(error):
-            said = str(lack_of_memory(job.map_path.name))
+        if is_out_of_memory(error):
+            said = str(out_of_memory(job.map_path.name))
             return Outcome(job.map_path, time.perf_counter() - start, name, said)
         if isinstance(error, ImportError):  # the next map would fare no better
             raise
@@ -175,7 +175,7 @@ def _estimate(
 ) -> tuple[Answer, tuple[str, ...]]:
     """Read, estimate and write one map: all files, or none."""
     from cryores_lite.half_maps.comparison import compare
-    from cryores_lite.io.atomic import publish, staging
+    from cryores_lite.io.atomic import publish, staging_folder
     from cryores_lite.io.input_checks import check_input
     from cryores_lite.method import pipeline, statistical
     from cryores_lite.outputs import write as outputs
@@ -190,7 +190,7 @@ def _estimate(
     found, pair = read(job)
     found = check_input(job.map_path, found, by_name=not job.half_maps)
     fitted = read_fitted(job.atoms, found, job.outputs.get("average", job.map_path)) if job.atoms else None
-    with staging(folder) as here:  # before the long work: can we write there?
+    with staging_folder(folder) as here:  # before the long work: can we write there?
         if model:
             result = pipeline.estimate_local_resolution(found.density, model, threads, progress)
         else:
@@ -210,9 +210,9 @@ def _estimate(
 @cache
 def _clear_away_once(folder: Path) -> None:
     """Clear away what dead runs left, once in a process: among 100,000 answers each look takes a second."""
-    from cryores_lite.io.atomic import clear_away
+    from cryores_lite.io.atomic import clean_up_dead_runs
 
-    clear_away(folder)
+    clean_up_dead_runs(folder)
 
 
 def _refuse_to_clobber(job: Job) -> None:

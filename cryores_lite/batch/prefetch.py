@@ -59,14 +59,14 @@ def prefetch(job: Job, busy: float, key: Callable[[Job], dict[str, Any]]) -> Pre
         told, there = key(job), record.read(job)
         if there is not None and record.is_finished(job, told, there):
             return Prefetched(job, told, there, is_finished=True)
-        shape, held = mrc.extent(job.map_path)
-        fits = not held or busy + COPIES * held <= resources.available()
+        shape, held = mrc.shape_and_memory(job.map_path)
+        fits = not held or busy + COPIES * held <= resources.available_memory()
         found = _read(job) if fits and not job.half_maps else None  # one job has those: nothing to do meanwhile
     except OSError as error:
         return Prefetched(job, error=error if isinstance(error, CryoresError) else None)
     except Exception as error:  # told when its turn comes, as if it had been found then
         return Prefetched(job, error=error)
-    return Prefetched(job, told, there, found=found, needs=resources.needed(shape) + held)
+    return Prefetched(job, told, there, found=found, needs=resources.estimated_memory(shape) + held)
 
 
 def prefetch_jobs(jobs: Sequence[Job], prefetch: Callable[[Job, float], Prefetched]) -> Iterator[Prefetched]:

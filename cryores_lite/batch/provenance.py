@@ -16,7 +16,7 @@ from typing import Any
 
 from cryores_lite import __version__
 from cryores_lite.errors import OutputError
-from cryores_lite.io.atomic import whole
+from cryores_lite.io.atomic import atomic_write
 from cryores_lite.job import Job
 
 FORM = 1  # of the file; another form is no record of ours
@@ -157,5 +157,5 @@ def kept(job: Job, record: Record) -> dict[str, Any]:
 def _write(path: Path, record: Record) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps({"form": FORM, "key": record.key, "files": record.files, "row": record.row}, indent=1)
-    with whole(path) as stream:
+    with atomic_write(path) as stream:
         stream.write(f"{text}\n".encode())

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from cryores_lite.errors import InputError, OutputError
-from cryores_lite.io.atomic import whole
-from cryores_lite.io.csv_cells import guarded, plain
+from cryores_lite.io.atomic import atomic_write
+from cryores_lite.io.csv_cells import escape_formula, unescape_formula
 from cryores_lite.types import PERCENTILES
 
 Row: TypeAlias = dict[str, Any]
@@ -97,7 +97,7 @@ def read(path: Path) -> list[Row]:
         rows = list(reader)
         if text and (tuple(reader.fieldnames or ()) != COLUMNS or any(None in row.values() for row in rows)):
             raise _strange(path, "other columns")
-        return [{name: plain(cell) for name, cell in row.items()} for row in rows]
+        return [{name: unescape_formula(cell) for name, cell in row.items()} for row in rows]
     try:
         rows = [json.loads(line) for line in text.splitlines()]
         if all({"input", "outcome", "time", "files"} <= row.keys() for row in rows):
@@ -118,7 +118,7 @@ def write(path: Path, rows: Sequence[Row]) -> None:
             try_="write .csv",
         )
     try:
-        with whole(path) as stream:
+        with atomic_write(path) as stream:
             stream.write(_lines(path, rows, header=True))
     except OSError as error:
         raise _unwritable(path, error) from error
@@ -148,7 +148,7 @@ def _lines(path: Path, rows: Iterable[Row], header: bool) -> bytes:
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     if header:
         writer.writeheader()
-    writer.writerows({name: guarded(cell) for name, cell in flat(row).items()} for row in rows)
+    writer.writerows({name: escape_formula(cell) for name, cell in flat(row).items()} for row in rows)
     return text.getvalue().encode("utf-8", "surrogateescape")
 
 

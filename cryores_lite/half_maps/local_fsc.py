@@ -23,7 +23,7 @@ from cryores_lite.fourier.spectrum import Spectrum, grid_for, planes, transform
 from cryores_lite.half_maps.fsc_curves import PHASE_SEED, global_fsc, phase_randomised, randomisation_start
 from cryores_lite.half_maps.independence import mean_map, refuse_copies
 from cryores_lite.method.crop import Box, cut, molecule_box, paste
-from cryores_lite.resources import require
+from cryores_lite.resources import require_memory
 from cryores_lite.types import Density, Lengths, Shape, Volume
 
 MOLECULE_MARGIN = 30.0  # Å around the molecule
@@ -101,7 +101,7 @@ def checked_local_fsc(
     """Measure local resolution from half maps that `check_half_maps` has passed; parameters as in `local_fsc`."""
     voxel_size = first.grid.voxel_size
     box = molecule_box(mean_map(first.values, second.values), voxel_size, MOLECULE_MARGIN)
-    require(box.shape, BYTES_PER_VOXEL if mask is None else BYTES_PER_VOXEL + MASK_BYTES_PER_VOXEL)
+    require_memory(box.shape, BYTES_PER_VOXEL if mask is None else BYTES_PER_VOXEL + MASK_BYTES_PER_VOXEL)
     halves = [cut(half.values, box) for half in (first, second)]
     box_mask = None if mask is None else cut(mask, box)
     spectra = [transform(half if box_mask is None else half * box_mask, voxel_size, threads) for half in halves]

@@ -1,11 +1,13 @@
-"""Several files that belong together get their names at once, as nearly as a file system allows.
+"""Write files so that a run leaves all of its outputs or none, whenever it is stopped.
 
-They are made in a hidden folder beside their targets, synced, marked as ready, and then renamed one after the other,
-the local-resolution map last: where it is, all others are. Signals wait meanwhile. Whoever is killed between two
-renames leaves whole files and the mark, and the next run in that folder gives the rest their names. Any other hidden
-folder of a dead run is removed. A run is dead if its lock can be had, on its own machine; on another one, where locks
-may mean nothing, only if its folder is old as well. A file that stands alone is made under a hidden name too, and that
-is removed once it is old.
+The outputs of a map are written into a hidden staging folder in the output folder, synced and marked as complete. Then
+they are renamed one after the other while signals wait, the local-resolution map last: if it exists, all others do.
+A run that is killed between two renames leaves complete files and the mark, and the next run in that folder publishes
+the remaining ones. Staging folders of other dead runs are removed.
+
+A run is dead if its lock is free and it ran on this machine. On another machine, where locks may not work, its folder
+must also be older than `MAX_RUN_TIME`. Single files are written under a hidden name, which is removed once it is that
+old.
 """
 
 from __future__ import annotations
@@ -30,50 +32,50 @@ from cryores_lite.errors import OutputError
 
 try:
     import fcntl
-except ImportError:  # Windows: nothing can be locked, so nothing is cleared away
+except ImportError:  # Windows has no such locks, so leftovers stay
     fcntl = None  # type: ignore[assignment]
 
-PREFIX = ".cryores_lite-"
-OWNER, READY = ".owner", ".ready"
-SINGLE = ".tmp"  # how a hidden file ends that is no part of a folder
-OLD = 7 * 24 * 3600.0  # seconds; a run takes minutes
+PREFIX = ".cryores_lite-"  # of all hidden names
+LOCK_FILE, COMPLETE_MARK = ".owner", ".ready"  # in a staging folder
+SINGLE_FILE_SUFFIX = ".tmp"  # of hidden files outside of staging folders
+MAX_RUN_TIME = 7 * 24 * 3600.0  # seconds; usual are minutes
 
 
 @contextlib.contextmanager
-def staging(folder: Path) -> Iterator[Path]:
-    """Open a hidden folder in `folder` that is gone afterwards, whatever happens.
+def staging_folder(folder: Path) -> Iterator[Path]:
+    """Make a hidden folder in `folder`, which is removed at the end, also after an error.
 
     Raises
     ------
     OutputError
-        Nothing can be written there.
+        `folder` cannot be made or written to.
     """
     with contextlib.ExitStack() as stack:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with _undisturbed():  # until it is known how to remove it
-                here = Path(tempfile.mkdtemp(prefix=PREFIX, dir=folder))
-                owner = _locked(here / OWNER, create=True)
-                stack.callback(_discard, here, owner)
-                if owner is not None:
-                    with contextlib.suppress(OSError):  # a full disk will be told of by the files that matter
-                        os.write(owner, _machine().encode())
+            with _signals_deferred():  # until its removal is registered
+                staging = Path(tempfile.mkdtemp(prefix=PREFIX, dir=folder))
+                lock = _lock(staging / LOCK_FILE, create=True)
+                stack.callback(_discard, staging, lock)
+                if lock is not None:
+                    with contextlib.suppress(OSError):  # the outputs will report a full disk
+                        os.write(lock, _boot_id().encode())
         except OSError as error:
-            found, try_ = error.strerror or error, "name a folder of yours with -o"
-            raise OutputError(str(folder), found=found, expected="to write there", try_=try_) from error
-        yield here
+            found, try_ = error.strerror or error, "choose another folder with -o"
+            raise OutputError(str(folder), found=found, expected="a writable folder", try_=try_) from error
+        yield staging
 
 
 @contextlib.contextmanager
-def whole(path: Path) -> Iterator[IO[bytes]]:
-    """Open a hidden file beside `path` that gets its name, synced, when the block ends well, and is gone otherwise.
+def atomic_write(path: Path) -> Iterator[IO[bytes]]:
+    """Open a hidden file in the folder of `path`; sync and rename it to `path` at the end, or remove it after an error.
 
     Raises
     ------
     OSError
-        The file system refuses.
+        The file cannot be written.
     """
-    temporary = path.with_name(f"{PREFIX}{secrets.token_hex(6)}{SINGLE}")
+    temporary = path.with_name(f"{PREFIX}{secrets.token_hex(6)}{SINGLE_FILE_SUFFIX}")
     try:
         with temporary.open("xb") as stream:  # the umask applies, as to any new file
             yield stream
@@ -85,172 +87,170 @@ def whole(path: Path) -> Iterator[IO[bytes]]:
             temporary.unlink()
 
 
-def publish(here: Path, names: Sequence[str], overwrite: bool) -> None:
-    """Give finished files of a staging folder their names in the folder around it, in this order: all, or none.
+def publish(staging: Path, names: Sequence[str], overwrite: bool) -> None:
+    """Move finished files of a staging folder into the folder around it, in this order: all, or none.
 
     Raises
     ------
     OutputError
-        A name is taken, or the file system refuses. The files that had got their names have lost them again, unless
-        they replaced others.
+        A file exists, or the file system fails. Files that were moved are removed again, unless they replaced others.
     """
     try:
         for name in names:
-            _sync(here / name)
-        mark = {"names": list(names), "overwrite": overwrite}
-        (here / f"{READY}.part").write_text(json.dumps(mark), encoding="utf-8")
-        _sync(here / f"{READY}.part")
-        (here / f"{READY}.part").replace(here / READY)
-        with contextlib.suppress(OSError):  # some file systems sync no folders
-            _sync(here)
-        with _alone(here.parent), _undisturbed():
-            _rename(here, names, overwrite)
+            _sync(staging / name)
+        unfinished_mark = staging / f"{COMPLETE_MARK}.part"
+        unfinished_mark.write_text(json.dumps({"names": list(names), "overwrite": overwrite}), encoding="utf-8")
+        _sync(unfinished_mark)
+        unfinished_mark.replace(staging / COMPLETE_MARK)
+        with contextlib.suppress(OSError):  # some file systems do not sync folders
+            _sync(staging)
+        with _folder_locked(staging.parent), _signals_deferred():
+            _move_all(staging, names, overwrite)
     except OSError as error:
-        found = "a file" if isinstance(error, FileExistsError) else error.strerror or error
-        expected = "a free name" if isinstance(error, FileExistsError) else "to write it"
+        is_taken = isinstance(error, FileExistsError)
         raise OutputError(
-            str(error.filename2 or error.filename or here.parent),
-            found=found,
-            expected=expected,
-            try_="check the folder and the space left, or pass --overwrite or -o DIR",
+            str(error.filename2 or error.filename or staging.parent),
+            found="an existing file" if is_taken else error.strerror or error,
+            expected="a free name" if is_taken else "a writable file",
+            try_="check the folder and the free disk space, or pass --overwrite or -o DIR",
         ) from error
 
 
-def clear_away(folder: Path) -> None:
-    """Finish or remove what dead runs of this user left in a folder. What cannot be told to be dead stays."""
+def clean_up_dead_runs(folder: Path) -> None:
+    """Publish or remove what dead runs of this user left in a folder. Runs that may be alive are not touched."""
     if fcntl is None:
         return
-    for left in sorted(folder.glob(f"{PREFIX}*")):
+    for leftover in sorted(folder.glob(f"{PREFIX}*")):
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            _clear_away(left)
+            _clean_up(leftover)
 
 
-def _clear_away(left: Path) -> None:
-    about = left.lstat()
-    is_old = time.time() - about.st_mtime > OLD
-    if about.st_uid != os.getuid():
+def _clean_up(leftover: Path) -> None:
+    status = leftover.lstat()
+    is_old = time.time() - status.st_mtime > MAX_RUN_TIME
+    if status.st_uid != os.getuid():
         return
-    if stat.S_ISREG(about.st_mode) and left.name.endswith(SINGLE) and is_old:
-        left.unlink()
-    if not stat.S_ISDIR(about.st_mode):
+    if stat.S_ISREG(status.st_mode) and leftover.name.endswith(SINGLE_FILE_SUFFIX) and is_old:
+        leftover.unlink()
+    if not stat.S_ISDIR(status.st_mode):
         return
-    owner = _locked(left / OWNER)
-    if owner is None and ((left / OWNER).exists() or not is_old):  # taken, or not even begun
+    lock = _lock(leftover / LOCK_FILE)
+    if lock is None and ((leftover / LOCK_FILE).exists() or not is_old):  # the run is alive, or just starts
         return
-    if owner is not None and not is_old and os.read(owner, 200) != _machine().encode():
-        os.close(owner)
+    if lock is not None and not is_old and os.read(lock, 200) != _boot_id().encode():  # maybe alive elsewhere
+        os.close(lock)
         return
     try:
-        names, overwrite = _mark(left)
-        _finish(left, names, overwrite)
+        names, overwrite = _read_mark(leftover)
+        _finish_publishing(leftover, names, overwrite)
     finally:
-        _discard(left, owner)
+        _discard(leftover, lock)
 
 
-def _finish(left: Path, names: Sequence[str], overwrite: bool) -> None:
-    """Name the other files of a run that died after it had named some; never replace what is newer."""
-    pairs = [(left / name, left.parent / name) for name in names]
-    with _alone(left.parent), _undisturbed():
-        if not any(_named(left, names)):
+def _finish_publishing(staging: Path, names: Sequence[str], overwrite: bool) -> None:
+    """Move the remaining files of a run that died after it had moved some; never replace a newer file."""
+    pairs = [(staging / name, staging.parent / name) for name in names]
+    with _folder_locked(staging.parent), _signals_deferred():
+        if not any(_are_published(staging, names)):
             return
-        for made, target in pairs:
-            if not made.exists() or target.is_dir():
+        for staged, target in pairs:
+            if not staged.exists() or target.is_dir():
                 continue
             is_free = not os.path.lexists(target)
-            if is_free or (overwrite and target.lstat().st_mtime <= made.stat().st_mtime):
-                made.replace(target)
+            if is_free or (overwrite and target.lstat().st_mtime <= staged.stat().st_mtime):
+                staged.replace(target)
 
 
-def _mark(here: Path) -> tuple[list[str], bool]:
-    """Names of the files of a folder that is ready, and whether they may replace others; none of one that is not."""
+def _read_mark(staging: Path) -> tuple[list[str], bool]:
+    """Names of the files of a complete staging folder, and whether they may replace others; ([], False) without one."""
     try:
-        mark = json.loads((here / READY).read_text(encoding="utf-8"))
+        mark = json.loads((staging / COMPLETE_MARK).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return [], False
     return [Path(name).name for name in mark["names"]], bool(mark["overwrite"])
 
 
-def _named(here: Path, names: Sequence[str]) -> list[bool]:
-    return [not (here / name).exists() or _is_same(here / name, here.parent / name) for name in names]
+def _are_published(staging: Path, names: Sequence[str]) -> list[bool]:
+    return [not (staging / name).exists() or _is_same_file(staging / name, staging.parent / name) for name in names]
 
 
-def _is_same(made: Path, target: Path) -> bool:
-    return target.exists() and made.samefile(target)
+def _is_same_file(staged: Path, target: Path) -> bool:
+    return target.exists() and staged.samefile(target)
 
 
-def _rename(here: Path, names: Sequence[str], overwrite: bool) -> None:
-    named: list[Path] = []
+def _move_all(staging: Path, names: Sequence[str], overwrite: bool) -> None:
+    linked: list[Path] = []
     try:
         for name in names:
-            target = here.parent / name
+            target = staging.parent / name
             if overwrite:
-                (here / name).replace(target)
+                (staging / name).replace(target)
             else:
-                _link(here / name, target)
-                named.append(target)
+                _link(staging / name, target)
+                linked.append(target)
     except OSError:
-        for target in named:
+        for target in linked:
             target.unlink()
         raise
-    with contextlib.suppress(OSError):  # all is named
-        _sync(here.parent)
+    with contextlib.suppress(OSError):  # all files have their names already
+        _sync(staging.parent)
 
 
-def _link(made: Path, target: Path) -> None:
-    """Name a file unless the name is taken, in one step where the file system knows links."""
+def _link(staged: Path, target: Path) -> None:
+    """Publish a file unless its name is taken, in one step where the file system supports hard links."""
     try:
-        os.link(made, target)
+        os.link(staged, target)
     except FileExistsError:
-        if not _is_same(made, target):  # NFS may say so of a link that it has just made
+        if not _is_same_file(staged, target):  # NFS may report so for the link that it has just made
             raise
     except OSError:
         if os.path.lexists(target):
             raise FileExistsError(17, "File exists", str(target)) from None
-        made.replace(target)
+        staged.replace(target)
 
 
-def _locked(path: Path, create: bool = False) -> int | None:
-    """Open a file and lock it, or None where that cannot be had."""
+def _lock(path: Path, create: bool = False) -> int | None:
+    """Open and lock a file; None if it is missing or locked, or cannot be locked."""
     if fcntl is None:
         return None
     flags = os.O_RDWR | os.O_NOFOLLOW | (os.O_CREAT | os.O_EXCL if create else 0)
     try:
-        opened = os.open(path, flags, 0o600)
+        descriptor = os.open(path, flags, 0o600)
     except OSError:
         return None
     try:
-        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:  # taken, or this file system has no locks
-        os.close(opened)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # locked, or the file system has no locks
+        os.close(descriptor)
         return None
-    return opened
+    return descriptor
 
 
-def _close(opened: int | None) -> None:
-    if opened is not None:
-        os.close(opened)
+def _close(descriptor: int | None) -> None:
+    if descriptor is not None:
+        os.close(descriptor)
 
 
-def _discard(here: Path, owner: int | None) -> None:
-    """Remove a folder, unless only some of its files have got their names: then the next run has to finish.
+def _discard(staging: Path, lock: int | None) -> None:
+    """Remove a staging folder, unless only some of its files are published: the next run finishes those.
 
-    Its lock is let go after its files, so that nobody clears away what is being cleared, and before the folder itself,
-    since on NFS an open file cannot be removed.
+    The lock is released after the files are removed, so that no other run removes them at the same time, and before
+    the folder is removed, since NFS cannot remove an open file.
     """
-    with _undisturbed():
-        named = _named(here, _mark(here)[0])
-        half = any(named) and not all(named)
-        for path in () if half else (here / READY, *here.iterdir()):
-            if path.name != OWNER:
+    with _signals_deferred():
+        published = _are_published(staging, _read_mark(staging)[0])
+        is_unfinished = any(published) and not all(published)
+        for path in () if is_unfinished else (staging / COMPLETE_MARK, *staging.iterdir()):
+            if path.name != LOCK_FILE:
                 with contextlib.suppress(OSError):
                     path.unlink()
-        _close(owner)
-        if not half and os.access(here.parent, os.W_OK):  # else it could not go, but its lock would
-            shutil.rmtree(here, ignore_errors=True)
+        _close(lock)
+        if not is_unfinished and os.access(staging.parent, os.W_OK):  # else only its lock file would be removed
+            shutil.rmtree(staging, ignore_errors=True)
 
 
-def _machine() -> str:
-    """Name the running system; another after a restart."""
+def _boot_id() -> str:
+    """Name this machine since its last start."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
@@ -258,49 +258,49 @@ def _machine() -> str:
 
 
 def _sync(path: Path) -> None:
-    if fcntl is None:  # Windows syncs neither folders nor what is open for reading
+    if fcntl is None:  # Windows syncs neither folders nor files that are open for reading
         return
-    opened = os.open(path, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(opened)
+        os.fsync(descriptor)
     finally:
-        os.close(opened)
+        os.close(descriptor)
 
 
 @contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Let one process at a time name files in a folder, where folders can be locked."""
-    opened = None
+def _folder_locked(folder: Path) -> Iterator[None]:
+    """Let one process at a time publish files in a folder, if the file system can lock folders."""
+    descriptor = None
     with contextlib.suppress(OSError):
-        opened = os.open(folder, os.O_RDONLY)
+        descriptor = os.open(folder, os.O_RDONLY)
         if fcntl is not None:
-            fcntl.flock(opened, fcntl.LOCK_EX)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
     try:
         yield
     finally:
-        _close(opened)
+        _close(descriptor)
 
 
 @contextlib.contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Hold back the signals that end a run, and deliver them afterwards. Only the main thread can."""
+def _signals_deferred() -> Iterator[None]:
+    """Hold back the signals that end a run, and deliver them afterwards. Works in the main thread only."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    came: list[int] = []
+    received: list[int] = []
 
-    def keep(number: int, frame: FrameType | None) -> None:
-        came.append(number)
+    def record(number: int, frame: FrameType | None) -> None:
+        received.append(number)
 
-    names = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    before: dict[int, Any] = {n: signal.getsignal(n) for n in names}
-    held = [n for n in names if before[n] is not None and before[n] != signal.SIG_IGN]
-    for number in held:
-        signal.signal(number, keep)
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    handlers: dict[int, Any] = {number: signal.getsignal(number) for number in numbers}
+    deferred = [n for n in numbers if handlers[n] is not None and handlers[n] != signal.SIG_IGN]
+    for number in deferred:
+        signal.signal(number, record)
     try:
         yield
     finally:
-        for number in held:
-            signal.signal(number, before[number])
-        for number in came:
+        for number in deferred:
+            signal.signal(number, handlers[number])
+        for number in received:
             signal.raise_signal(number)

@@ -1,4 +1,4 @@
-"""Half maps by their names: of RELION, EMDB and cryoSPARC."""
+"""Find half maps by the file names of RELION, EMDB and cryoSPARC."""
 
 from __future__ import annotations
 
@@ -8,50 +8,48 @@ from pathlib import Path
 
 from cryores_lite.io.mrc import map_stem
 
-HALF = re.compile(r"[_-]?half[_-]?(?:map[_-]?)?([12ab])(?![a-z0-9])", re.IGNORECASE)  # of RELION, EMDB, cryoSPARC
-MATES = dict(zip("12abAB", "21baBA", strict=True))
-ENDINGS = ("_unfil", "_unfiltered")  # of RELION's names
-FOLDERS = (".", "other", "../other")  # where half maps lie, as seen from the map; EMDB keeps them in other/
+HALF_MAP_NAME = re.compile(r"[_-]?half[_-]?(?:map[_-]?)?([12ab])(?![a-z0-9])", re.IGNORECASE)
+OTHER_HALF = dict(zip("12abAB", "21baBA", strict=True))
+UNFILTERED_ENDINGS = ("_unfil", "_unfiltered")  # of RELION's half maps
+HALF_MAP_FOLDERS = (".", "other", "../other")  # relative to the map's; EMDB keeps half maps in other/
 
 
 def full_map_stem(path: Path) -> str:
-    """Name of the map that a half map belongs to: ``run_half1_class001_unfil.mrc`` is of ``run_class001``."""
-    stem = HALF.sub("", map_stem(path), count=1).strip("_-")
-    for ending in ENDINGS:
+    """Name the map that a half map belongs to: ``run_class001`` for ``run_half1_class001_unfil.mrc``."""
+    stem = HALF_MAP_NAME.sub("", map_stem(path), count=1).strip("_-")
+    for ending in UNFILTERED_ENDINGS:
         stem = stem.removesuffix(ending)
     return stem or map_stem(path)
 
 
 def other_half_path(path: Path) -> Path | None:
-    """The other half map by its name; None if the base name names no half."""
-    found = HALF.search(path.name)
-    if found is None:
+    """Path of the other half map by its name; None if `path` does not have the name of a half map."""
+    match = HALF_MAP_NAME.search(path.name)
+    if match is None:
         return None
-    return path.with_name(path.name[: found.start(1)] + MATES[found[1]] + path.name[found.end(1) :])
+    return path.with_name(path.name[: match.start(1)] + OTHER_HALF[match[1]] + path.name[match.end(1) :])
 
 
 def find_half_maps(map_path: Path) -> tuple[Path, Path] | None:
-    """Half maps that lie beside a map and are named after it."""
-    stem = map_stem(map_path)
-    for folder in FOLDERS:
-        names: list[Path] = []
+    """Half maps near a map that are named after it: first and second half, or None."""
+    for folder in HALF_MAP_FOLDERS:
+        paths: list[Path] = []
         with contextlib.suppress(OSError):
-            names = sorted(path for path in (map_path.parent / folder).iterdir() if HALF.search(path.name))
-        for path in names:
+            paths = sorted(path for path in (map_path.parent / folder).iterdir() if HALF_MAP_NAME.search(path.name))
+        for path in paths:
             other = other_half_path(path)
-            if (
-                path != map_path
-                and full_map_stem(path) == stem
-                and other in names
-                and HALF.findall(path.name)[0] in "1aA"
-            ):
+            if other in paths and path != map_path and _is_first_half_of(path, map_path):
                 return path, other
     return None
 
 
-def suggestion(map_path: Path) -> str | None:
-    """A sentence on half maps that were seen and not used."""
-    found = None if HALF.search(map_path.name) else find_half_maps(map_path)
-    if found is None:
+def _is_first_half_of(path: Path, map_path: Path) -> bool:
+    return full_map_stem(path) == map_stem(map_path) and HALF_MAP_NAME.findall(path.name)[0] in "1aA"
+
+
+def half_maps_hint(map_path: Path) -> str | None:
+    """Suggest half maps that lie near a map and were not used; None if there are none."""
+    half_maps = None if HALF_MAP_NAME.search(map_path.name) else find_half_maps(map_path)
+    if half_maps is None:
         return None
-    return f"half maps lie beside this map; to compare with their FSC: --half-maps {found[0]} {found[1]}"
+    return f"half maps of this map exist; to compare with their FSC, pass --half-maps {half_maps[0]} {half_maps[1]}"

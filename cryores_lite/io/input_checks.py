@@ -1,8 +1,10 @@
-"""What a map may be that is no final density, told from its values and its name. Cheap, and quiet when in doubt.
+"""Detect inputs that are not final maps: half maps, masks, difference maps, local-resolution maps.
 
-Averages over blocks of a few Å are skewed: a little molecule stands out of much solvent. Over the final maps that we
-have (experimental and simulated, masked or not) their skewness is 2.1 to 6.9; it is about 0 for noise and for the
-difference of two maps, and negative where the contrast is inverted.
+Detection uses the values and the file name, costs little and stays silent when in doubt.
+
+Averages over blocks of a few Å are skewed in a final map: a small molecule stands out of much solvent. Their skewness
+was 2.1 to 6.9 in all final maps tried (experimental and simulated, masked or not). It is about 0 for noise and for the
+difference of two maps, and negative for inverted contrast.
 """
 
 from __future__ import annotations
@@ -13,120 +15,147 @@ from pathlib import Path
 import numpy as np
 
 from cryores_lite.errors import InputError
-from cryores_lite.io.half_map_names import HALF
+from cryores_lite.io.half_map_names import HALF_MAP_NAME
 from cryores_lite.io.mrc import Map
 from cryores_lite.types import Volume
 
-BLOCK = 5.0  # Å
-ENOUGH = 500  # blocks, from which on their distribution is judged
-PLATEAU = 0.1  # share of a mask's voxels above its lowest that hold its highest value
-HOT = 10.0  # by this factor a hot voxel exceeds all but FEW others
-FEW = 8
-CONSTANT = 0.05  # share of voxels with one value, at least, outside the molecule of a local-resolution map
-RESOLUTIONS = (1.5, 100.0)  # of a local-resolution map: voxels, Å
-SPREAD = 0.5  # standard deviation of local resolution over its mean, at most
+BLOCK_LENGTH = 5.0  # Å
+MIN_BLOCKS = 500  # below, the distribution of block averages is not judged
+MIN_MASK_PLATEAU = 0.1  # share of a mask's voxels above the lowest value that hold the highest
+MAX_INVERTED_SKEWNESS = -1.0
+MAX_NOISE_SKEWNESS = 0.25  # of either sign
+MIN_NOISE_KURTOSIS = -0.25  # excess
+HOT_VOXEL_RATIO = 10.0  # of a hot voxel's distance from the typical value to that of all others
+MIN_EXTREME_VOXELS = 8  # fewer are hot voxels
+MIN_OUTSIDE_FRACTION = 0.05  # of a local-resolution map's voxels that hold one value, outside the molecule
+LOCAL_RESOLUTION_RANGE = (1.5, 100.0)  # voxels, Å
+MAX_LOCAL_RESOLUTION_SPREAD = 0.5  # standard deviation over mean
+MAX_LOWEST_TENTH = 0.5  # share of a local-resolution map's voxels in the lowest tenth of its range
 
 
-@dataclass(frozen=True)
-class Traits:
-    """What tells kinds of maps apart.
+@dataclass(frozen=True, kw_only=True)
+class MapStatistics:
+    """Statistics that differ between final maps and other kinds of maps.
 
     Attributes
     ----------
-    lowest, highest : values
+    lowest, highest : of all values
     plateau : share of the voxels above the lowest value that hold the highest
-    skewness, excess : of block averages, 0 for noise; None where there are too few blocks
-    extreme : voxels that come near the value farthest from the typical one
+    skewness, excess_kurtosis : of block averages, 0 for noise; None if there are too few blocks
+    extreme_voxels : number of voxels that are as far from the typical value as 1 / `HOT_VOXEL_RATIO` of the farthest
     """
 
     lowest: float
     highest: float
     plateau: float
     skewness: float | None
-    excess: float | None
-    extreme: int
+    excess_kurtosis: float | None
+    extreme_voxels: int
 
 
-def check_input(map_path: Path, found: Map, by_name: bool = True) -> Map:
-    """Add hints to the warnings of a map, or refuse a mask.
+def check_input(map_path: Path, source: Map, by_name: bool = True) -> Map:
+    """Add warnings to a map that does not look like a final map; refuse a mask.
 
     Parameters
     ----------
-    map_path : to be named
-    by_name : does its name say what it is? Not where half maps were asked for: there they are no mistake
+    map_path : the map's, for its name
+    source : the map as read
+    by_name : also warn if the name is that of a half map; False where the user passed half maps on purpose
+
+    Returns
+    -------
+    `source` with more warnings, if there are any
 
     Raises
     ------
     InputError
-        The map is a mask: it holds no density at all.
+        The map is a mask.
     """
-    values, voxel_size = found.density.values, min(found.density.grid.voxel_size)
-    looks = traits(values, voxel_size)
-    if looks.plateau >= PLATEAU:
+    values, voxel_size = source.density.values, min(source.density.grid.voxel_size)
+    statistics = map_statistics(values, voxel_size)
+    if statistics.plateau >= MIN_MASK_PLATEAU:
         raise InputError(
             f"{map_path.name}, values",
-            found=f"a mask ({looks.plateau:.0%} of what is above its lowest value is one plateau)",
-            expected="a density",
+            found=f"a mask ({statistics.plateau:.0%} of the voxels above the lowest value hold the highest)",
+            expected="a density map",
             try_="pass the map that the mask was made for",
         )
-    if looks.lowest >= 0 and is_local_resolution(values, voxel_size):
-        said: tuple[str, ...] = (
-            f"Its values (up to {looks.highest:.3g}) look like a local-resolution map in Å: pass the density.",
+    if statistics.lowest >= 0 and is_local_resolution(values, voxel_size):
+        warnings: tuple[str, ...] = (
+            f"The values (up to {statistics.highest:.3g}) look like a local-resolution map in Å: pass the density map.",
         )
     else:
-        said = hints(map_path.name if by_name else "", looks)
-    return replace(found, warnings=(*found.warnings, *said))
+        warnings = other_kind_warnings(map_path.name if by_name else "", statistics)
+    return replace(source, warnings=(*source.warnings, *warnings))
 
 
-def hints(name: str, looks: Traits) -> tuple[str, ...]:
-    """Sentences for the user about a map that is, by its name or its values, something else than a final density."""
-    said = []
-    if HALF.search(name):
-        said.append("By its name this is a half map. Its noise is stronger than the final map's: pass the final one.")
-    if looks.skewness is not None and looks.excess is not None:
-        if looks.skewness < -1:
-            said.append("The molecule is darker than the solvent: the contrast looks inverted; if so, multiply by -1.")
-        elif abs(looks.skewness) < 0.25 and looks.excess > -0.25:
-            said.append("No molecule stands out: it looks like noise or a difference of two maps. Pass the final map.")
-    if looks.extreme < FEW:
-        said.append(f"Very few voxels ({looks.extreme}) exceed all others {HOT:g} times: replace such artefacts.")
-    return tuple(said)
+def other_kind_warnings(name: str, statistics: MapStatistics) -> tuple[str, ...]:
+    """Warnings about a map that is, by its name or its values, not a final density map."""
+    warnings = []
+    if HALF_MAP_NAME.search(name):
+        warnings.append("The file name is that of a half map, which is noisier than the final map: pass the final map.")
+    skewness, kurtosis = statistics.skewness, statistics.excess_kurtosis
+    if skewness is not None and kurtosis is not None:
+        if skewness < MAX_INVERTED_SKEWNESS:
+            warnings.append(
+                "The molecule is darker than the solvent: if the contrast is inverted, multiply the map by -1."
+            )
+        elif abs(skewness) < MAX_NOISE_SKEWNESS and kurtosis > MIN_NOISE_KURTOSIS:
+            warnings.append("The map looks like noise or a difference of two maps: pass the final map.")
+    if statistics.extreme_voxels < MIN_EXTREME_VOXELS:
+        warnings.append(
+            f"Very few voxels ({statistics.extreme_voxels}) exceed all others {HOT_VOXEL_RATIO:g} times:"
+            " if they are artefacts, replace them."
+        )
+    return tuple(warnings)
 
 
 def is_local_resolution(values: Volume, voxel_size: float) -> bool:
-    """One value outside, and inside lengths: none near 0, not far apart, and the lowest are not the commonest."""
+    """Return whether values look like local resolution in Å: one value outside the molecule, similar lengths inside."""
     inside = values[values != values[0, 0, 0]]
-    if inside.size > (1 - CONSTANT) * values.size:
+    if inside.size > (1 - MIN_OUTSIDE_FRACTION) * values.size:
         return False
-    shortest, longest = RESOLUTIONS[0] * voxel_size, RESOLUTIONS[1]
+    shortest, longest = LOCAL_RESOLUTION_RANGE[0] * voxel_size, LOCAL_RESOLUTION_RANGE[1]
     low, high = float(inside.min()), float(inside.max())
-    spread, mean = (float(f(inside, dtype=np.float64)) for f in (np.std, np.mean))
-    bottom = np.count_nonzero(inside < low + 0.1 * (high - low)) / inside.size
-    return shortest <= low < high <= longest and spread < SPREAD * mean and bottom < 0.5
+    deviation, mean = (float(f(inside, dtype=np.float64)) for f in (np.std, np.mean))
+    lowest_tenth = np.count_nonzero(inside < low + 0.1 * (high - low)) / inside.size
+    return (
+        shortest <= low < high <= longest
+        and deviation < MAX_LOCAL_RESOLUTION_SPREAD * mean
+        and lowest_tenth < MAX_LOWEST_TENTH
+    )
 
 
-def traits(values: Volume, voxel_size: float) -> Traits:
-    """Measure what tells kinds of maps apart, in passes that take the memory of a few planes.
+def map_statistics(values: Volume, voxel_size: float) -> MapStatistics:
+    """Measure the statistics of a map, in the memory of a few planes.
 
     Parameters
     ----------
     values : (z, y, x), finite, not constant
     voxel_size : Å
     """
-    lowest, highest = (float(end) for end in (values.min(), values.max()))
-    blocks = block_means(values, max(1, round(BLOCK / voxel_size)))
+    lowest, highest = float(values.min()), float(values.max())
+    blocks = block_means(values, max(1, round(BLOCK_LENGTH / voxel_size)))
     typical = float(np.median(blocks)) if blocks.size else 0.0
-    near = max(highest - typical, typical - lowest) / HOT
-    above = top = extreme = 0
+    distance = max(highest - typical, typical - lowest) / HOT_VOXEL_RATIO
+    above_lowest = at_highest = extreme = 0
     for plane in values:
-        above += int(np.count_nonzero(plane > lowest))
-        top += int(np.count_nonzero(plane == highest))
-        extreme += int(np.count_nonzero(plane > typical + near)) + int(np.count_nonzero(plane < typical - near))
-    return Traits(lowest, highest, top / above, *_shape_of(blocks), extreme)
+        above_lowest += int(np.count_nonzero(plane > lowest))
+        at_highest += int(np.count_nonzero(plane == highest))
+        extreme += int(np.count_nonzero(plane > typical + distance)) + int(np.count_nonzero(plane < typical - distance))
+    skewness, excess_kurtosis = _skewness_and_kurtosis(blocks)
+    return MapStatistics(
+        lowest=lowest,
+        highest=highest,
+        plateau=at_highest / above_lowest,
+        skewness=skewness,
+        excess_kurtosis=excess_kurtosis,
+        extreme_voxels=extreme,
+    )
 
 
 def block_means(values: Volume, edge: int) -> Volume:
-    """Averages over whole cubes of `edge` voxels, as one list."""
+    """Averages over complete cubes of `edge` voxels, as a flat array; voxels that fill no cube are left out."""
     z, y, x = (n // edge for n in values.shape)
     layers = []
     for start in range(0, z * edge, edge):
@@ -135,12 +164,13 @@ def block_means(values: Volume, edge: int) -> Volume:
     return np.array(layers, np.float32).ravel() / np.float32(edge**3)
 
 
-def _shape_of(blocks: Volume) -> tuple[float | None, float | None]:
-    """Skewness and excess kurtosis of at least `ENOUGH` numbers that differ."""
-    if blocks.size < ENOUGH:
+def _skewness_and_kurtosis(blocks: Volume) -> tuple[float | None, float | None]:
+    """Skewness and excess kurtosis; None for fewer than `MIN_BLOCKS` blocks or if all are equal."""
+    if blocks.size < MIN_BLOCKS:
         return None, None
-    away = blocks - blocks.mean(dtype=np.float64)
-    spread = float(np.sqrt(np.mean(away**2)))
-    if spread == 0:
+    differences = blocks - blocks.mean(dtype=np.float64)
+    deviation = float(np.sqrt(np.mean(differences**2)))
+    if deviation == 0:
         return None, None
-    return float(np.mean((away / spread) ** 3)), float(np.mean((away / spread) ** 4)) - 3
+    skewness, kurtosis = (float(np.mean((differences / deviation) ** power)) for power in (3, 4))
+    return skewness, kurtosis - 3

@@ -1,52 +1,67 @@
-"""All that knows the MRC/CCP4 format: a map in, an answer out on the same spot.
+"""Read and write MRC/CCP4 maps.
 
-Arrays stay in the order stored, (sections, rows, columns); only voxel sizes are reordered to match.
-Whatever places the map (NSTART, ORIGIN, axis order) is never interpreted, only copied.
+Arrays stay in the order stored, (sections, rows, columns); only the voxel sizes are reordered to match.
+The header fields that place a map in space (NSTART, ORIGIN, axis order) are copied from the input to the outputs.
+
+mrcfile defines and interprets the header; voxels are read and written here, because mrcfile 1.5.4 allocates the size
+that NSYMBT claims, decompresses a .gz file twice and leaves its file open when the disk is full.
 """
 
 from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import math
 import os
-import warnings
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, TypeAlias
+from warnings import catch_warnings, simplefilter
 
 import numpy as np
 import numpy.typing as npt
+from mrcfile.constants import MAP_ID, VOLUME_SPACEGROUP  # type: ignore[import-untyped]
+from mrcfile.dtypes import HEADER_DTYPE  # type: ignore[import-untyped]
 from mrcfile.mrcinterpreter import MrcInterpreter  # type: ignore[import-untyped]
-from mrcfile.utils import data_dtype_from_header  # type: ignore[import-untyped]
+from mrcfile.utils import (  # type: ignore[import-untyped]
+    data_dtype_from_header,
+    machine_stamp_from_byte_order,
+    mode_from_dtype,
+)
 
-from cryores_lite.errors import CryoresError, MapNotFound, OutputError, is_lack_of_memory, lack_of_memory
-from cryores_lite.io.atomic import whole
+from cryores_lite.errors import CryoresError, MapNotFound, OutputError, is_out_of_memory, out_of_memory
+from cryores_lite.io.atomic import atomic_write
 from cryores_lite.io.mrc_header import (
     Header,
-    check_range,
-    check_words,
-    grid_of,
-    header_of,
-    kind_of,
-    refusal,
+    Record,
+    check_record,
+    check_voxel_sizes,
+    grid_from_header,
+    header_from_record,
+    input_error,
+    other_file_kind,
     shape_xyz,
-    truncated,
+    truncation_error,
 )
-from cryores_lite.resources import require_bytes
+from cryores_lite.resources import require_memory_for_file
 from cryores_lite.types import Density, Shape, Volume, check_spread
 
 StrPath: TypeAlias = "str | os.PathLike[str]"
+Stored: TypeAlias = npt.NDArray[Any]  # voxels in the data type of the file
 
-MAX_NON_FINITE = 0.01  # of all voxels
-CHUNK = 1 << 24
-SURPLUS = 1 << 26  # bytes that a compressed file may hold beyond what its header says, if it is not larger itself
+MAX_NON_FINITE_FRACTION = 0.01
+CHUNK_SIZE = 1 << 24  # bytes
+MAX_SURPLUS = 1 << 26  # bytes beyond the map in a compressed file, if the map is not larger itself
+FORMAT_VERSION = 20141  # of MRC2014, in NVERSION
+IMOD_STAMP = 0x444F4D49  # "IMOD"
 
 
 @dataclass(frozen=True, eq=False)
 class Map:
-    """A map as read: the density, where it lies, and what the user should know about the file.
+    """A map as read: the density, its place in space, and warnings about the file.
 
     ``density.values`` are in the order stored; ``density.grid.voxel_size`` belongs to the array's axes.
     """
@@ -57,7 +72,7 @@ class Map:
 
 
 def read_map(path: StrPath, *, voxel_size: float | None = None) -> Map:
-    """Read a cryo-EM map, plain, gzip or bzip2 (told by content), and check it before any long work.
+    """Read a cryo-EM map, plain, gzip or bzip2 (detected by content), and check it before any long work.
 
     The file is opened read-only. A few non-finite voxels are replaced by the median, with a warning.
 
@@ -73,9 +88,11 @@ def read_map(path: StrPath, *, voxel_size: float | None = None) -> Map:
     Raises
     ------
     MapNotFound
-        There is no such file.
+        The file does not exist.
     InputError
-        The file is no whole MRC volume of real numbers, or its voxel size cannot be believed.
+        The file is not a complete MRC volume of real numbers, or its voxel size is implausible.
+    NotEnoughMemory
+        The values do not fit into memory.
 
     References
     ----------
@@ -89,10 +106,12 @@ def read_map(path: StrPath, *, voxel_size: float | None = None) -> Map:
     except (FileNotFoundError, NotADirectoryError):
         raise MapNotFound(str(path), found="no such file", expected="a map", try_="check the path") from None
     except (OSError, EOFError, zlib.error, MemoryError) as error:
-        if is_lack_of_memory(error):
-            raise lack_of_memory(path.name) from error
+        if is_out_of_memory(error):
+            raise out_of_memory(path.name) from error
         found = getattr(error, "strerror", None) or error
-        raise refusal(path, "file", found, "a readable, whole file", "fetch it again or unlock it") from error
+        raise input_error(
+            path, "file", found, "a complete, readable file", "download it again or check its permissions"
+        ) from error
 
 
 def write_map(
@@ -104,9 +123,9 @@ def write_map(
     voxel_size: float | None = None,
     overwrite: bool = False,
 ) -> Path:
-    """Write values as float32 where `header` places them: wholly, or not at all.
+    """Write a complete map as float32, placed in space by `header`, or leave no file.
 
-    A hidden file beside the target is written, synced and renamed; on any failure it is removed.
+    The map is written and synced under a hidden name in the same folder, then renamed.
 
     Parameters
     ----------
@@ -114,8 +133,8 @@ def write_map(
     values : (z, y, x) real or bool, finite, in the order of the map that `header` came from
     header : from `read_map`
     label : printable ASCII, at most 80 characters; the only label, so equal values give equal bytes
-    voxel_size : Å, only if the user gave one; else the cell is copied bit for bit
-    overwrite : replace a file of that name
+    voxel_size : Å, only if the user gave one; otherwise the cell is copied bit for bit
+    overwrite : replace an existing file
 
     Returns
     -------
@@ -130,27 +149,29 @@ def write_map(
     try:
         if not overwrite and os.path.lexists(path):
             raise FileExistsError
-        with whole(path) as stream:
-            stored = np.asarray(values)
-            stored = stored if stored.dtype == bool else stored.astype(np.float32, copy=False)
-            _Writer(stream, stored, header, label, voxel_size)
+        with atomic_write(path) as stream:
+            values = np.asarray(values)
+            values = values if values.dtype == bool else values.astype(np.float32, copy=False)
+            stream.write(_new_record(values, header, label, voxel_size).tobytes())
+            for plane in values:
+                stream.write(np.ascontiguousarray(plane, np.float32).data)
     except FileExistsError:
         raise OutputError(
-            str(path), found="a file", expected="a free name", try_="move it or allow overwriting"
+            str(path), found="an existing file", expected="a free name", try_="move it or allow overwriting"
         ) from None
     except OSError as error:
         found = error.strerror or error
-        try_ = "check the folder, its permissions and the space left"
-        raise OutputError(str(path), found=found, expected="to write it", try_=try_) from error
+        try_ = "check the folder, its permissions and the free disk space"
+        raise OutputError(str(path), found=found, expected="a writable file", try_=try_) from error
     return path
 
 
-def extent(path: StrPath) -> tuple[Shape, int]:
-    """Tell the shape of a map, and the bytes that it takes in memory once read: 0 if it is mapped from its file."""
-    with Path(path).open("rb") as file, _unpacked(file) as stream:
-        words = _read_words(Path(path), stream)
-        held = stream is not file or data_dtype_from_header(words) != np.float32
-    return (shape := check_words(Path(path), words)[0]), 4 * math.prod(shape) * held
+def shape_and_memory(path: StrPath) -> tuple[Shape, int]:
+    """Read the shape of a map, and the bytes that its values take in memory: 0 if they are mapped from the file."""
+    with Path(path).open("rb") as file, _decompressed(file) as stream:
+        data = _read_layout(Path(path), stream)[1]
+        is_mapped = stream is file and data.dtype == np.float32
+    return data.shape, 0 if is_mapped else 4 * math.prod(data.shape)
 
 
 def map_stem(path: StrPath) -> str:
@@ -162,163 +183,207 @@ def map_stem(path: StrPath) -> str:
     return path.name
 
 
-class _Reader(MrcInterpreter):  # type: ignore[misc]
-    """An MRC file that believes no size: ``mrcfile.open`` allocates what NSYMBT says and unpacks .gz twice."""
+@dataclass(frozen=True)
+class _DataBlock:
+    """The voxels in an uncompressed MRC file, as its header describes them."""
 
-    def __init__(self, stream: IO[bytes], header_only: bool = False) -> None:
-        super().__init__(permissive=True)
-        self._read_only = True
-        self._iostream = stream
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # our own checks speak
-            self._read(header_only)
+    offset: int  # bytes: the header and the extended header
+    shape: Shape
+    dtype: np.dtype[Any]
 
-    def _read_bytearray_from_stream(self, number_of_bytes: int) -> tuple[bytearray, int]:
-        found = bytearray()
-        while len(found) < number_of_bytes:
-            chunk = self._iostream.read(min(CHUNK, number_of_bytes - len(found)))
-            if not chunk:
-                break
-            found += chunk
-        return found, len(found)
-
-
-class _Writer(MrcInterpreter):  # type: ignore[misc]
-    """A new MRC file on a stream that stays ours to sync and close (``mrcfile.new`` leaks it on a full disk)."""
-
-    def __init__(self, stream: IO[bytes], values: Volume, header: Header, label: str, voxel_size: float | None) -> None:
-        super().__init__()
-        self._create_default_attributes()
-        self._iostream = stream
-        self._data = np.broadcast_to(np.float32(0), values.shape)  # set_data would copy all, as float32
-        self.update_header_from_data()  # mode and n; the space group is 1
-        words = self.header
-        words.dmin, words.dmax = values.min(), values.max()
-        words.dmean = mean = values.mean(dtype=np.float64)
-        squares = sum(float(np.square(plane - mean, dtype=np.float64).sum()) for plane in values)
-        words.rms = math.sqrt(squares / values.size)
-        words.nlabl = 0
-        self.add_label(label)
-        words.nxstart, words.nystart, words.nzstart = header.nstart
-        words.mapc, words.mapr, words.maps = header.axes
-        shape = shape_xyz(header.axes, values.shape)
-        m = tuple(m if m > 0 else n for m, n in zip(header.m, shape, strict=True))
-        words.mx, words.my, words.mz = m
-        words.cella = header.cella if voxel_size is None else tuple(voxel_size * n for n in m)
-        words.cellb = header.cellb
-        words.origin = header.origin
-        stream.write(words.tobytes())
-        for plane in values:
-            stream.write(np.ascontiguousarray(plane, np.float32).data)
-        self._read_only = True  # else it writes what it holds when it is forgotten
+    @property
+    def end(self) -> int:
+        """Bytes from the start of the file to the end of the voxels."""
+        return self.offset + math.prod(self.shape) * self.dtype.itemsize
 
 
 def _read_map(path: Path, voxel_size: float | None) -> Map:
     if voxel_size is not None:
-        check_range(path, (voxel_size,) * 3)
+        check_voxel_sizes(path, (voxel_size,) * 3)
+    _check_file(path)
+    with path.open("rb") as file, _decompressed(file) as stream:
+        record, data = _read_layout(path, stream)
+        is_plain = stream is file
+        if is_plain:
+            _check_length(path, file, data)
+        header, header_warnings = header_from_record(path, record)
+        grid, grid_warnings = grid_from_header(path, header, data.shape, int(record.ispg), voxel_size)
+        _require_memory(path, data, is_plain)
+        stored, surplus = _map_voxels(file, data) if is_plain else _read_voxels(path, stream, data)
+    stored, sign_warnings = _with_sign(stored, record)
+    values, value_warnings = _finite_float32(path, stored)
+    warnings = (*header_warnings, *grid_warnings, *_surplus_warning(surplus), *sign_warnings, *value_warnings)
+    return Map(Density(values, grid, isinstance(values, np.memmap)), header, warnings)
+
+
+def _check_file(path: Path) -> None:
     if Path(map_stem(path)).suffix.lower() == ".mrcs":
-        raise refusal(path, "kind", "a stack of images (.mrcs)", "a volume", "pass the reconstructed map")
+        raise input_error(path, "kind", "a stack of images (.mrcs)", "a volume", "pass the reconstructed map")
     if path.exists() and not path.is_file():  # a pipe would block for ever
-        kind = "a folder" if path.is_dir() else "no regular file"
-        raise refusal(path, "file", kind, "an MRC file", "pass one .mrc, .map or .ccp4 file")
-    with path.open("rb") as file, _unpacked(file) as stream:
-        words = _read_words(path, stream)
-        shape, size = check_words(path, words)
-        length = os.fstat(file.fileno()).st_size
-        if stream is file and length < size:
-            raise truncated(path, length, size)
-        header, notes = header_of(path, words)
-        grid, more = grid_of(path, header, shape, int(words.ispg), voxel_size)
-        notes += more
-        voxels, as_is = math.prod(shape), data_dtype_from_header(words) == np.dtype(np.float32)
-        wanted = (0 if stream is file else size) + voxels * (1 if as_is else 5)  # and a byte for the mask
-        require_bytes(path.name, wanted, " x ".join(map(str, shape)))
-        if stream is file:  # its pages are read when they are looked at, and can be let go
-            stored: npt.NDArray[Any] = np.memmap(
-                file, data_dtype_from_header(words), "c", 1024 + int(words.nsymbt), shape
-            )
-            surplus = length - size
-        else:
-            stream.seek(0)
-            stored = _Reader(stream).data
-            if stored is None:
-                raise truncated(path, stream.tell(), size)
-            surplus = _drained(path, stream, size)
-    if surplus:
-        said = f"The file is {surplus} bytes longer than its header says; the end was ignored."
-        notes.append(f"{said} If NSYMBT is wrong in the header, the map is shifted.")
-    if words.mode == 0:
-        stored, more = _signed_or_not(stored, words)
-        notes += more
-    values, more = _check_values(path, stored)
-    return Map(Density(values, grid, isinstance(values, np.memmap)), header, (*notes, *more))
+        kind = "a folder" if path.is_dir() else "a pipe or device"
+        raise input_error(path, "file", kind, "an MRC file", "pass one .mrc, .map or .ccp4 file")
 
 
-def _unpacked(file: IO[bytes]) -> IO[bytes]:
+def _decompressed(file: IO[bytes]) -> IO[bytes]:
     start = file.read(212)
     file.seek(0)
-    if start[208:] != b"MAP " and start[:2] == b"\x1f\x8b":
+    if start[208:] != MAP_ID and start[:2] == b"\x1f\x8b":
         return gzip.GzipFile(fileobj=file)  # type: ignore[return-value]
-    if start[208:] != b"MAP " and start[:3] == b"BZh":
+    if start[208:] != MAP_ID and start[:3] == b"BZh":
         return bz2.BZ2File(file)
     return file
 
 
-def _drained(path: Path, stream: IO[bytes], size: int) -> int:
-    """Read a compressed stream to its end and checksum: the bytes beyond the map. No end in sight is a bomb."""
-    surplus = 0
-    while chunk := stream.read(CHUNK):
-        surplus += len(chunk)
-        if surplus > max(size, SURPLUS):
-            found = f"more than {size + surplus} bytes when unpacked"
-            raise refusal(path, "size", found, f"{size} from its header", "fetch it again or repair the header")
-    return surplus
+def _read_layout(path: Path, stream: IO[bytes]) -> tuple[Record, _DataBlock]:
+    record = _read_record(path, stream)
+    shape = check_record(path, record)
+    return record, _DataBlock(HEADER_DTYPE.itemsize + int(record.nsymbt), shape, data_dtype_from_header(record))
 
 
-def _read_words(path: Path, stream: IO[bytes]) -> Any:
-    kind = kind_of(stream.read(1024))
+def _read_record(path: Path, stream: IO[bytes]) -> Record:
+    """Read the 1024 bytes of the header, in the byte order that mrcfile finds for them."""
+    start = stream.read(HEADER_DTYPE.itemsize)
+    kind = other_file_kind(start)
     if kind:
-        try_ = "fetch the file itself with git lfs pull" if "LFS" in kind else "convert it to .mrc or unpack it"
-        raise refusal(path, "format", kind, "an MRC/CCP4 map", try_)
-    stream.seek(0)
-    try:
-        return _Reader(stream, header_only=True).header
-    except ValueError:
-        raise refusal(path, "file", f"{stream.tell()} bytes", "an MRC map (1024 or more)", "fetch it again") from None
+        try_ = "download the file itself with git lfs pull" if "LFS" in kind else "convert it to .mrc or unpack it"
+        raise input_error(path, "format", kind, "an MRC/CCP4 map", try_)
+    if len(start) < HEADER_DTYPE.itemsize:
+        raise input_error(path, "file", f"{len(start)} bytes", "1024 or more of an MRC map", "download it again")
+    place = HEADER_DTYPE.fields["nsymbt"][1]
+    without_extended_header = start[:place] + bytes(4) + start[place + 4 :]  # mrcfile would allocate NSYMBT bytes
+    with io.BytesIO(without_extended_header) as header_only, catch_warnings():
+        simplefilter("ignore", RuntimeWarning)  # check_record reports what is wrong
+        interpreted = MrcInterpreter(header_only, permissive=True, header_only=True)
+    return np.frombuffer(start, interpreted.header.dtype).reshape(()).view(np.recarray)
 
 
-def _signed_or_not(stored: npt.NDArray[Any], words: Any) -> tuple[npt.NDArray[Any], list[str]]:
-    """Mode 0 is signed, but IMOD's stamp (bytes 152-159) may say otherwise, and some old files just are not.
+def _check_length(path: Path, file: IO[bytes], data: _DataBlock) -> None:
+    length = os.fstat(file.fileno()).st_size
+    if length < data.end:
+        raise truncation_error(path, length, data.end)
+
+
+def _require_memory(path: Path, data: _DataBlock, is_plain: bool) -> None:
+    bytes_per_voxel = 1 if data.dtype == np.float32 else 5  # a boolean mask, and a copy as float32
+    needed = (0 if is_plain else data.end) + math.prod(data.shape) * bytes_per_voxel
+    require_memory_for_file(path.name, needed, data.shape)
+
+
+def _map_voxels(file: IO[bytes], data: _DataBlock) -> tuple[Stored, int]:
+    """Map the voxels into memory, where pages are loaded on access and can be released; also the bytes behind them."""
+    stored: Stored = np.memmap(file, data.dtype, "c", data.offset, data.shape)
+    return stored, os.fstat(file.fileno()).st_size - data.end
+
+
+def _read_voxels(path: Path, stream: IO[bytes], data: _DataBlock) -> tuple[Stored, int]:
+    """Read the voxels of a compressed file, and to the end of the stream, where its checksum is verified.
+
+    Also return the number of bytes behind the voxels. Memory grows with what the stream holds, not with what the
+    header claims, and a stream without end is refused.
+    """
+    for _ in _chunks(stream, data.offset - HEADER_DTYPE.itemsize):
+        pass
+    raw = bytearray()
+    for chunk in _chunks(stream, data.end - data.offset):
+        raw += chunk
+    if stream.tell() < data.end:
+        raise truncation_error(path, stream.tell(), data.end)
+    surplus = 0
+    while chunk := stream.read(CHUNK_SIZE):
+        surplus += len(chunk)
+        if surplus > max(data.end, MAX_SURPLUS):
+            found = f"more than {data.end + surplus} bytes when unpacked"
+            raise input_error(
+                path, "size", found, f"{data.end} from its header", "download it again or repair the header"
+            )
+    return np.frombuffer(raw, data.dtype).reshape(data.shape), surplus
+
+
+def _chunks(stream: IO[bytes], size: int) -> Iterator[bytes]:
+    """Yield the next `size` bytes of a stream, or all that are left."""
+    while size > 0 and (chunk := stream.read(min(CHUNK_SIZE, size))):
+        size -= len(chunk)
+        yield chunk
+
+
+def _surplus_warning(surplus: int) -> list[str]:
+    if not surplus:
+        return []
+    message = f"The file is {surplus} bytes longer than its header says; the last bytes were ignored."
+    return [f"{message} If NSYMBT is wrong in the header, the map is shifted."]
+
+
+def _with_sign(stored: Stored, record: Record) -> tuple[Stored, list[str]]:
+    """Interpret mode 0 as signed, unless the IMOD stamp (bytes 152-159) says otherwise; warn if it looks unsigned.
 
     https://bio3d.colorado.edu/imod/doc/mrc_format.txt
     """
-    order = words.dtype["mode"].byteorder
-    stamp, flags = np.frombuffer(bytes(words.extra2), np.dtype("i4").newbyteorder(order), count=2, offset=40)
+    if record.mode != 0:
+        return stored, []
+    order = record.dtype["mode"].byteorder
+    stamp, flags = np.frombuffer(bytes(record.extra2), np.dtype("i4").newbyteorder(order), count=2, offset=40)
     unsigned = stored.view(np.uint8)
-    if stamp == 0x444F4D49:  # "IMOD"
-        return (stored, []) if flags & 1 else (unsigned, ["Bytes were read as unsigned, as the IMOD stamp says."])
+    if stamp == IMOD_STAMP:
+        return (
+            (stored, []) if flags & 1 else (unsigned, ["Voxels were read as unsigned bytes, as the IMOD stamp says."])
+        )
     if _roughness(unsigned) < _roughness(stored):
-        return stored, ["Mode 0 bytes were read as signed but look unsigned (values jump); save the map as mode 2."]
+        return stored, ["Voxels were read as signed bytes (mode 0) but look unsigned; save the map in mode 2."]
     return stored, []
 
 
-def _roughness(values: npt.NDArray[Any]) -> int:
+def _roughness(values: Stored) -> int:
     return int(np.abs(np.diff(values.astype(np.int16), axis=2)).sum(dtype=np.int64))
 
 
-def _check_values(path: Path, stored: npt.NDArray[Any]) -> tuple[Volume, list[str]]:
+def _finite_float32(path: Path, stored: Stored) -> tuple[Volume, list[str]]:
+    """Convert voxels to float32 and replace a few non-finite ones by the median."""
     values: Volume = stored.astype(np.float32, copy=False)
-    values.flags.writeable = True  # Cython code of others refuses read-only arrays
-    bad, notes = sum(int(np.count_nonzero(~np.isfinite(plane))) for plane in values), []
-    if bad > MAX_NON_FINITE * values.size:
-        found = f"{bad} of {values.size} voxels not finite"
-        raise refusal(path, "values", found, "at most 1 %", "compute the map again")
-    if bad:
-        whole = np.isfinite(values)
-        values = np.where(whole, values, np.median(values[whole]))
-        notes.append(f"{bad} voxels were NaN or infinite and were replaced by the median.")
+    non_finite, warnings = sum(int(np.count_nonzero(~np.isfinite(plane))) for plane in values), []
+    if non_finite > MAX_NON_FINITE_FRACTION * values.size:
+        found = f"{non_finite} of {values.size} voxels not finite"
+        raise input_error(path, "values", found, "at most 1 %", "recompute the map")
+    if non_finite:
+        is_finite = np.isfinite(values)
+        values = np.where(is_finite, values, np.median(values[is_finite]))
+        warnings.append(f"{non_finite} voxels were NaN or infinite and were replaced by the median.")
     lowest, highest = float(values.min()), float(values.max())
     if lowest == highest:
-        raise refusal(path, "values", f"{lowest:g} everywhere", "a density", "compute the map again")
+        raise input_error(path, "values", f"the value {lowest:g} everywhere", "a density map", "recompute the map")
     check_spread(lowest, highest, path.name)
-    return values, notes
+    return values, warnings
+
+
+def _new_record(values: Stored, header: Header, label: str, voxel_size: float | None) -> Record:
+    """Make the header of a float32 map, with the statistics of its values and a single label."""
+    if not (label.isascii() and label.isprintable() and len(label) <= 80):
+        raise ValueError(f"an MRC label has at most 80 bytes of printable ASCII, not {label!r}")
+    record: Record = np.zeros((), HEADER_DTYPE).view(np.recarray)
+    record.map, record.nversion, record.ispg = MAP_ID, FORMAT_VERSION, VOLUME_SPACEGROUP
+    record.machst = machine_stamp_from_byte_order(record.mode.dtype.byteorder)
+    record.mode = mode_from_dtype(np.dtype(np.float32))
+    record.nz, record.ny, record.nx = values.shape
+    _set_statistics(record, values)
+    _place(record, values, header, voxel_size)
+    record.label[0], record.nlabl = label, 1
+    return record
+
+
+def _set_statistics(record: Record, values: Stored) -> None:
+    """Set minimum, maximum, mean and standard deviation, in the memory of a few planes."""
+    record.dmin, record.dmax = values.min(), values.max()
+    record.dmean = mean = values.mean(dtype=np.float64)
+    squares = sum(float(np.square(plane - mean, dtype=np.float64).sum()) for plane in values)
+    record.rms = math.sqrt(squares / values.size)
+
+
+def _place(record: Record, values: Stored, header: Header, voxel_size: float | None) -> None:
+    """Copy the fields that place a map in space; fill in a missing grid size, and a voxel size that the user gave."""
+    record.nxstart, record.nystart, record.nzstart = header.nstart
+    record.mapc, record.mapr, record.maps = header.axes
+    shape = shape_xyz(header.axes, values.shape)
+    grid_size = tuple(m if m > 0 else n for m, n in zip(header.m, shape, strict=True))
+    record.mx, record.my, record.mz = grid_size
+    record.cella = header.cella if voxel_size is None else tuple(voxel_size * m for m in grid_size)
+    record.cellb = header.cellb
+    record.origin = header.origin

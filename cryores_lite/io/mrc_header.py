@@ -1,6 +1,7 @@
-"""What a header says, believed only as far as it can be: its words in, a grid and where it lies out.
+"""The header of an MRC map: what it must hold, the grid that it describes, and where it places the voxels.
 
-Nothing is read from disk here, and nothing of the size that a header claims is made.
+Headers are often wrong, so every field is checked before it is used. Nothing is read from disk here, and no memory of
+a size that the header claims is allocated.
 """
 
 from __future__ import annotations
@@ -18,11 +19,15 @@ from cryores_lite.types import Grid, Lengths, Shape
 
 Floats: TypeAlias = tuple[float, float, float]
 Ints: TypeAlias = tuple[int, int, int]
-VOXEL_SIZES = (0.3, 10.0)  # Å; finer or coarser is a header in other units, or no cryo-EM map
-MAX_AXIS_RATIO = 1.01
-ITEM_SIZES = {0: 1, 1: 2, 2: 4, 6: 2, 12: 2}  # mode: bytes
+Record: TypeAlias = Any  # an MRC header as mrcfile gives it: a NumPy record in the byte order of the file
+
+VOXEL_SIZE_RANGE = (0.3, 10.0)  # Å; others are in a wrong unit, or not of a cryo-EM map
+MAX_VOXEL_SIZE_RATIO = 1.01  # of the longest to the shortest axis
+REAL_MODES = (0, 1, 2, 6, 12)  # int8, int16, float32, uint16, float16
 OTHER_MODES = {3: "complex int16", 4: "complex float32", 101: "4-bit"}
-MAGICS = {  # how files start that are given for maps
+FIRST_STACK_SPACE_GROUP = 401  # ISPG of stacks of volumes in MRC2014
+SAME_POSITION = 0.01  # Å
+FILE_SIGNATURES = {  # of files that users pass by mistake
     b"version https://git-lfs": "a Git LFS pointer",
     b"\x89HDF\r\n\x1a\n": "an HDF5 file",
     b"\x1f\x8b": "gzip within gzip",
@@ -36,12 +41,11 @@ MAGICS = {  # how files start that are given for maps
     b"\x89PNG": "a PNG picture",
     b"%PDF": "a PDF file",
 }
-SAME = 0.01  # Å: places nearer than that are the same
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Header:
-    """The words that place a map in space, kept so that the answer lands on it (MRC2014 words in brackets)."""
+    """The header fields that place a map in space, copied to all outputs (numbers of MRC2014 words in brackets)."""
 
     cella: Floats  # Å, (x, y, z) [11-13]; the voxel size is cella / m, also in crops, where m is not the shape
     cellb: Floats  # degrees [14-16]
@@ -51,117 +55,127 @@ class Header:
     origin: Floats  # Å, (x, y, z) [50-52]
 
 
-def check_words(path: Path, words: Any) -> tuple[Shape, int]:
-    """Refuse what is no volume; return the shape and the bytes that such a file must have."""
-    mode, ispg, nsymbt = int(words.mode), int(words.ispg), int(words.nsymbt)
-    shape = (int(words.nz), int(words.ny), int(words.nx))
+def check_record(path: Path, record: Record) -> Shape:
+    """Return the shape of the volume; refuse a file that is not a volume of real numbers."""
+    mode, ispg, nsymbt = int(record.mode), int(record.ispg), int(record.nsymbt)
+    shape = (int(record.nz), int(record.ny), int(record.nx))
     size = "{2} x {1} x {0} voxels".format(*shape)
     mode_name = f"{mode} ({OTHER_MODES.get(mode, 'unknown')})"
-    signed = bytes(words.map)[:3] == b"MAP"  # missing in files older than MRC2000
-    is_mrc = nsymbt >= 0 and (signed or (mode in ITEM_SIZES and min(shape) > 0))
-    for right, *told in (
-        (is_mrc, "format", "no MRC header", "an MRC/CCP4 map", "convert it to .mrc"),
-        (mode in ITEM_SIZES, "mode", mode_name, "0, 1, 2, 6 or 12", "save it as 32-bit float (mode 2)"),
-        (min(shape) > 0, "size", size, "1 or more on each axis", "fetch it again"),
+    has_map_id = bytes(record.map)[:3] == b"MAP"  # missing in files older than MRC2000
+    is_mrc = nsymbt >= 0 and (has_map_id or (mode in REAL_MODES and min(shape) > 0))
+    is_one_volume = ispg < FIRST_STACK_SPACE_GROUP
+    for is_right, *message in (
+        (is_mrc, "format", "an unknown header", "an MRC/CCP4 map", "convert it to .mrc"),
+        (mode in REAL_MODES, "mode", mode_name, "0, 1, 2, 6 or 12", "save it as 32-bit float (mode 2)"),
+        (min(shape) > 0, "size", size, "1 or more on each axis", "download it again"),
         (min(shape) > 1, "size", size, "a three-dimensional map", "pass the volume, not a projection or slice"),
-        (ispg < 401, "kind", f"a stack of volumes (ISPG {ispg})", "one volume", "pass its volumes one by one"),
+        (is_one_volume, "kind", f"a stack of volumes (ISPG {ispg})", "one volume", "pass its volumes one by one"),
     ):
-        if not right:
-            raise refusal(path, *told)
-    return shape, 1024 + nsymbt + math.prod(shape) * ITEM_SIZES[mode]
+        if not is_right:
+            raise input_error(path, *message)
+    return shape
 
 
-def header_of(path: Path, words: Any) -> tuple[Header, list[str]]:
-    """Keep the words that place a map, if they make an orthogonal cell."""
-    axes, notes = (int(words.mapc), int(words.mapr), int(words.maps)), []
+def header_from_record(path: Path, record: Record) -> tuple[Header, list[str]]:
+    """Return the fields that place a map, and warnings; refuse a cell that is not orthogonal."""
+    axes, warnings = (int(record.mapc), int(record.mapr), int(record.maps)), []
     if axes == (0, 0, 0):
         axes = (1, 2, 3)
-        notes.append("The header gives no axis order; columns, rows and sections were taken as X, Y and Z.")
+        warnings.append("The header has no axis order (MAPC, MAPR, MAPS are 0); X, Y, Z was assumed.")
     if sorted(axes) != [1, 2, 3]:
-        raise refusal(path, "axis order", axes, "1, 2 and 3 in any order", "repair MAPC, MAPR and MAPS")
+        raise input_error(path, "axis order", axes, "1, 2 and 3 in any order", "repair MAPC, MAPR and MAPS")
     header = Header(
-        cella=words.cella.item(),
-        cellb=words.cellb.item(),
-        m=(int(words.mx), int(words.my), int(words.mz)),
-        nstart=(int(words.nxstart), int(words.nystart), int(words.nzstart)),
+        cella=record.cella.item(),
+        cellb=record.cellb.item(),
+        m=(int(record.mx), int(record.my), int(record.mz)),
+        nstart=(int(record.nxstart), int(record.nystart), int(record.nzstart)),
         axes=axes,
-        origin=words.origin.item(),
+        origin=record.origin.item(),
     )
     if header.cellb != (0, 0, 0) and not all(abs(angle - 90) < 0.1 for angle in header.cellb):
-        found = "{:g}, {:g}, {:g} degrees".format(*header.cellb)
-        raise refusal(path, "cell angles", found, "90, 90, 90", "resample it on an orthogonal grid")
-    return header, notes
+        angles = "{:g}, {:g}, {:g} degrees".format(*header.cellb)
+        raise input_error(path, "cell angles", angles, "90, 90, 90", "resample it on an orthogonal grid")
+    return header, warnings
 
 
-def grid_of(path: Path, header: Header, shape: Shape, ispg: int, voxel_size: float | None) -> tuple[Grid, list[str]]:
-    """Voxel sizes as the header gives them, unless it lies or `voxel_size` overrides it."""
+def grid_from_header(
+    path: Path, header: Header, shape: Shape, ispg: int, voxel_size: float | None
+) -> tuple[Grid, list[str]]:
+    """Return the grid with the header's voxel sizes, or the given one, and warnings; refuse implausible sizes.
+
+    Parameters
+    ----------
+    path : the map's, for messages
+    header : the map's
+    shape : (sections, rows, columns), voxels
+    ispg : space group; 0 in a stack of images
+    voxel_size : Å, from the user; then the header is not used
+    """
     if voxel_size is not None:
         return Grid(shape, (voxel_size,) * 3), []
-    notes = []
+    warnings = []
     x, y, z = (a / m if m > 0 else math.nan for a, m in zip(header.cella, header.m, strict=True))
     sections = shape_xyz(header.axes, shape)[2]
     if header.m[2] == 1 and math.isclose(z, sections * x, rel_tol=0.01):
-        notes.append(f"The header is that of a stack (MZ is 1, Z voxels of {z:g} Å); {x:g} Å was taken for Z too.")
+        warnings.append(
+            f"The header describes a stack (MZ 1, {z:g} Å along Z); the voxel size along X, {x:g} Å, was used for Z."
+        )
         z = x
     elif header.m[2] == 1 and ispg == 0:
-        found = f"a stack of {sections} images (ISPG 0, MZ 1)"
-        raise refusal(path, "kind", found, "a volume", "pass the map, or --voxel-size if this is one")
+        kind = f"a stack of {sections} images (ISPG 0, MZ 1)"
+        raise input_error(path, "kind", kind, "a volume", "pass the map, or --voxel-size if this is one")
     sizes = (x, y, z)
-    check_range(path, sizes)
-    if max(sizes) > MAX_AXIS_RATIO * min(sizes):
-        found = "{:.4g}, {:.4g}, {:.4g} Å in x, y, z".format(*sizes)
-        raise refusal(path, "voxel size", found, "equal axes within 1 %", "pass the true one with --voxel-size")
+    check_voxel_sizes(path, sizes)
+    if max(sizes) > MAX_VOXEL_SIZE_RATIO * min(sizes):
+        text = "{:.4g}, {:.4g}, {:.4g} Å in x, y, z".format(*sizes)
+        raise input_error(path, "voxel size", text, "equal axes within 1 %", "pass the true one with --voxel-size")
     if sizes == (1, 1, 1):
-        notes.append("The voxel size is exactly 1 Å, which often means unknown; if so, pass --voxel-size.")
+        warnings.append("The voxel size is exactly 1 Å, which often means unknown; if so, pass --voxel-size.")
     column, row, section = (sizes[axis - 1] for axis in header.axes)
-    return Grid(shape, (section, row, column)), notes
+    return Grid(shape, (section, row, column)), warnings
 
 
-def check_range(path: Path, sizes: Lengths) -> None:
-    """Refuse voxel sizes in Å that are none of a cryo-EM map."""
-    low, high = VOXEL_SIZES
-    if not all(low <= size <= high for size in sizes):  # NaN too
-        found = "{:.4g}, {:.4g}, {:.4g} Å in x, y, z".format(*sizes)
-        raise refusal(path, "voxel size", found, f"{low:g} to {high:g} Å", "pass the true one with --voxel-size")
+def check_voxel_sizes(path: Path, sizes: Lengths) -> None:
+    """Refuse voxel sizes (Å) outside the range of cryo-EM maps."""
+    low, high = VOXEL_SIZE_RANGE
+    if not all(low <= size <= high for size in sizes):  # also refuses NaN
+        text = "{:.4g}, {:.4g}, {:.4g} Å in x, y, z".format(*sizes)
+        raise input_error(path, "voxel size", text, f"{low:g} to {high:g} Å", "pass the true one with --voxel-size")
 
 
-def kind_of(start: bytes) -> str | None:
-    """Name what a file holds that starts so, if it is no map but something well known."""
+def other_file_kind(start: bytes) -> str | None:
+    """Return the kind of a file that is not a map, from its first 1024 bytes; None for a map or an unknown kind."""
     if start[208:211] == b"MAP":
         return None
-    for magic, kind in MAGICS.items():
-        if start.startswith(magic):
+    for signature, kind in FILE_SIGNATURES.items():
+        if start.startswith(signature):
             return kind
     is_text = start.strip() and all(byte >= 32 or byte in b"\t\n\r\f" for byte in start)
-    return "a text" if is_text else None
+    return "a text file" if is_text else None
+
+
+def input_error(path: Path, property_: str, found: object, expected: object, try_: str) -> InputError:
+    """Return the error for a property of a map that cannot be used."""
+    return InputError(f"{path.name}, {property_}", found=found, expected=expected, try_=try_)
+
+
+def truncation_error(path: Path, length: int, expected: int) -> InputError:
+    """Return the error for a file that is shorter (bytes) than its header says."""
+    return input_error(
+        path, "size", f"{length} bytes", f"{expected} from its header", "it is truncated: download it again"
+    )
 
 
 def shape_xyz(axes: Ints, shape: tuple[int, ...]) -> Ints:
-    """Voxels along X, Y, Z of a (sections, rows, columns) shape."""
-    along = dict(zip(axes, reversed(shape), strict=True))
-    return along[1], along[2], along[3]
-
-
-def truncated(path: Path, found: int, expected: int) -> InputError:
-    """Say that a file is shorter than its header says."""
-    return refusal(path, "size", f"{found} bytes", f"{expected} from its header", "it is cut short: fetch it again")
-
-
-def refusal(path: Path, what: str, found: object, expected: object, try_: str) -> InputError:
-    """Say what is wrong with a map."""
-    return InputError(f"{path.name}, {what}", found=found, expected=expected, try_=try_)
-
-
-def is_placed_by_start(path: Path) -> bool:
-    """ChimeraX does not even read ORIGIN in a file of that name."""
-    plain = path.with_suffix("") if path.suffix.lower() in (".gz", ".bz2") else path
-    return plain.suffix.lower() in (".map", ".ccp4")
+    """Return the voxels along x, y, z of a (sections, rows, columns) shape."""
+    voxels = dict(zip(axes, reversed(shape), strict=True))
+    return voxels[1], voxels[2], voxels[3]
 
 
 def in_voxels(
     positions: npt.NDArray[np.float64], header: Header, voxel_size: Lengths, path: Path
 ) -> npt.NDArray[np.float64]:
-    """Where positions lie in the array of a map.
+    """Convert positions in space to coordinates in the array of a map, as ChimeraX places it.
 
     Parameters
     ----------
@@ -174,33 +188,41 @@ def in_voxels(
     -------
     (n, 3), voxels along the axes of the array as stored; voxel (0, 0, 0) has its centre at 0
     """
-    stored = [axis - 1 for axis in reversed(header.axes)]  # which of x, y, z the sections, rows and columns are
-    first = np.array(_first_voxel(header, voxel_size, path))
-    places: npt.NDArray[np.float64] = (positions - first)[:, stored] / np.array(voxel_size)
-    return places
+    stored_axes = [axis - 1 for axis in reversed(header.axes)]  # which of x, y, z are sections, rows and columns
+    first_voxel = np.array(_first_voxel(header, voxel_size, path))
+    coordinates: npt.NDArray[np.float64] = (positions - first_voxel)[:, stored_axes] / np.array(voxel_size)
+    return coordinates
 
 
-def remark(header: Header, voxel_size: Lengths, path: Path) -> str | None:
-    """Tell the user if the header names two places."""
-    start = _by_start(header, voxel_size)
-    if not _has_origin(header) or all(abs(a - b) <= SAME for a, b in zip(start, header.origin, strict=True)):
+def placement_warning(header: Header, voxel_size: Lengths, path: Path) -> str | None:
+    """Return a warning if NSTART and ORIGIN place the map differently."""
+    from_start = _position_from_start(header, voxel_size)
+    if not _has_origin(header) or all(
+        abs(a - b) <= SAME_POSITION for a, b in zip(from_start, header.origin, strict=True)
+    ):
         return None
     if not is_placed_by_start(path) and not any(header.nstart):
         return None
-    first, other = ("NSTART", "ORIGIN") if is_placed_by_start(path) else ("ORIGIN", "NSTART")
-    return f"ORIGIN and NSTART name two places; {first} was taken and not {other}, as ChimeraX does with {path.suffix}."
+    used = "NSTART" if is_placed_by_start(path) else "ORIGIN"
+    return f"ORIGIN and NSTART place the map differently; {used} was used, as ChimeraX does for {path.suffix} files."
+
+
+def is_placed_by_start(path: Path) -> bool:
+    """Return whether ChimeraX places a file of this name by NSTART alone: .map and .ccp4, where it ignores ORIGIN."""
+    uncompressed = path.with_suffix("") if path.suffix.lower() in (".gz", ".bz2") else path
+    return uncompressed.suffix.lower() in (".map", ".ccp4")
 
 
 def _first_voxel(header: Header, voxel_size: Lengths, path: Path) -> Floats:
-    by_start = is_placed_by_start(path) or not _has_origin(header)
-    return _by_start(header, voxel_size) if by_start else header.origin
+    uses_start = is_placed_by_start(path) or not _has_origin(header)
+    return _position_from_start(header, voxel_size) if uses_start else header.origin
 
 
 def _has_origin(header: Header) -> bool:
     return any(header.origin) and all(map(math.isfinite, header.origin))
 
 
-def _by_start(header: Header, voxel_size: Lengths) -> Floats:
-    """NSTART belongs to columns, rows and sections, the order that the voxel sizes have backwards."""
-    along = {a: n * v for a, n, v in zip(header.axes, header.nstart, reversed(voxel_size), strict=True)}
-    return along[1], along[2], along[3]
+def _position_from_start(header: Header, voxel_size: Lengths) -> Floats:
+    """Position (x, y, z) of the first voxel, in Å; NSTART is in columns, rows, sections, voxel sizes the reverse."""
+    position = {a: n * v for a, n, v in zip(header.axes, header.nstart, reversed(voxel_size), strict=True)}
+    return position[1], position[2], position[3]

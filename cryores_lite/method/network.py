@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from cryores_lite.errors import DeviceError, ModelError, is_lack_of_memory, lack_of_memory
+from cryores_lite.errors import DeviceError, ModelError, is_out_of_memory, out_of_memory
 from cryores_lite.method import band_features as evidence
 from cryores_lite.method import network_inputs as condition
 from cryores_lite.method import onnx_file as onnxfile
@@ -205,8 +205,8 @@ def _session(data: bytes, file: Path, device: str, threads: int) -> Any:
     try:
         session = onnxruntime.InferenceSession(data, options, providers=wanted)
     except Exception as error:  # onnxruntime's own errors share no base class below Exception
-        if is_lack_of_memory(error):
-            raise lack_of_memory(f"the model {file.name}") from error
+        if is_out_of_memory(error):
+            raise out_of_memory(f"the model {file.name}") from error
         raise ModelError(
             f"cannot open the model {file}",
             found=str(error).splitlines()[0][:160],

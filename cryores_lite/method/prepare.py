@@ -15,7 +15,7 @@ from cryores_lite.method.molecule import outline
 from cryores_lite.method.nyquist import filter_to_nyquist, power_share_beyond_nyquist
 from cryores_lite.method.soft_edge import soften
 from cryores_lite.method.solvent_noise import BandPowers, SolventEstimate, measure_band_powers, solvent_estimate
-from cryores_lite.resources import require
+from cryores_lite.resources import require_memory
 from cryores_lite.types import Density, Volume
 
 MARGIN = 30.0  # Å around the molecule: the solvent ring, and the network's view
@@ -43,7 +43,7 @@ def prepare(density: Density, threads: int = 1) -> Prepared:
     box, spectrum, there, blank = waves(density, threads)
     nyquist_filtered = not power_share_beyond_nyquist(spectrum) <= MAX_POWER_BEYOND_NYQUIST
     if nyquist_filtered:
-        require(density.grid.shape)
+        require_memory(density.grid.shape)
         box, spectrum, there, blank = waves(filter_to_nyquist(density, threads), threads)
     # Neither step fills two cores with a small map; with a large one each takes much memory.
     workers = min(2, threads) if int(np.prod(spectrum.shape)) <= SMALL else 1
@@ -57,7 +57,7 @@ def prepare(density: Density, threads: int = 1) -> Prepared:
 def waves(density: Density, threads: int = 1) -> tuple[Box, Spectrum, Volume, Volume]:
     """The box around the molecule, its waves, and what `coverage` tells of it."""
     box = molecule_box(density.values, density.grid.voxel_size, MARGIN)
-    require(box.shape)
+    require_memory(box.shape)
     values, kept = soften(cut(density.values, box), density.grid.voxel_size)
     spectrum = transform(values, density.grid.voxel_size, threads)
     density.release_pages()

@@ -8,7 +8,7 @@ import json
 import re
 
 from cryores_lite.figures.palette import OUTSIDE_COLOUR, hex_colour
-from cryores_lite.io.csv_cells import guarded
+from cryores_lite.io.csv_cells import escape_formula
 from cryores_lite.outputs.residues import Measured, Residue, with_values
 
 PLAIN = re.compile(r"\w+", re.ASCII)  # means itself in a ChimeraX specifier
@@ -47,7 +47,7 @@ def as_csv(measured: Measured) -> str:
     writer = csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL)
     writer.writerow(COLUMNS)
     rows = ((r.chain, r.seq, r.icode, r.name, r.atoms, r.locres) for r in measured.residues)
-    writer.writerows(map(guarded, row) for row in rows)
+    writer.writerows(map(escape_formula, row) for row in rows)
     return out.getvalue()
 
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from cryores_lite.errors import InputError
 from cryores_lite.io.mrc import Map
-from cryores_lite.io.mrc_header import in_voxels, remark
+from cryores_lite.io.mrc_header import in_voxels, placement_warning
 from cryores_lite.types import LocalResolution, Volume
 
 INSIDE = 0.5  # share of an atom's surroundings that the mask must hold, else it is not measured
@@ -97,7 +97,7 @@ def read_fitted(path: Path, found: Map, map_path: Path) -> Fitted:
         gemmi is missing, the file holds no model, or it lies outside the map's box.
     """
     structure = _read(path)
-    notes = [remark(found.header, found.density.grid.voxel_size, map_path)]
+    notes = [placement_warning(found.header, found.density.grid.voxel_size, map_path)]
     if len(structure) > 1:
         notes.append(f"{path.name} holds {len(structure)} models; the first was taken.")
         del structure[1:]

@@ -84,12 +84,12 @@ def write(what: str, path: Path, answer: Answer) -> None:
 
 def notes(answer: Answer) -> tuple[str, ...]:
     """Sentences for the user about what was written, and about half maps."""
-    from cryores_lite.io.half_map_names import suggestion
+    from cryores_lite.io.half_map_names import half_maps_hint
     from cryores_lite.outputs.residue_files import left_out
 
     measured, compared = answer.measured, answer.compared
     about = (*measured.notes, *left_out(measured)) if measured else ()
-    seen = None if compared else suggestion(answer.map_path)
+    seen = None if compared else half_maps_hint(answer.map_path)
     return (*about, *(compared.warnings if compared else ()), *([seen] if seen else ()))
 
 

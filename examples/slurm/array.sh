@@ -1,12 +1,13 @@
 #!/bin/sh
-# One task of a job array: its share of a list of maps. Submitted by submit.py, or by hand:
+# One task of a job array: its part of a list of maps. submit.py submits it; to submit it yourself:
 #     sbatch --array=1-20 --cpus-per-task=2 --mem=4G array.sh maps.txt answers
-# Killed, timed out or requeued, it may be started again: finished maps are skipped, half-written files are never left.
+# A task that was killed, timed out or requeued can be started again: it skips finished maps, and incomplete files never
+# appear.
 #SBATCH --job-name=cryores
 #SBATCH --requeue
 #SBATCH --open-mode=append
 #SBATCH --output=slurm-%A_%a.out
 set -eu
-# Threads are those of --cpus-per-task, the part of the list is that of the array's numbers, both from the environment.
-# `exec`: Slurm's signals reach the program itself.
+# The number of threads follows --cpus-per-task and the part of the list follows the array; Slurm sets both in the
+# environment. With `exec`, Slurm's signals reach the program itself.
 exec cryores-lite --maps-from "$1" --output-dir "$2" --table "$2/table.jsonl" --shard slurm --quiet

@@ -1,5 +1,5 @@
 #!/bin/sh
-# After the array, whatever became of its tasks: one table of all maps; failed and missing ones are named.
+# After the array, also if tasks failed: merge the tables of all tasks, and name failed and missing maps.
 #     sbatch --dependency=afterany:JOB gather.sh maps.txt answers
 #SBATCH --job-name=cryores-gather
 #SBATCH --output=slurm-%j.out

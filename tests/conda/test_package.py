@@ -1,7 +1,7 @@
-"""The recipe is built, indexed, solved and installed by conda's own libraries, with no channel but one made here.
+"""The recipe is built, indexed, solved and installed with conda's own libraries, from a local channel.
 
-The channel holds the distributions of this environment, repacked, so that what is installed works. Only `python` is a
-stub: a virtual environment's three links to the interpreter that runs this test.
+The channel holds the distributions of this environment, repacked, so that the installed command works. Only `python`
+is a stub: a virtual environment with three links to the interpreter that runs this test.
 """
 
 import asyncio
@@ -25,29 +25,29 @@ utils = pytest.importorskip("packaging.utils")
 VERSION = f"{sys.version_info[0]}.{sys.version_info[1]}"
 SITE = f"lib/python{VERSION}/site-packages"
 PLATFORM = str(rattler.Subdir.current())
-ROOTS = ("cryores-lite", "pip", "hatchling")  # what is asked for, directly or in building
+ROOTS = ("cryores-lite", "pip", "hatchling")  # installed directly or for the build
 
 
-def needs(distribution):
-    """Names of what a distribution needs here, without extras."""
+def dependencies(distribution):
+    """Names of the dependencies of a distribution on this platform, without extras."""
     for line in distribution.requires or ():
-        found = requirements.Requirement(line)
-        if found.marker is None or found.marker.evaluate({"extra": ""}):
-            yield utils.canonicalize_name(found.name)
+        requirement = requirements.Requirement(line)
+        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+            yield utils.canonicalize_name(requirement.name)
 
 
-def closure():
-    """All distributions that the roots need, by name."""
-    found, waiting = {}, list(ROOTS)
-    while waiting:
-        name = waiting.pop()
-        if name not in found:
+def all_distributions():
+    """The roots and all of their dependencies, by name."""
+    distributions, names = {}, list(ROOTS)
+    while names:
+        name = names.pop()
+        if name not in distributions:
             try:
-                found[name] = importlib.metadata.distribution(name)
+                distributions[name] = importlib.metadata.distribution(name)
             except importlib.metadata.PackageNotFoundError:
                 pytest.skip(f"{name} is not installed here (see .ci/conda)")
-            waiting += needs(found[name])
-    return found
+            names += dependencies(distributions[name])
+    return distributions
 
 
 def assemble(folder, name, version, depends, entries):
@@ -65,7 +65,7 @@ def assemble(folder, name, version, depends, entries):
 
 @pytest.fixture(scope="module")
 def channel(tmp_path_factory):
-    """A local channel with everything but the package itself."""
+    """A local channel with all packages except the one under test."""
     folder = tmp_path_factory.mktemp("channel")
     (folder / PLATFORM).mkdir()
     stub = tmp_path_factory.mktemp("python")
@@ -75,11 +75,11 @@ def channel(tmp_path_factory):
         (stub / name).symlink_to(base)
     links = {name: f"bin/{name}" for name in ("python", "python3", f"python{VERSION}")}
     entries = [
-        rattler_build.FileEntry.from_paths(stub / name, where)
-        for name, where in {"pyvenv.cfg": "pyvenv.cfg", **links}.items()
+        rattler_build.FileEntry.from_paths(stub / name, target)
+        for name, target in {"pyvenv.cfg": "pyvenv.cfg", **links}.items()
     ]
     assemble(folder, "python", ".".join(map(str, sys.version_info[:3])), [], entries)
-    for name, distribution in closure().items():
+    for name, distribution in all_distributions().items():
         if name == ROOTS[0]:
             continue
         files = [
@@ -88,14 +88,14 @@ def channel(tmp_path_factory):
         entries = [
             rattler_build.FileEntry.from_paths(Path(distribution.locate_file(file)), f"{SITE}/{file}") for file in files
         ]
-        assemble(folder, name, distribution.version, ["python", *needs(distribution)], entries)
+        assemble(folder, name, distribution.version, ["python", *dependencies(distribution)], entries)
     asyncio.run(rattler.index.index_fs(folder))
     return folder
 
 
 @pytest.fixture(scope="module")
 def built(channel, tmp_path_factory):
-    """The package that the recipe makes, put into the channel."""
+    """The package that the recipe builds, added to the channel."""
     recipe = rattler_build.Stage0Recipe.from_file(ROOT / "conda" / "recipe.yaml")
     variants = rattler_build.VariantConfig({"python_min": [VERSION]})
     (result,) = recipe.run_build(
@@ -114,13 +114,13 @@ def built(channel, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def prefix(channel, built, tmp_path_factory):
-    """A conda environment that was solved and installed from the channel."""
+    """A conda environment, solved and installed from the channel: its folder and the names of its packages."""
     folder = tmp_path_factory.mktemp("prefix") / "env"
 
     async def make():
-        found = await rattler.solve([channel.as_uri()], ["cryores-lite"], platforms=[PLATFORM, "noarch"])
-        await rattler.install(found, folder, cache_dir=folder.with_name("cache"), show_progress=False)
-        return {record.name.normalized for record in found}
+        records = await rattler.solve([channel.as_uri()], ["cryores-lite"], platforms=[PLATFORM, "noarch"])
+        await rattler.install(records, folder, cache_dir=folder.with_name("cache"), show_progress=False)
+        return {record.name.normalized for record in records}
 
     return folder, asyncio.run(make())
 
@@ -137,7 +137,7 @@ def test_the_package_holds_the_program_its_model_and_its_licence_for_any_python(
     assert (site / model).read_bytes() == (ROOT / "models" / model.name).read_bytes()
 
 
-def test_the_solver_brings_what_it_needs(prefix):
+def test_the_solver_installs_the_dependencies_without_torch(prefix):
     _, names = prefix
     assert {"cryores-lite", "python", "numpy", "onnxruntime", "scikit-image"} <= names
     assert "torch" not in names
@@ -146,13 +146,13 @@ def test_the_solver_brings_what_it_needs(prefix):
 def test_the_command_runs_from_the_environment(prefix, tmp_path):
     folder, _ = prefix
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "VIRTUAL_ENV"))}
-    words = [folder / "bin" / "cryores-lite", EXAMPLE, "-o", tmp_path, "--json", "-j", "1"]
-    finished = subprocess.run(words, env=clean, capture_output=True, text=True, timeout=300, check=False)
+    command = [folder / "bin" / "cryores-lite", EXAMPLE, "-o", tmp_path, "--json", "-j", "1"]
+    finished = subprocess.run(command, env=clean, capture_output=True, text=True, timeout=300, check=False)
     assert finished.returncode == 0, finished.stderr
     row = json.loads(finished.stdout)
     assert (row["outcome"], row["model"]["name"]) == ("done", "cryores")
-    where = [folder / "bin" / "python", "-c", "import cryores_lite; print(cryores_lite.__file__)"]
-    said = subprocess.run(where, cwd=tmp_path, env=clean, capture_output=True, text=True, timeout=60, check=True).stdout
-    assert Path(said).is_relative_to(folder)
+    command = [folder / "bin" / "python", "-c", "import cryores_lite; print(cryores_lite.__file__)"]
+    located = subprocess.run(command, cwd=tmp_path, env=clean, capture_output=True, text=True, timeout=60, check=True)
+    assert Path(located.stdout).is_relative_to(folder)
     for name in ("cryores-lite-gather", "cryores-lite-relion"):
         assert subprocess.run([folder / "bin" / name, "--help"], env=clean, capture_output=True, check=True).stdout

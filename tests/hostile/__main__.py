@@ -1,4 +1,4 @@
-"""`python -m tests.hostile --out docs/RELIABILITY.md`: try all that is hostile, and write down what became of it."""
+"""`python -m tests.hostile --out docs/RELIABILITY.md`: run all hostile campaigns and write their results to a page."""
 
 import argparse
 import platform
@@ -14,93 +14,96 @@ MARK = "<!-- written by the command above -->"
 
 
 def main():
-    """Run the campaigns and write the page. Exit with 1 if anything went wrong."""
+    """Run the campaigns and write the page; exit with 1 if there was a fault."""
     parser = argparse.ArgumentParser(prog="python -m tests.hostile", description=__doc__)
-    parser.add_argument("--out", type=Path, required=True, help="The page; what stands above its mark is kept.")
+    parser.add_argument("--out", type=Path, required=True, help="The page; the text above its mark is kept.")
     parser.add_argument("--files", type=int, default=100_000, help="Mutated maps to read.")
     parser.add_argument("--kills", type=int, default=200, help="Moments to stop the command at.")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    head = options.out.read_text(encoding="utf-8").split(MARK)[0].rstrip()
-    start, parts, bad = time.monotonic(), [], []
-    for part in (catalogue, stopped, short, fuzzed):
-        text, wrong = part(options)
-        parts.append(text)
-        bad += wrong
-        said = f"{part.__name__}: {len(wrong)} wrong, {time.monotonic() - start:.0f} s"
-        sys.stderr.write("\n".join((said, *wrong, "")))
-    summary = f"{platform.system()}, Python {platform.python_version()}; {len(bad)} findings."
-    page = "\n\n".join((head, MARK, summary, *parts, *(f"- **WRONG** `{line}`" for line in bad)))
+    introduction = options.out.read_text(encoding="utf-8").split(MARK)[0].rstrip()
+    start, sections, all_faults = time.monotonic(), [], []
+    for campaign in (hostile_inputs, stopped_runs, scarce_resources, mutated_maps):
+        section, faults = campaign(options)
+        sections.append(section)
+        all_faults += faults
+        progress = f"{campaign.__name__}: {len(faults)} faults, {time.monotonic() - start:.0f} s"
+        sys.stderr.write("\n".join((progress, *faults, "")))
+    summary = f"{platform.system()}, Python {platform.python_version()}; {len(all_faults)} faults."
+    page = "\n\n".join((introduction, MARK, summary, *sections, *(f"- **FAULT** `{line}`" for line in all_faults)))
     options.out.write_text(page + "\n", encoding="utf-8")
-    sys.exit(bool(bad))
+    sys.exit(bool(all_faults))
 
 
-def catalogue(options):
-    """Give every input of the catalogue to the whole command."""
-    rows, bad, group = [], [], None
-    for tried in attempt_all(CASES):
-        if tried.case.group != group:
-            group = tried.case.group
+def hostile_inputs(options):
+    """Run the complete command on every input of the catalogue."""
+    rows, faults, group = [], [], None
+    for attempt in attempt_all(CASES):
+        case = attempt.case
+        if case.group != group:
+            group = case.group
             rows += [
                 "",
                 f"### {group[0].upper()}{group[1:]}",
                 "",
-                "| input | outcome | what it says |",
+                "| input | outcome | message |",
                 "|---|---|---|",
             ]
-        rows.append(f"| {_cell(tried.case.name)} | {tried.outcome} | {_cell(tried.said)} |")
-        bad += [f"{group}, {tried.case.name}: {wrong}" for wrong in tried.wrong]
-    more = f"One more, *{UNREADABLE.name}*, is tried by the tests where they do not run as root."
-    text = f"## {len(CASES)} inputs\n\n{more}"
-    return "\n".join((text, *rows)), bad
+        rows.append(f"| {_cell(case.name)} | {attempt.outcome} | {_cell(attempt.message)} |")
+        faults += [f"{group}, {case.name}: {fault}" for fault in attempt.faults]
+    note = f"The tests try one more, *{UNREADABLE.name}*, if they do not run as root."
+    heading = f"## {len(CASES)} inputs\n\n{note}"
+    return "\n".join((heading, *rows)), faults
 
 
-def fuzzed(options):
+def mutated_maps(options):
     """Read mutated maps."""
     tally = fuzz.campaign(options.files, options.seed)
     text = f"""## {tally.files} mutated maps (seed {tally.seed})
 
-{_counted(tally.outcomes)}. Slowest: {tally.longest:.2f} s of the processor. Memory grew by {tally.growth / 1e3:.0f} MB.
-One in {fuzz.WHOLE} went through the whole command ({_counted(tally.commands)}).
-Tracebacks and other findings: {len(tally.bad)}."""
-    return text, [f"file {number}: {said}" for number, said in tally.bad]
+{_counts(tally.outcomes)}.
+Slowest: {tally.max_cpu_seconds:.2f} s of CPU time. Memory grew by {tally.memory_growth / 1e3:.0f} MB.
+One in {fuzz.COMMAND_INTERVAL} was given to the complete command ({_counts(tally.commands)}).
+Tracebacks and other faults: {len(tally.faults)}."""
+    return text, [f"file {number}: {fault}" for number, fault in tally.faults]
 
 
-def stopped(options):
+def stopped_runs(options):
     """Stop the command at random moments."""
     tally = kills.campaign(options.kills, options.seed, options.kills // 10)
-    rows = [f"| {what} | {count} |" for what, count in sorted(tally.left.items())]
-    text = f"""## {tally.points} moments to stop at (seed {tally.seed})
+    rows = [f"| {outcome} | {count} |" for outcome, count in sorted(tally.outcomes.items())]
+    text = f"""## Stopped at {tally.moments} moments (seed {tally.seed})
 
-Five files were to be written, in half of the runs over older ones. *immutable* means that the folder was locked
-against every change. Empty hidden folders that were left unsigned: {tally.begun}. Findings: {len(tally.bad)}.
+Each run writes five files, half of the runs over older ones. *immutable* means that the folder was protected from all
+changes. Empty hidden folders that were left before they were locked: {tally.unlocked}. Faults: {len(tally.faults)}.
 
-| stopped by, and left of the answer | runs |
+| stopped by: output files that exist | runs |
 |---|---:|"""
-    return "\n".join((text, *rows)), tally.bad
+    return "\n".join((text, *rows)), tally.faults
 
 
-def short(options):
-    """Run where memory or disk is short, and twice at once."""
-    tables, bad = ["## Short of memory or disk, and in company", "", "| where | runs | ended |", "|---|---:|---|"], []
-    for where, campaign, arguments in (
-        ("address space of 50 to 2000 MB", limits.memories, ()),
-        ("a control group of 100 to 600 MB", limits.groups, ()),
+def scarce_resources(options):
+    """Run with little memory or disk space, and twice at once."""
+    title, header = "## With little memory or disk space, and two runs at once", "| limit | runs | outcomes |"
+    lines, faults = [title, "", header, "|---|---:|---|"], []
+    for limit, campaign, arguments in (
+        ("address space of 50 to 2000 MB", limits.small_address_spaces, ()),
+        ("a control group of 100 to 600 MB", limits.small_control_groups, ()),
         ("a disk of 0.2 to 1.3 MB", limits.full_disks, (20, options.seed)),
         ("two runs at once in one folder", limits.races, (10,)),
     ):
         try:
             tally = campaign(*arguments)
         except OSError as error:
-            tables.append(f"| {where} | 0 | not tried: {_cell(str(error))} |")
+            lines.append(f"| {limit} | 0 | not tried: {_cell(str(error))} |")
             continue
-        tables.append(f"| {where} | {tally.runs} | {_counted(tally.ended)} |")
-        bad += [f"{where}: {wrong}" for wrong in tally.bad]
-    return "\n".join(tables), bad
+        lines.append(f"| {limit} | {tally.runs} | {_counts(tally.outcomes)} |")
+        faults += [f"{limit}: {fault}" for fault in tally.faults]
+    return "\n".join(lines), faults
 
 
-def _counted(counts):
-    return ", ".join(f"{what}: {count}" for what, count in sorted(counts.items()))
+def _counts(counter):
+    return ", ".join(f"{outcome}: {count}" for outcome, count in sorted(counter.items()))
 
 
 def _cell(text):

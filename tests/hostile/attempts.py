@@ -1,4 +1,4 @@
-"""Give inputs to the whole command, in this process, and judge what becomes of them."""
+"""Run the complete command on hostile inputs, in this process, and judge the outcomes."""
 
 import contextlib
 import hashlib
@@ -16,77 +16,85 @@ from tests.hostile.catalogue import DONE, REFUSED, WARNED, Case
 from tests.hostile.files import mrc
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Attempt:
-    """What became of an input: one of the outcomes, the line that told it, and all that was wrong with that."""
+    """One case after the run.
+
+    Attributes
+    ----------
+    case : the input
+    outcome : REFUSED, WARNED or DONE
+    message : the error, or all warnings
+    seconds : duration
+    faults : what was wrong with the outcome
+    """
 
     case: Case
     outcome: str
-    said: str
+    message: str
     seconds: float
-    wrong: tuple[str, ...]
+    faults: tuple[str, ...]
 
 
 def attempt_all(cases):
     """Attempt many inputs with one network, each in a folder of its own."""
-    with tempfile.TemporaryDirectory() as name:
-        folders = [Path(name) / str(n) for n in range(len(cases) + 1)]
+    with tempfile.TemporaryDirectory() as root:
+        folders = [Path(root) / str(number) for number in range(len(cases) + 1)]
         for folder in folders:
             folder.mkdir()
-        usual = folders[-1] / "usual.mrc"
-        usual.write_bytes(mrc())
-        maps = [usual, *(case.make(folder) for case, folder in zip(cases, folders, strict=False))]
-        stamps = [_stamp(path) for path in maps]
+        unchanged = folders[-1] / "unchanged.mrc"
+        unchanged.write_bytes(mrc())
+        maps = [unchanged, *(case.make(folder) for case, folder in zip(cases, folders, strict=False))]
+        fingerprints = [_fingerprint(path) for path in maps]
         jobs = [plan(path, path.parent / "out", {}) for path in maps]
-        noise = io.StringIO()
+        printed = io.StringIO()
         outcomes = run(jobs, RunOptions(None, "cpu", 1), lambda *_: iter)
         expected = None
-        for n, (job, stamp) in enumerate(zip(jobs, stamps, strict=True)):
+        for number, (job, fingerprint) in enumerate(zip(jobs, fingerprints, strict=True)):
             start = time.perf_counter()
-            with contextlib.redirect_stderr(noise), contextlib.redirect_stdout(noise):
+            with contextlib.redirect_stderr(printed), contextlib.redirect_stdout(printed):
                 outcome = next(outcomes)
-            if n == 0:
+            if number == 0:
                 assert outcome.error is None, outcome.error
                 expected = _values(job)
                 continue
             seconds = time.perf_counter() - start
-            wrong = _wrong(cases[n - 1], job, outcome, expected, noise.getvalue())
-            if _stamp(job.map_path) != stamp:
-                wrong.append("the input was changed")
-            noise.seek(0)
-            noise.truncate()
-            said = outcome.error or "; ".join(outcome.warnings)
-            yield Attempt(
-                cases[n - 1], _kind(outcome), said.replace(f"{job.map_path.parent}/", ""), seconds, tuple(wrong)
-            )
+            case = cases[number - 1]
+            faults = _faults(case, job, outcome, expected, printed.getvalue())
+            if _fingerprint(job.map_path) != fingerprint:
+                faults.append("the input was changed")
+            printed.seek(0)
+            printed.truncate()
+            message = (outcome.error or "; ".join(outcome.warnings)).replace(f"{job.map_path.parent}/", "")
+            yield Attempt(case=case, outcome=_outcome(outcome), message=message, seconds=seconds, faults=tuple(faults))
 
 
-def _wrong(case, job, outcome, expected, noise):
-    """All that is not as it should be."""
-    wrong, out = [], job.outputs["locres"].parent
-    kind, said = _kind(outcome), outcome.error or " ".join(outcome.warnings)
-    left = sorted(path.name for path in out.iterdir()) if out.exists() else []
-    if kind != case.outcome and not (case.outcome == WARNED == kind):
-        wrong.append(f"{kind} instead of {case.outcome}")
-    if case.says not in said:
-        wrong.append(f"it does not say {case.says!r}")
-    if "Traceback" in noise or "internal error" in said:
-        wrong.append(f"a traceback: {noise.splitlines()[-1:]}")
-    if "\n" in (outcome.error or "") or (outcome.error and ("found" not in said or "expected" not in said)):
-        wrong.append("not one line of what was found and expected")
-    if kind == REFUSED and left:
-        wrong.append(f"files were left: {left}")
+def _faults(case, job, outcome, expected, printed):
+    """Everything about an outcome that differs from what its case expects."""
+    faults, folder = [], job.outputs["locres"].parent
+    kind, message = _outcome(outcome), outcome.error or " ".join(outcome.warnings)
+    files = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+    if kind != case.outcome:
+        faults.append(f"{kind} instead of {case.outcome}")
+    if case.message not in message:
+        faults.append(f"the message does not contain {case.message!r}")
+    if "Traceback" in printed or "internal error" in message:
+        faults.append(f"a traceback: {printed.splitlines()[-1:]}")
+    if "\n" in (outcome.error or "") or (outcome.error and ("found" not in message or "expected" not in message)):
+        faults.append("the error is not one line with what was found and expected")
+    if kind == REFUSED and files:
+        faults.append(f"files were left: {files}")
     if kind != REFUSED:
-        if left != sorted(path.name for path in job.outputs.values()):
-            wrong.append(f"other files than promised: {left}")
+        if files != sorted(path.name for path in job.outputs.values()):
+            faults.append(f"other files than planned: {files}")
         elif case.same and not np.allclose(_values(job), expected, atol=1e-3):
-            wrong.append("another answer than for the usual map")
+            faults.append("another result than for the unchanged map")
         elif not np.isfinite(_values(job)).all():
-            wrong.append("an answer that is not finite")
-    return wrong
+            faults.append("a result that is not finite")
+    return faults
 
 
-def _kind(outcome):
+def _outcome(outcome):
     return REFUSED if outcome.error else WARNED if outcome.warnings else DONE
 
 
@@ -94,10 +102,11 @@ def _values(job):
     return read_map(job.outputs["locres"]).density.values
 
 
-def _stamp(path):
-    """What must not change of an input."""
+def _fingerprint(path):
+    """Mode, size, time and digest of an input, which must not change; None if it cannot be read."""
     with contextlib.suppress(OSError):
-        about = path.lstat()
-        whole = hashlib.sha256(path.read_bytes()).digest() if path.is_file() and about.st_size < 1e9 else b""
-        return about.st_mode, about.st_size, about.st_mtime_ns, whole
+        status = path.lstat()
+        is_small_file = path.is_file() and status.st_size < 1e9
+        digest = hashlib.sha256(path.read_bytes()).digest() if is_small_file else b""
+        return status.st_mode, status.st_size, status.st_mtime_ns, digest
     return None

@@ -1,4 +1,4 @@
-"""Small maps as bytes, whole, changed and broken, and what is not a map at all."""
+"""Small maps as bytes: intact, changed and damaged."""
 
 import bz2
 import gzip
@@ -12,10 +12,10 @@ from pathlib import Path
 import mrcfile
 import numpy as np
 
-from cryores_lite.diagnostics import VOXEL_SIZE, built_in
+from cryores_lite.diagnostics import SELF_TEST_VOXEL_SIZE, self_test_map
 
 SHAPE = (36, 38, 40)
-PLACES = {  # of header words, by name: byte and format
+HEADER_FIELDS = {  # name: first byte and format
     **{name: (4 * n, "i") for n, name in enumerate(("nx", "ny", "nz", "mode", "nxstart", "nystart", "nzstart"))},
     **{name: (28 + 4 * n, "i") for n, name in enumerate(("mx", "my", "mz"))},
     **{name: (40 + 4 * n, "f") for n, name in enumerate(("cell_x", "cell_y", "cell_z", "alpha", "beta", "gamma"))},
@@ -31,38 +31,38 @@ PLACES = {  # of header words, by name: byte and format
 
 @cache
 def density():
-    """A ball of lumps in noise, in a box that is no cube."""
-    starts = [(n - m) // 2 for n, m in zip(built_in().shape, SHAPE, strict=True)]
-    cut = built_in()[tuple(slice(a, a + n) for a, n in zip(starts, SHAPE, strict=True))]
-    return np.ascontiguousarray(cut)
+    """A ball of lumps in noise, in a box that is not a cube."""
+    starts = [(n - m) // 2 for n, m in zip(self_test_map().shape, SHAPE, strict=True)]
+    box = tuple(slice(start, start + n) for start, n in zip(starts, SHAPE, strict=True))
+    return np.ascontiguousarray(self_test_map()[box])
 
 
-def mrc(values=None, *, order="<", extended=b"", **words):
-    """An MRC file as bytes, of `values` or the usual map, with header words changed by name, and an extended header."""
+def mrc(values=None, *, order="<", extended_header=b"", **fields):
+    """An MRC file as bytes, of `values` or `density()`, with changed header fields and an extended header."""
     data = density() if values is None else values
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "a.mrc"
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # mrcfile's, of what is infinite
+            warnings.simplefilter("ignore", RuntimeWarning)  # from mrcfile, about infinite values
             with mrcfile.new(path) as file:
                 file.set_data(data.astype(data.dtype.newbyteorder(order)))
-                file.voxel_size = VOXEL_SIZE
+                file.voxel_size = SELF_TEST_VOXEL_SIZE
         raw = path.read_bytes()
-    raw = raw[:220] + bytes(804) + extended + raw[1024:]  # without mrcfile's label, which holds the time
-    return patched(raw, order, **({"nsymbt": len(extended)} | words))
+    raw = raw[:220] + bytes(804) + extended_header + raw[1024:]  # without mrcfile's label, which holds the time
+    return patched(raw, order, **({"nsymbt": len(extended_header)} | fields))
 
 
-def patched(raw, order="<", **words):
-    """The same file with header words changed by name."""
+def patched(raw, order="<", **fields):
+    """The same file with header fields changed by name."""
     raw = bytearray(raw)
-    for name, value in words.items():
-        place, kind = PLACES[name]
-        struct.pack_into(order + kind, raw, place, value)
+    for name, value in fields.items():
+        first_byte, format_ = HEADER_FIELDS[name]
+        struct.pack_into(order + format_, raw, first_byte, value)
     return bytes(raw)
 
 
-def saved(name, content):
-    """A way to make a file of that name and content, which is bytes or makes them."""
+def file_maker(name, content):
+    """A function that writes a file into a folder and returns its path; `content` is bytes or a function for them."""
 
     def make(folder):
         path = folder / os.fsdecode(name)
@@ -72,31 +72,31 @@ def saved(name, content):
     return make
 
 
-def made(name, *arguments, **words):
-    """A way to make a map, as `mrc` does."""
-    return saved(name, partial(mrc, *arguments, **words))
+def map_maker(name, *arguments, **fields):
+    """A function that writes a map, with the arguments of `mrc`."""
+    return file_maker(name, partial(mrc, *arguments, **fields))
 
 
-def with_values(name, change):
-    """A way to make a map whose values are changed by a function."""
-    return saved(name, lambda: mrc(change(np.array(density())).astype(np.float32)))
+def changed_map_maker(name, change):
+    """A function that writes a map whose values are changed by the function `change`."""
+    return file_maker(name, lambda: mrc(change(np.array(density())).astype(np.float32)))
 
 
 def ball(radius=0.28):
-    """True in a ball, whose radius is a share of the smallest edge."""
-    away = sum((np.indices(SHAPE)[i] - n / 2) ** 2 for i, n in enumerate(SHAPE))
-    return away < (radius * min(SHAPE)) ** 2
+    """A boolean ball; its radius is a share of the shortest edge."""
+    squared_distance = sum((np.indices(SHAPE)[i] - n / 2) ** 2 for i, n in enumerate(SHAPE))
+    return squared_distance < (radius * min(SHAPE)) ** 2
 
 
 def bomb(pack, size):
-    """A compressed map with `size` zeros behind it."""
+    """A compressed map, followed by `size` zeros."""
     return pack(mrc() + bytes(size))
 
 
-def flipped(raw, at):
-    """The same bytes with one of them inverted, at a share of the length."""
+def with_inverted_byte(raw, position):
+    """The same bytes with one of them inverted; its position is a share of the length."""
     raw = bytearray(raw)
-    raw[int(at * (len(raw) - 1))] ^= 0xFF
+    raw[int(position * (len(raw) - 1))] ^= 0xFF
     return bytes(raw)
 
 

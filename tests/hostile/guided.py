@@ -1,8 +1,8 @@
-"""`python -m tests.hostile.guided map --folder finds`: mutations that are guided by the code they reach.
+"""`python -m tests.hostile.guided map --folder finds`: fuzzing that is guided by code coverage.
 
-Needs `pip install atheris` (libFuzzer for Python), which nothing else here does. A "map" is read as by the command; a
-"model" is walked through as before it is opened. Ends with libFuzzer's exit code: not 0 at the first input that is
-neither read nor refused in words, that takes 10 s or 2 GB. It is kept in the folder as `crash-…` or the like.
+Only this module needs `pip install atheris` (libFuzzer for Python). A "map" is read as by the command; a "model" is
+checked as before it is opened. The exit code is libFuzzer's: not 0 at the first input that is neither read nor refused
+with a message, or that takes 10 s or 2 GB. That input is saved in the folder as `crash-…`, `timeout-…` or `oom-…`.
 """
 
 import argparse
@@ -17,47 +17,50 @@ with atheris.instrument_imports(include=["cryores_lite", "mrcfile"]):
     from tests.hostile import fuzz
     from tests.hostile.files import BZ2, GZ
 
-MODEL, GRAPH = 4000, 7  # bytes of a model to begin with, at most; the number of the field that holds its network
+MAX_SEED_MODEL_SIZE = 4000  # bytes
+GRAPH_FIELD = 7  # of an ONNX file, which holds the network
 
 
-class Found(Exception):
-    """An input that was neither read nor refused in words."""
+class Fault(Exception):
+    """An input was neither read nor refused with a message."""
 
 
 def main():
-    """Fuzz. Does not return."""
+    """Fuzz; libFuzzer ends the process."""
     parser = argparse.ArgumentParser(prog="python -m tests.hostile.guided", description=__doc__)
     parser.add_argument("what", choices=("map", "model"))
-    parser.add_argument("--folder", type=Path, required=True, help="Keeps what reached new code; a later run goes on.")
+    parser.add_argument(
+        "--folder", type=Path, required=True, help="For inputs that reach new code; a later run continues from them."
+    )
     parser.add_argument("--runs", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     (corpus := options.folder / options.what).mkdir(parents=True, exist_ok=True)
-    try_one, starts = _map(options.folder / "tried.mrc") if options.what == "map" else _model()
-    for number, raw in enumerate(starts):
-        (corpus / f"start-{number}").write_bytes(raw)
-    words = (f"-runs={options.runs}", f"-seed={options.seed}", "-timeout=10", "-max_len=8192", "-print_final_stats=1")
-    kept = f"-artifact_prefix={options.folder}/"
-    atheris.Setup([sys.argv[0], *words, kept, str(corpus)], try_one)
+    try_one, seeds = _map_target(options.folder / "tried.mrc") if options.what == "map" else _model_target()
+    for number, raw in enumerate(seeds):
+        (corpus / f"seed-{number}").write_bytes(raw)
+    flags = (f"-runs={options.runs}", f"-seed={options.seed}", "-timeout=10", "-max_len=8192", "-print_final_stats=1")
+    artifacts = f"-artifact_prefix={options.folder}/"
+    atheris.Setup([sys.argv[0], *flags, artifacts, str(corpus)], try_one)
     atheris.Fuzz()
 
 
-def _map(path):
-    """A way to try a map, which is written to `path`, and maps to begin with."""
+def _map_target(path):
+    """A function that tries a map, which it writes to `path`, and seed maps."""
 
     def try_one(raw):
         path.write_bytes(raw)
-        said = []
-        fuzz.judged(path, said.append)
-        if said:
-            raise Found(said[0])
+        faults = []
+        fuzz.read_and_judge(path, faults.append)
+        if faults:
+            raise Fault(faults[0])
 
-    plain = fuzz.seeds()
-    return try_one, [*plain, *(pack(raw) for raw in plain[:2] for pack in (GZ, BZ2))]
+    maps = fuzz.seed_maps()
+    return try_one, [*maps, *(pack(raw) for raw in maps[:2] for pack in (GZ, BZ2))]
 
 
-def _model():
-    """A way to try a model file, and models to begin with."""
+def _model_target():
+    """A function that tries a model file, and seed models."""
 
     def try_one(raw):
         try:
@@ -69,13 +72,18 @@ def _model():
 
 
 def _small_model():
-    """The shipped network's first nodes and smallest weights, as a whole file."""
-    (graph,) = (part for field, part in onnxfile._fields(memoryview(shipped().read_bytes())) if field == GRAPH)
-    found = b""
+    """A complete model file with the first nodes and smallest weights of the shipped network."""
+    (graph,) = (part for field, part in onnxfile._fields(memoryview(shipped().read_bytes())) if field == GRAPH_FIELD)
+    kept = b""
     for field, part in onnxfile._fields(graph):
-        if field < 16 and isinstance(part, memoryview) and len(part) < 128 and len(found) + len(part) < MODEL:
-            found += bytes((field << 3 | 2, len(part))) + part
-    return bytes((GRAPH << 3 | 2, len(found) & 127 | 128, len(found) >> 7)) + found
+        if (
+            field < 16
+            and isinstance(part, memoryview)
+            and len(part) < 128
+            and len(kept) + len(part) < MAX_SEED_MODEL_SIZE
+        ):
+            kept += bytes((field << 3 | 2, len(part))) + part
+    return bytes((GRAPH_FIELD << 3 | 2, len(kept) & 127 | 128, len(kept) >> 7)) + kept
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""The command, stopped at random moments: afterwards there is the whole answer or none, and the input as it was.
+"""Stop the command at random moments: it must leave all outputs or none, and the input unchanged.
 
-A moment is a time, or the n-th time that the command touches its output folder: an audit hook of Python's sees that
-without any change to the command.
+A moment is a time, or the n-th operation of the command in its output folder, which a Python audit hook counts without
+a change to the command.
 """
 
 import collections
@@ -20,100 +20,101 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-from cryores_lite.io.atomic import OWNER, PREFIX, clear_away
+from cryores_lite.io.atomic import LOCK_FILE, PREFIX, clean_up_dead_runs
 from tests.hostile.files import mrc
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 OPTIONS = ("--uncertainty", "--chimerax", "--png", "-q", "-j", "1")
-PATIENCE = 120  # seconds; a run takes two
-SIGNALS = {"SIGINT": 130, "SIGTERM": 143, "SIGKILL": -9}
-STOPPED = """
+OUTPUTS = ("a_mask.mrc", "a_locres_uncertainty.mrc", "a_locres.cxc", "a_locres.png", "a_locres.mrc")
+TIMEOUT = 120  # seconds; a run takes two
+EXIT_CODES = {"SIGINT": 130, "SIGTERM": 143, "SIGKILL": -9}
+STOPPABLE_COMMAND = """
 import os, signal, sys
-at, how, told, folder = int(sys.argv[1]), sys.argv[2], sys.argv[3], os.getcwd()
-words = {"open", "os.mkdir", "os.rename", "os.link", "os.remove", "os.rmdir", "os.chmod", "os.listdir", "os.scandir"}
-seen, busy = 0, False
+stop_at, stop_by, count_file, folder = int(sys.argv[1]), sys.argv[2], sys.argv[3], os.getcwd()
+events = {"open", "os.mkdir", "os.rename", "os.link", "os.remove", "os.rmdir", "os.chmod", "os.listdir", "os.scandir"}
+count, is_stopping = 0, False
 
 def hook(event, arguments):
-    global seen, busy
-    if busy or event not in words:
+    global count, is_stopping
+    if is_stopping or event not in events:
         return
     if not any(folder in str(a) or ".cryores_lite" in str(a) or "_locres" in str(a) for a in arguments):
         return
-    seen += 1
-    if seen == at:
-        busy = True
-        if how == "immutable":
-            from tests.hostile.kills import immutable
-            immutable(folder, True)
+    count += 1
+    if count == stop_at:
+        is_stopping = True
+        if stop_by == "immutable":
+            from tests.hostile.kills import set_immutable
+            set_immutable(folder, True)
         else:
-            os.kill(os.getpid(), getattr(signal, how))
-        busy = False
+            os.kill(os.getpid(), getattr(signal, stop_by))
+        is_stopping = False
 
 sys.addaudithook(hook)
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background is started deaf to it
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background process ignores it by default
 sys.argv = ["cryores-lite", *sys.argv[4:]]
 from cryores_lite.cli import main
 try:
     main()
 finally:
-    busy = True
-    if told:
-        open(told, "w").write(str(seen))
+    is_stopping = True
+    if count_file:
+        open(count_file, "w").write(str(count))
 """
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Tally:
-    """What a campaign found. `bad` holds descriptions of what should not be."""
+    """Results of a campaign; `faults` are descriptions."""
 
     seed: int
-    points: int = 0
-    left: collections.Counter = field(default_factory=collections.Counter)
-    begun: int = 0  # killed before they could sign their hidden folder, which is empty and goes after a week
-    bad: list = field(default_factory=list)
+    moments: int = 0
+    outcomes: collections.Counter = field(default_factory=collections.Counter)
+    unlocked: int = 0  # killed before the empty staging folder was locked; it is removed after a week
+    faults: list = field(default_factory=list)
 
 
-def immutable(folder, yes):
-    """Let nothing be made, renamed or removed in a folder, not even by root, or let it be again."""
-    opened = os.open(folder, os.O_RDONLY)
+def set_immutable(folder, is_immutable):
+    """Forbid, or allow again, all changes in a folder, also for root."""
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.ioctl(opened, 0x40086602, struct.pack("l", 0x10 if yes else 0))  # FS_IOC_SETFLAGS, FS_IMMUTABLE_FL
+        flags = struct.pack("l", 0x10 if is_immutable else 0)
+        fcntl.ioctl(descriptor, 0x40086602, flags)  # FS_IOC_SETFLAGS, FS_IMMUTABLE_FL
     finally:
-        os.close(opened)
+        os.close(descriptor)
 
 
-def prepared(folder, old):
-    """A map and, if asked, older answers in a folder of its own."""
+def make_folder(folder, with_old_outputs):
+    """Make a folder with a map and, on request, outputs of an older run."""
     folder.mkdir()
     (folder / "a.mrc").write_bytes(mrc())
-    for name in NAMES if old else ():
+    for name in OUTPUTS if with_old_outputs else ():
         (folder / name).write_bytes(b"old")
     return folder
 
 
-NAMES = ("a_mask.mrc", "a_locres_uncertainty.mrc", "a_locres.cxc", "a_locres.png", "a_locres.mrc")
+def start(folder, overwrite, stop_at=0, stop_by="SIGKILL", count_file="", preexec_fn=None):
+    """Start the command on the map of a folder, to be stopped at its n-th operation in the folder."""
+    command = [sys.executable, "-c", STOPPABLE_COMMAND, str(stop_at), stop_by, str(count_file), "a.mrc", *OPTIONS]
+    command += ["--overwrite"] if overwrite else []
+    environment = {**os.environ, "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+    return subprocess.Popen(
+        command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True, preexec_fn=preexec_fn
+    )
 
 
-def started(folder, overwrite, at=0, how="SIGKILL", told="", before=None):
-    """The command on the map of a folder, to be stopped at its n-th touch of the folder."""
-    words = [sys.executable, "-c", STOPPED, str(at), how, str(told), "a.mrc", *OPTIONS]
-    words += ["--overwrite"] if overwrite else []
-    kept = {**os.environ, "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
-    return subprocess.Popen(words, cwd=folder, env=kept, stderr=subprocess.PIPE, text=True, preexec_fn=before)
-
-
-def ended(process):
-    """Exit code and errors of a run, which is killed if it takes for ever."""
+def wait(process):
+    """Return exit code and stderr of a run; kill it after `TIMEOUT`."""
     try:
-        _, noise = process.communicate(timeout=PATIENCE)
+        _, stderr = process.communicate(timeout=TIMEOUT)
     except subprocess.TimeoutExpired:
         process.kill()
-        return None, f"no end after {PATIENCE} s"
-    return process.returncode, noise
+        return None, f"not finished after {TIMEOUT} s"
+    return process.returncode, stderr
 
 
 def contents(folder):
-    """Digests of the files in a folder, hidden ones apart."""
+    """Digests of the files in a folder, without hidden ones."""
     return {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest()
         for path in folder.iterdir()
@@ -121,78 +122,77 @@ def contents(folder):
     }
 
 
-def hidden(folder):
+def hidden_names(folder):
     return [path.name for path in folder.iterdir() if path.name.startswith(PREFIX)]
 
 
 @cache
 def reference():
-    """The answer of a run that nobody stops, how often it touches its folder, and how long it takes."""
+    """Outputs of an undisturbed run, the number of its operations in the folder, and its duration in seconds."""
     with tempfile.TemporaryDirectory() as name:
-        place, told = prepared(Path(name) / "reference", False), Path(name) / "told"
-        start = time.perf_counter()
-        with started(place, False, told=told) as process:
-            code, noise = ended(process)
-        assert code == 0, noise
-        return contents(place), int(told.read_text()), time.perf_counter() - start
+        folder, count_file = make_folder(Path(name) / "reference", False), Path(name) / "count"
+        start_time = time.perf_counter()
+        with start(folder, False, count_file=count_file) as process:
+            code, stderr = wait(process)
+        assert code == 0, stderr
+        return contents(folder), int(count_file.read_text()), time.perf_counter() - start_time
 
 
-def campaign(points, seed, immutables=0):
-    """Stop the command at random moments, by signals, and `immutables` times by locking its folder."""
-    tally, choose = Tally(seed), random.Random(seed)
+def campaign(moments, seed, immutables=0):
+    """Stop the command at random moments by signals, and `immutables` times by making its folder immutable."""
+    tally, rng = Tally(seed=seed), random.Random(seed)
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
-        whole, touches, seconds = reference()
-        for number in range(points + immutables):
-            old = choose.random() < 0.5
-            folder = prepared(root / str(number), old)
+        complete, operations, seconds = reference()
+        for number in range(moments + immutables):
+            with_old_outputs = rng.random() < 0.5
+            folder = make_folder(root / str(number), with_old_outputs)
             before = contents(folder)
-            how = choose.choice((*SIGNALS, "SIGKILL")) if number < points else "immutable"
-            by_touch = number >= points or choose.random() < 0.6
-            at = choose.randint(1, touches) if by_touch else 0
-            with started(folder, old, at, how) as process:
-                if not by_touch:
+            stop_by = rng.choice((*EXIT_CODES, "SIGKILL")) if number < moments else "immutable"
+            by_operation = number >= moments or rng.random() < 0.6
+            stop_at = rng.randint(1, operations) if by_operation else 0
+            with start(folder, with_old_outputs, stop_at, stop_by) as process:
+                if not by_operation:
                     with contextlib.suppress(subprocess.TimeoutExpired):
-                        process.wait(choose.uniform(0, seconds))
-                    process.send_signal(getattr(signal, how))
-                code, noise = ended(process)
-            if how == "immutable":
-                immutable(folder, False)
-            label = (
-                f"{how} at {f'touch {at}' if by_touch else 'a time'} of {touches}, {'over old files' if old else 'new'}"
-            )
-            _judge(tally, label, folder, before, whole, how, code, noise)
+                        process.wait(rng.uniform(0, seconds))
+                    process.send_signal(getattr(signal, stop_by))
+                code, stderr = wait(process)
+            if stop_by == "immutable":
+                set_immutable(folder, False)
+            moment = f"operation {stop_at} of {operations}" if by_operation else "a random time"
+            label = f"{stop_by} at {moment}, {'over old outputs' if with_old_outputs else 'new outputs'}"
+            _judge(tally, label, folder, before, complete, stop_by, code, stderr)
     return tally
 
 
-def _judge(tally, label, folder, before, whole, how, code, noise):
-    tally.points += 1
-    at_once, waiting = _state(contents(folder), before, whole), hidden(folder)
-    clear_away(folder)
-    later = _state(contents(folder), before, whole)
-    tally.left[f"{how}: {at_once}" + (f", {later} after the next run" if later != at_once else "")] += 1
-    if later not in ("all", "none"):
-        tally.bad.append(
-            f"{label}: {later} {sorted(contents(folder))} {set(whole.items()) ^ set(contents(folder).items())}"
-        )
-    if how in ("SIGINT", "SIGTERM") and (at_once != later or waiting):
-        tally.bad.append(f"{label}: {at_once}, then {later}, {waiting}")
-    if any(path.name != OWNER for name in hidden(folder) for path in (folder / name).iterdir()):
-        tally.bad.append(f"{label}: {hidden(folder)} stays")
-    tally.begun += bool(hidden(folder))
-    if code not in (0, 1, SIGNALS.get(how, 1), -signal.SIGTERM, -signal.SIGINT):
-        tally.bad.append(f"{label}: exit code {code}")
-    if "Traceback" in noise and "KeyboardInterrupt" not in noise.splitlines()[-1]:
-        tally.bad.append(f"{label}: {noise}")
+def _judge(tally, label, folder, before, complete, stop_by, code, stderr):
+    tally.moments += 1
+    state, leftovers = _state(contents(folder), before, complete), hidden_names(folder)
+    clean_up_dead_runs(folder)
+    final_state = _state(contents(folder), before, complete)
+    recovery = f", {final_state} after the next run" if final_state != state else ""
+    tally.outcomes[f"{stop_by}: {state}{recovery}"] += 1
+    if final_state not in ("all", "none"):
+        difference = set(complete.items()) ^ set(contents(folder).items())
+        tally.faults.append(f"{label}: {final_state} {sorted(contents(folder))} {difference}")
+    if stop_by in ("SIGINT", "SIGTERM") and (state != final_state or leftovers):
+        tally.faults.append(f"{label}: {state}, then {final_state}, {leftovers}")
+    if any(path.name != LOCK_FILE for name in hidden_names(folder) for path in (folder / name).iterdir()):
+        tally.faults.append(f"{label}: {hidden_names(folder)} stays")
+    tally.unlocked += bool(hidden_names(folder))
+    if code not in (0, 1, EXIT_CODES.get(stop_by, 1), -signal.SIGTERM, -signal.SIGINT):
+        tally.faults.append(f"{label}: exit code {code}")
+    if "Traceback" in stderr and "KeyboardInterrupt" not in stderr.splitlines()[-1]:
+        tally.faults.append(f"{label}: {stderr}")
 
 
-def _state(found, before, whole):
-    """Of the files of an answer: all are there, none (as before), or some; anything else is damage."""
-    if found == whole:
+def _state(files, before, complete):
+    """Whether all output files exist, none (as before the run), or some; everything else is damage."""
+    if files == complete:
         return "all"
-    if found == before:
+    if files == before:
         return "none"
-    if found.get("a.mrc") != before["a.mrc"] or not set(found) <= set(whole):
+    if files.get("a.mrc") != before["a.mrc"] or not set(files) <= set(complete):
         return "damage"
-    fitting = all(digest in (whole.get(name), before.get(name)) for name, digest in found.items())
-    return "some, each whole" if fitting else "damage"
+    are_intact = all(digest in (complete.get(name), before.get(name)) for name, digest in files.items())
+    return "some, each complete" if are_intact else "damage"

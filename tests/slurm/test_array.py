@@ -1,4 +1,4 @@
-"""A job array under a real Slurm: tasks are killed and requeued, and every map is done exactly once."""
+"""A job array in a real Slurm: tasks are killed and requeued, and every map is estimated exactly once."""
 
 import json
 import re
@@ -26,24 +26,25 @@ def save(path, edge):
 
 @pytest.fixture
 def submitted(cluster, commands, tmp_path):
-    """24 maps, half of them larger, submitted as an array of 6 with the example's script."""
+    """24 maps, half of them larger, submitted as an array of 6 tasks with the example script."""
     maps = tmp_path / "maps"
     maps.mkdir()
     paths = [save(maps / f"map {n:02}.mrc", 96 if n % 2 else 40) for n in range(MAPS)]
     (tmp_path / "list.txt").write_text("".join(f"{path}\n" for path in paths))
-    words = (sys.executable, EXAMPLES / "submit.py", "list.txt", "answers", "--tasks", str(TASKS), "--cpus", "1")
-    said = cluster.call(*words, cwd=tmp_path)
-    array, memory, gather = re.fullmatch(r"array (\d+): 24 maps in 6 tasks of (\d+) MB; gather (\d+)\n", said).groups()
+    command = (sys.executable, EXAMPLES / "submit.py", "list.txt", "answers", "--tasks", str(TASKS), "--cpus", "1")
+    output = cluster.call(*command, cwd=tmp_path)
+    pattern = r"array (\d+): 24 maps in 6 tasks of (\d+) MB; gather (\d+)\n"
+    array, memory, gather = re.fullmatch(pattern, output).groups()
     assert 200 < int(memory) < 1000
     return paths, array, gather
 
 
 def rows(path):
-    """Rows that a task has written so far; its last line may not be whole yet."""
+    """Rows that a task has written so far; its last line may be incomplete."""
     return [json.loads(line) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
 
 
-def test_every_map_is_done_once_though_one_task_is_killed_and_another_requeued(cluster, submitted, tmp_path):
+def test_every_map_is_estimated_once_although_one_task_is_killed_and_another_requeued(cluster, submitted, tmp_path):
     paths, array, gather = submitted
     answers = tmp_path / "answers"
 
@@ -59,7 +60,7 @@ def test_every_map_is_done_once_though_one_task_is_killed_and_another_requeued(c
     cluster.until(lambda: has_begun(4))
     cluster.call("scontrol", "requeue", f"{array}_4")
     states = cluster.until(
-        lambda: (now := cluster.states(array)) and {state for state, _ in now.values()} == {"COMPLETED"} and now
+        lambda: (tasks := cluster.states(array)) and {state for state, _ in tasks.values()} == {"COMPLETED"} and tasks
     )
     assert {task: restarts for task, (_, restarts) in states.items() if restarts} == {"2": 1, "4": 1}
 
@@ -79,7 +80,7 @@ def test_an_irregular_array_is_refused_with_advice(cluster, submitted, tmp_path)
     cluster.call("scancel", array, gather)
     job = cluster.submit("--array=1,2,5", EXAMPLES / "array.sh", "list.txt", "elsewhere", cwd=tmp_path)
     cluster.until(lambda: {state for state, _ in cluster.states(job).values()} == {"FAILED"})
-    said = (tmp_path / f"slurm-{job}_5.out").read_text()
-    assert said.startswith("error: --shard slurm: found 3 tasks from 1 to 5")
-    assert "--shard I/N" in said
+    output = (tmp_path / f"slurm-{job}_5.out").read_text()
+    assert output.startswith("error: --shard slurm: found 3 tasks from 1 to 5")
+    assert "--shard I/N" in output
     assert not (tmp_path / "elsewhere").exists()

@@ -158,7 +158,12 @@ def test_a_row_of_the_table_keeps_the_promise_of_the_schema():
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [(None, "No such file"), ("", "no path"), ("a.mrc\n./a.mrc\n", "a.mrc twice"), ("a.mrc\n", "no sbatch")],
+    [
+        (None, "No such file"),
+        ("", "no path"),
+        ("a.mrc\n./a.mrc\n", "a.mrc twice"),
+        ("a.mrc\n", "sbatch: found nothing"),
+    ],
 )
 def test_what_cannot_be_submitted_is_refused_in_one_line(tmp_path, content, said):
     if content is not None:

@@ -283,10 +283,10 @@ def test_only_what_memory_allows_is_read_ahead(source):
     def key(job):
         return {}
 
-    for busy in (0.0, memory.available()):
+    for busy in (0.0, memory.available_memory()):
         assert ahead.prefetch(plain, busy, key).found[0].density.mapped
     assert ahead.prefetch(packed, 0.0, key).found is not None
-    assert ahead.prefetch(packed, memory.available(), key).found is None
+    assert ahead.prefetch(packed, memory.available_memory(), key).found is None
 
 
 def test_a_list_takes_no_more_memory_than_a_job_is_told_to_ask_for(tmp_path):
@@ -305,7 +305,7 @@ def test_a_list_takes_no_more_memory_than_a_job_is_told_to_ask_for(tmp_path):
     code = f"import atexit; from pathlib import Path; atexit.register(lambda: print({PEAK})); {CALL}"
     words = [sys.executable, "-c", code, "--maps-from", "list.txt", "-q", "-j", "2"]
     finished = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=True)
-    asked = runpy.run_path(str(SUBMIT))["size"](tmp_path / "b.mrc.gz")[1]
+    asked = runpy.run_path(str(SUBMIT))["voxels_and_memory"](tmp_path / "b.mrc.gz")[1]
     assert 0.5 * asked < 1024 * int(finished.stdout.split()[0]) < asked
 
 

@@ -13,7 +13,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from cryores_lite.figures.palette import colour_range, rgb_colours
-from cryores_lite.io.half_map_names import full_map_stem, other_half_path, suggestion
+from cryores_lite.io.half_map_names import full_map_stem, half_maps_hint, other_half_path
 from cryores_lite.io.mrc import read_map
 from tests.runtime.figures.helpers import PageReader, plane_of
 from tests.runtime.half_maps.test_local_fsc import N, V, molecule_half_maps, white
@@ -107,12 +107,12 @@ def test_half_maps_in_the_folder_of_a_map_are_suggested(tmp_path):
     (tmp_path / "map").mkdir()
     (tmp_path / "other").mkdir()
     map_path = tmp_path / "map" / "emd_1234.map.gz"
-    assert suggestion(map_path) is None
+    assert half_maps_hint(map_path) is None
     (tmp_path / "other" / "emd_1234_half_map_1.map.gz").touch()
-    assert suggestion(map_path) is None
+    assert half_maps_hint(map_path) is None
     (tmp_path / "other" / "emd_1234_half_map_2.map.gz").touch()
-    assert "--half-maps" in suggestion(map_path)
-    assert suggestion(tmp_path / "map" / "emd_999.map.gz") is None
+    assert "--half-maps" in half_maps_hint(map_path)
+    assert half_maps_hint(tmp_path / "map" / "emd_999.map.gz") is None
 
 
 def test_the_command_compares_a_map_with_its_half_maps(files, tmp_path):

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from cryores_lite.errors import InputError
 from cryores_lite.figures.palette import COLOUR_STOPS, OUTSIDE_COLOUR
-from cryores_lite.io.csv_cells import guarded
+from cryores_lite.io.csv_cells import escape_formula
 from cryores_lite.io.mrc import read_map
 from cryores_lite.outputs import residue_files as residues
 from cryores_lite.outputs import residues as atoms
@@ -302,7 +302,7 @@ def test_names_are_data_in_every_file(tmp_path, model, name):
     table = atoms.measure_residues(fitted, result)
     data = json.loads(residues.as_json(table, (4, 5)))["local_resolution"]["0"]["data"]
     told = [row["chain"] for row in csv.DictReader(io.StringIO(residues.as_csv(table), newline=""))]
-    assert (data["chain"], told) == ([name] * 3 + ["B"] * 3, [guarded(name)] * 3 + ["B"] * 3)
+    assert (data["chain"], told) == ([name] * 3 + ["B"] * 3, [escape_formula(name)] * 3 + ["B"] * 3)
     assert data["chainlocres"].keys() == {name, "B"}
     lines = residues.as_defattr(table).split("\n")[2:]
     writable = ["data_"] if name == "data_" else []
