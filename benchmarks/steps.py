@@ -30,7 +30,7 @@ STEPS = {
         "band_features": "evidence",
     },
     "cryores_lite.method.pipeline": {"network_inputs": "condition", "paste": "restore"},
-    "cryores_lite.method.assemble": {"without_specks": "restore", "for_each_chunk": "restore"},
+    "cryores_lite.method.assemble": {"without_small_pieces": "restore", "for_each_chunk": "restore"},
     "cryores_lite.io.mrc": {"read_map": "read", "write_map": "write"},
 }
 

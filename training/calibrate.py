@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from cryores_lite.fourier.grids import without_small_pieces
 from cryores_lite.method.assemble import SPECK, aggregate, resample_to_crop
-from cryores_lite.method.crop import without_specks
 from cryores_lite.method.network import Model
 from cryores_lite.method.network_inputs import network_inputs
 from cryores_lite.method.pipeline import CERTAIN, predict
@@ -76,7 +76,7 @@ def answers(case: Case, model: Model, rng: np.random.Generator) -> tuple[list[Sc
     values, uncertainty = aggregate(level.overall, local, error, everywhere, 2 * max(case.density.grid.voxel_size))
     scores = []
     for threshold in THRESHOLDS:
-        mask = without_specks(sure > threshold * CERTAIN, SPECK)
+        mask = without_small_pieces(sure > threshold * CERTAIN, SPECK)
         scores.append(score(np.where(mask, values, 0), truth, mask, case.limit))
     inside = truth > 0
     apart = np.abs(np.maximum(values[inside], case.limit) - np.maximum(truth[inside], case.limit))

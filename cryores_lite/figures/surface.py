@@ -14,6 +14,7 @@ from scipy import ndimage
 from cryores_lite.figures.display_map import REACH, extended
 from cryores_lite.figures.palette import OUTSIDE, colours
 from cryores_lite.figures.slices import means, profiles
+from cryores_lite.fourier.grids import without_small_pieces
 from cryores_lite.types import Lengths, Mask, Volume
 
 SIDE = 120  # voxels of the map that the surface is drawn through, at most
@@ -71,11 +72,7 @@ def surface(
 
 def without_dust(above: Mask) -> Mask:
     """Leave out pieces that are small beside the largest, as ChimeraX's ``surface dust`` does."""
-    pieces, _ = ndimage.label(above)
-    sizes = np.bincount(pieces.ravel())
-    sizes[0] = 0
-    kept: Mask = (sizes >= max(1, DUST * sizes.max()))[pieces] & above
-    return kept
+    return without_small_pieces(above, DUST)
 
 
 def packed(mesh: Mesh) -> dict[str, Any]:

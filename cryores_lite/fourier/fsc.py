@@ -7,6 +7,7 @@ interpolation in f; the first band's where that lies below already, the last one
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -66,6 +67,13 @@ def between(fsc: Volume, measured: Curve, frequencies: Curve) -> Volume:
     share = share.reshape(-1, *[1] * (fsc.ndim - 1))
     found: Volume = (1 - share) * fsc[above - 1] + share * fsc[above]
     return found
+
+
+def correlation_terms(
+    first: npt.NDArray[np.complexfloating[Any, Any]], second: npt.NDArray[np.complexfloating[Any, Any]]
+) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.floating], npt.NDArray[np.floating]]:
+    """Re F1 F2*, |F1|² and |F2|² of every wave: the terms of the three sums in an FSC."""
+    return (first * second.conj()).real, np.abs(first) ** 2, np.abs(second) ** 2
 
 
 def fixed(value: float = FSC_CUT) -> Threshold:

@@ -102,6 +102,18 @@ def radius_planes(shape: Shape, lengths: Lengths, every: int = 1) -> Iterator[Vo
         yield np.sqrt((across + height**2).astype(np.float32))
 
 
+def low_pass(k: Volume, cutoff: float, edge: float) -> Volume:
+    """Gain of a filter that falls from 1 to 0 as half a cosine between `cutoff` - `edge` and `cutoff` + `edge`.
+
+    Parameters
+    ----------
+    k : |k|, 1/Å
+    cutoff, edge : 1/Å
+    """
+    gain: Volume = 0.5 - 0.5 * np.cos(np.pi * np.clip((cutoff + edge - k) / (2 * edge), 0, 1))
+    return gain
+
+
 def regrid(spectrum: Spectrum, shape: Shape, gain: Gain | None = None, threads: int = 1) -> Spectrum:
     """Move waves to a grid of `shape` points over the same box, leaving out what it cannot carry.
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy import ndimage
 
 from cryores_lite.fourier.fsc import COARSEST, Curve
+from cryores_lite.fourier.grids import bounding_slices
 from cryores_lite.half_maps.fsc_curves import Shells, shell_fsc, soft_edge
 from cryores_lite.half_maps.independence import ALIKE
 from cryores_lite.half_maps.local_fsc import local_fsc
@@ -86,12 +86,12 @@ def scatter(theirs: Curve, ours: Curve) -> tuple[list[float], list[list[int]]]:
 def whole_curves(pair: Pair, mask: Mask, threads: int = 1) -> Shells:
     """FSC of the two half maps in the box around the molecule, with its mask and without."""
     grid = pair.first.grid
-    found = ndimage.find_objects(mask.astype(np.int8))
-    if not found:
+    bounds = bounding_slices(mask)
+    if bounds is None:
         return shell_fsc(pair.first.values, pair.second.values, grid.voxel_size, None, threads)
     room = [int(np.ceil(ROOM / v)) for v in grid.voxel_size]
-    low = [max(0, side.start - r) for side, r in zip(found[0], room, strict=True)]
-    high = [min(n, side.stop + r) for side, r, n in zip(found[0], room, grid.shape, strict=True)]
+    low = [max(0, side.start - r) for side, r in zip(bounds, room, strict=True)]
+    high = [min(n, side.stop + r) for side, r, n in zip(bounds, room, grid.shape, strict=True)]
     z, y, x = (b - a for a, b in zip(low, high, strict=True))
     box = Box((low[0], low[1], low[2]), (z, y, x))
     halves = cut(pair.first.values, box), cut(pair.second.values, box)

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import fft, ndimage
 
-from cryores_lite.fourier.fsc import FSC_CUT, Curve, first_crossing
+from cryores_lite.fourier.fsc import FSC_CUT, Curve, correlation_terms, first_crossing
+from cryores_lite.fourier.grids import add_shell_sums
 from cryores_lite.fourier.spectrum import radius_planes
 from cryores_lite.types import Lengths, Mask, Shape, Volume
 
@@ -81,10 +82,8 @@ def global_fsc(first: Volume, second: Volume, voxel_size: Lengths, threads: int 
     last = int(longest / max(voxel_size) / 2 + 1e-6)
     sums = np.zeros((3, last + 2))
     for plane, k in enumerate(radius_planes(box_of(first), lengths)):
-        index = np.minimum(np.rint(k * longest), last + 1).astype(int).ravel()
-        a, b = one[plane].ravel(), other[plane].ravel()
-        for row, values in enumerate(((a * b.conj()).real, np.abs(a) ** 2, np.abs(b) ** 2)):
-            sums[row] += np.bincount(index, values, last + 2)
+        shells = np.minimum(np.rint(k * longest), last + 1).astype(int)
+        add_shell_sums(sums, shells, *correlation_terms(one[plane], other[plane]))
     cross, power, also = sums[:, 1:-1]
     frequencies: Curve = np.arange(1, last + 1) / longest
     return frequencies, cross / np.maximum(np.sqrt(power * also), 1e-30)

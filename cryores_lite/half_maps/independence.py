@@ -10,7 +10,8 @@ import numpy as np
 from scipy import fft
 
 from cryores_lite.errors import InputError
-from cryores_lite.fourier.fsc import Curve
+from cryores_lite.fourier.fsc import Curve, correlation_terms
+from cryores_lite.fourier.grids import add_shell_sums
 from cryores_lite.types import Shape, Volume
 
 EDGE = 16  # voxels of a window
@@ -102,12 +103,11 @@ def common(first: Volume, second: Volume, windows: list[Shape]) -> Curve:
     k2 = sum(
         np.square(fft.fftfreq(n)).reshape([-1 if a == axis else 1 for a in range(3)]) for axis, n in enumerate(shape)
     )
-    shell = np.rint(np.sqrt(k2) * EDGE).astype(int).ravel()
-    sums = np.zeros((3, shell.max() + 1))
+    shells = np.rint(np.sqrt(k2) * EDGE).astype(int)
+    sums = np.zeros((3, shells.max() + 1))
     for place in windows:
-        a, b = (fft.fftn((cube(v, place) - cube(v, place).mean()) * fade).ravel() for v in (first, second))
-        for row, values in enumerate(((a * b.conj()).real, np.abs(a) ** 2, np.abs(b) ** 2)):
-            sums[row] += np.bincount(shell, values)
+        a, b = (fft.fftn((cube(v, place) - cube(v, place).mean()) * fade) for v in (first, second))
+        add_shell_sums(sums, shells, *correlation_terms(a, b))
     cross, one, other = sums[:, FIRST : EDGE // 2 + 1]
     alive = (one > ALIVE * one.max(initial=0)) & (other > ALIVE * other.max(initial=0))
     ratio = other / np.maximum(one, 1e-300)

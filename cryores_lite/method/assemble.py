@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import numpy.typing as npt
 
+from cryores_lite.fourier.grids import without_small_pieces
 from cryores_lite.fourier.interpolation import interpolate, places
 from cryores_lite.fourier.spectrum import chunks
-from cryores_lite.method.crop import without_specks
 from cryores_lite.method.prepare import Prepared
 from cryores_lite.types import Grid, MapResolution, Mask, Volume
 
@@ -41,7 +41,7 @@ def molecule(prepared: Prepared, probability: npt.NDArray[np.uint8], threshold: 
         np.greater(sure, threshold * CERTAIN, out=inside[part])
 
     for_each_chunk(prepared, decide, threads, probability)
-    return without_specks(inside, SPECK)
+    return without_small_pieces(inside, SPECK)
 
 
 def answer(

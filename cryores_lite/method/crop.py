@@ -7,9 +7,9 @@ from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
-from cryores_lite.types import Lengths, Mask, Shape, Volume
+from cryores_lite.fourier.grids import without_small_pieces
+from cryores_lite.types import Lengths, Shape, Volume
 
 T = TypeVar("T", bound=np.generic)
 
@@ -56,7 +56,7 @@ def molecule_box(values: Volume, voxel_size: Lengths, margin: float) -> Box:
     spread = 1.4826 * float(np.median(np.abs(coarse - quiet)))
     otsu = max(float(threshold_otsu(coarse.ravel())), quiet + NOISE * spread)  # of mere noise Otsu takes half
     threshold = min(float(coarse.mean() + 3 * coarse.std()), otsu)
-    found = np.argwhere(without_specks(coarse > threshold, SPECK))
+    found = np.argwhere(without_small_pieces(coarse > threshold, SPECK))
     if not len(found):
         return Box((0, 0, 0), values.shape)
     reach = [int(np.ceil(margin / v)) for v in voxel_size]
@@ -92,14 +92,3 @@ def block_mean(values: Volume, block: tuple[int, ...]) -> Volume:
         plane = np.pad(plane, pad[1:], mode="edge")
         rows.append(plane.reshape(plane.shape[0] // b, b, plane.shape[1] // c, c).mean((1, 3), dtype=np.float32) / a)
     return np.stack(rows)
-
-
-def without_specks(mask: Mask, share: float) -> Mask:
-    """Drop the pieces that are smaller than `share` of the largest piece."""
-    labels, count = ndimage.label(mask)
-    if count < 2:
-        return mask
-    sizes = np.bincount(labels.ravel())
-    sizes[0] = 0
-    keep: Mask = (sizes >= share * sizes.max())[labels]
-    return keep

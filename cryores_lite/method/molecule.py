@@ -9,10 +9,10 @@ from functools import partial
 import numpy as np
 from scipy import fft, ndimage
 
+from cryores_lite.fourier.grids import bounding_slices, without_small_pieces
 from cryores_lite.fourier.interpolation import resample_periodic
 from cryores_lite.fourier.local_power import POWER_STEP, smooth
 from cryores_lite.fourier.spectrum import Spectrum, grid_for, planes, regrid, sample
-from cryores_lite.method.crop import without_specks
 from cryores_lite.types import Mask, Shape, Volume
 
 MASK_SIGMAS = (3.0, 5.0, 8.0, 12.0)  # Å, the molecule is looked for in a map smoothed by one of these
@@ -87,7 +87,8 @@ def body(spectrum: Spectrum, molecule: Mask, there: Volume, threads: int = 1) ->
     coarse = (molecule.shape[0], molecule.shape[1], molecule.shape[2])
     part = fullest_part(molecule, [LARGEST_BODY * m // n for n, m in zip(spectrum.shape, coarse, strict=True)])
     weight = smooth(part.astype(np.float32), spectrum.lengths, BODY_EDGE, coarse) * there
-    found = ndimage.find_objects((weight >= 0.01 * weight.max()).astype(int))[0]
+    found = bounding_slices(weight >= 0.01 * weight.max())
+    assert found is not None  # it holds the highest weight
     z, y, x = (
         slice(max(0, (side.start - 1) * n // m), min(n, -(-(side.stop + 1) * n // m)))
         for side, n, m in zip(found, spectrum.shape, coarse, strict=True)
@@ -115,8 +116,8 @@ def body(spectrum: Spectrum, molecule: Mask, there: Volume, threads: int = 1) ->
 
 def fullest_part(molecule: Mask, edges: Sequence[int]) -> Mask:
     """The molecule inside the box of these edges that holds most of it; all of it where it fits."""
-    found = ndimage.find_objects(molecule.astype(int))
-    if not found or all(side.stop - side.start <= edge for side, edge in zip(found[0], edges, strict=True)):
+    found = bounding_slices(molecule)
+    if found is None or all(side.stop - side.start <= edge for side, edge in zip(found, edges, strict=True)):
         return molecule
     filled = ndimage.uniform_filter(molecule.astype(np.float32), edges, mode="constant")
     middle = np.unravel_index(int(filled.argmax()), molecule.shape)
@@ -145,7 +146,7 @@ def find_molecule(spectrum: Spectrum, shape: Shape, seen: Mask, threads: int = 1
         threshold = threshold_otsu(values)
         tried.append((separability(values, values > threshold), (smoothed > threshold) & there))
     best = max(clear for clear, _ in tried)
-    found = without_specks(next(high for clear, high in tried if clear >= best - CLEAR), 0.05)
+    found = without_small_pieces(next(high for clear, high in tried if clear >= best - CLEAR), 0.05)
     step = [length / n for length, n in zip(spectrum.lengths, fine, strict=True)]
     coarse = found[::2, ::2, ::2]
     if not coarse.any():

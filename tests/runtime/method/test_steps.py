@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import fft, ndimage
 
+from cryores_lite.fourier.grids import without_small_pieces
 from cryores_lite.fourier.interpolation import interpolate, resample_periodic
 from cryores_lite.fourier.local_power import band_frequencies, local_power, smooth
 from cryores_lite.fourier.spectrum import TAPER, Spectrum, grid_for, radius, regrid, sample, transform
 from cryores_lite.io.mrc import read_map
 from cryores_lite.method.assemble import aggregate
 from cryores_lite.method.band_features import FEATURES, MAX_BANDS
-from cryores_lite.method.crop import Box, block_mean, cut, molecule_box, paste, without_specks
+from cryores_lite.method.crop import Box, block_mean, cut, molecule_box, paste
 from cryores_lite.method.network_inputs import follow_power, followed
 from cryores_lite.method.nyquist import filter_to_nyquist, power_share_beyond_nyquist
 from cryores_lite.method.prepare import prepare
@@ -74,7 +75,7 @@ def test_block_means_keep_the_mean_and_specks_go():
     assert_allclose(block_mean(values, (3, 2, 4)).mean(), values.mean(), rtol=1e-4)
     mask = np.zeros((20, 20, 20), bool)
     mask[2:12, 2:12, 2:12] = mask[18, 18, 18] = True
-    assert without_specks(mask, 0.05).sum() == 1000
+    assert without_small_pieces(mask, 0.05).sum() == 1000
 
 
 @settings(max_examples=25, deadline=None)
