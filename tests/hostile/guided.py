@@ -12,7 +12,7 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["cryores_lite", "mrcfile"]):
-    from cryores_lite.method import onnx_file as onnxfile
+    from cryores_lite.method import onnx_file
     from cryores_lite.method.network import shipped
     from tests.hostile import fuzz
     from tests.hostile.files import BZ2, GZ
@@ -61,7 +61,7 @@ def _model():
 
     def try_one(raw):
         try:
-            next(onnxfile.troubles(raw), None)
+            next(onnx_file.violations(raw), None)
         except ValueError:
             return
 
@@ -70,9 +70,9 @@ def _model():
 
 def _small_model():
     """The shipped network's first nodes and smallest weights, as a whole file."""
-    (graph,) = (part for field, part in onnxfile._fields(memoryview(shipped().read_bytes())) if field == GRAPH)
+    (graph,) = (part for field, part in onnx_file._fields(memoryview(shipped().read_bytes())) if field == GRAPH)
     found = b""
-    for field, part in onnxfile._fields(graph):
+    for field, part in onnx_file._fields(graph):
         if field < 16 and isinstance(part, memoryview) and len(part) < 128 and len(found) + len(part) < MODEL:
             found += bytes((field << 3 | 2, len(part))) + part
     return bytes((GRAPH << 3 | 2, len(found) & 127 | 128, len(found) >> 7)) + found
