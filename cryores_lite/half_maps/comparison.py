@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from cryores_lite.fourier.fsc import COARSEST, Curve
+from cryores_lite.fourier.fsc import COARSEST_BAND, Curve
 from cryores_lite.fourier.grids import bounding_slices
 from cryores_lite.half_maps.fsc_curves import Shells, shell_fsc, soft_edge
 from cryores_lite.half_maps.independence import ALIKE
@@ -33,7 +33,7 @@ def compare(pair: Pair, result: LocalResolution, threads: int = 1) -> HalfMapCom
             "they are not independent, and their FSC is too good"
         )
     inside = (values > 0) & result.mask
-    if inside.any() and np.median(values[inside]) >= COARSEST:
+    if inside.any() and np.median(values[inside]) >= COARSEST_BAND:
         said.append(
             "the half maps have nothing in common in most of the molecule: are they of one reconstruction, unmoved, "
             "neither turned nor inverted?"
@@ -44,19 +44,19 @@ def compare(pair: Pair, result: LocalResolution, threads: int = 1) -> HalfMapCom
     named = {"unmasked": curves.unmasked, "masked": curves.masked, "randomised": curves.phase_randomised}
     named["corrected"] = curves.corrected
     return HalfMapComparison(
-        pair.paths,
-        values,
-        rounded(curves.frequencies, 6),
-        {name: rounded(curve, 4) for name, curve in named.items() if curve is not None},
-        curves.resolution(),
-        curves.resolution(HALF_CUT),
-        float(np.median(theirs)) if theirs.size else math.nan,
-        float(np.corrcoef(theirs, ours)[0, 1]) if varies else math.nan,
-        float(np.sqrt(np.mean((ours - theirs) ** 2))) if theirs.size else math.nan,
-        float(np.mean(ours - theirs)) if theirs.size else math.nan,
-        edges,
-        counts,
-        tuple(said),
+        paths=pair.paths,
+        values=values,
+        frequencies=rounded(curves.frequencies, 6),
+        curves={name: rounded(curve, 4) for name, curve in named.items() if curve is not None},
+        resolution=curves.resolution(),
+        resolution_half=curves.resolution(HALF_CUT),
+        median=float(np.median(theirs)) if theirs.size else math.nan,
+        r=float(np.corrcoef(theirs, ours)[0, 1]) if varies else math.nan,
+        rmse=float(np.sqrt(np.mean((ours - theirs) ** 2))) if theirs.size else math.nan,
+        bias=float(np.mean(ours - theirs)) if theirs.size else math.nan,
+        edges=edges,
+        counts=counts,
+        warnings=tuple(said),
     )
 
 

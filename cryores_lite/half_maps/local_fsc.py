@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from cryores_lite.errors import InputError
-from cryores_lite.fourier.fsc import Curve, Threshold, bands, between, first_crossing, fixed
-from cryores_lite.fourier.interpolation import interpolate, places
+from cryores_lite.fourier.fsc import Curve, Threshold, bands, first_crossing, fixed, interpolate_log
+from cryores_lite.fourier.interpolation import interpolate, voxel_positions
 from cryores_lite.fourier.local_power import Average, band_of, smooth, window
 from cryores_lite.fourier.spectrum import Spectrum, grid_for, planes, transform
 from cryores_lite.half_maps.fsc_curves import RELIABLE, SEED, global_fsc, phase_randomised
@@ -101,7 +101,9 @@ def local_fsc(
             fsc[n] = (fsc[n] - added) / np.maximum(1 - added, 1e-6)
     fine = bands(spectra[0].nyquist)
     cuts = np.array([(threshold or fixed())(float(f), sigma or window(f)) for f in fine])
-    local = np.stack([first_crossing(between(plane, frequencies, fine), fine, cuts) for plane in fsc.swapaxes(0, 1)])
+    local = np.stack(
+        [first_crossing(interpolate_log(plane, frequencies, fine), fine, cuts) for plane in fsc.swapaxes(0, 1)]
+    )
     return LocalFsc(paste(off(local, spectra[0], box), box, first.grid.shape), frequencies, fsc)
 
 
@@ -148,7 +150,9 @@ def phase_randomised_halves(
 
 def off(local: Volume, spectrum: Spectrum, box: Box) -> Volume:
     """A coarse field over the periodic box, at the voxels of the crop."""
-    values: Volume = interpolate(local[None], places(spectrum, box.shape, local.shape))[0]
+    values: Volume = interpolate(local[None], voxel_positions(box.shape, spectrum.before, spectrum.shape, local.shape))[
+        0
+    ]
     return values
 
 
