@@ -180,6 +180,6 @@ def check_spread(lowest: float, highest: float, name: str) -> None:
         raise InputError(
             f"{name}, values",
             found=f"{lowest:.4g} to {highest:.4g}",
-            expected=f"a range of {low:g} to {high:g}",
-            try_="multiply the map by a number, or replace artefacts",
+            expected=f"a range of {low:g} to {high:g} between lowest and highest",
+            try_="multiply the map by a constant, or replace artefacts",
         )

@@ -21,7 +21,7 @@ from cryores_lite.resources import available_threads
 from cryores_lite.types import Float16Volume, MapResolution, Volume
 
 if not hasattr(onnxruntime, "InferenceSession"):  # a remainder, after one of two wheels was uninstalled
-    raise ImportError("onnxruntime is there only in part: uninstall all of its wheels, then install one")
+    raise ImportError("onnxruntime is only partly installed: uninstall all of its wheels, then install one")
 
 SHIPPED = "cryores_v5.onnx"
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
@@ -102,7 +102,7 @@ class Model:
         provider = session.get_providers()[0]
         warnings: tuple[str, ...] = ()
         if device == "auto" and provider == CPU and CUDA in onnxruntime.get_available_providers():
-            warnings = (f"CUDA cannot be used ({why_not_cuda()}): the CPU does the work",)
+            warnings = (f"CUDA cannot be used ({why_not_cuda()}): running on the CPU.",)
         return cls(
             spec=_spec(session, file),
             sha256=hashlib.sha256(data).hexdigest(),
@@ -183,12 +183,14 @@ def why_not_cuda() -> str:
     """Explain why a session was opened without CUDA."""
     if reason := _without_cuda():
         return reason
-    made_for = f"this onnxruntime is made for CUDA {getattr(onnxruntime, 'cuda_version', None) or 'of its own choice'}"
+    built_for = (
+        f"this onnxruntime was built for CUDA {getattr(onnxruntime, 'cuda_version', None) or '(version unknown)'}"
+    )
     for name in ("shared", "cuda"):  # in this order: the second needs the first
         library = Path(onnxruntime.__file__).parent / "capi" / f"libonnxruntime_providers_{name}.so"
         if library.exists() and (reason := _unloadable(library)):
-            return f"{reason}; {made_for}"
-    return f"all libraries are there, but no session can be opened: is the driver too old? {made_for}"
+            return f"{reason}; {built_for}"
+    return f"all libraries load, but no session opens (driver too old?); {built_for}"
 
 
 def _without_cuda() -> str | None:
@@ -234,7 +236,7 @@ def _session(data: bytes, file: Path, device: str, threads: int) -> Any:
         raise DeviceError(
             "CUDA cannot be used",
             found=why_not_cuda(),
-            expected="onnxruntime-gpu in place of onnxruntime, its CUDA libraries and a driver that knows them",
+            expected="onnxruntime-gpu in place of onnxruntime, its CUDA libraries and a driver that supports them",
             try_="see docs/gpu.md, or use --device cpu",
         )
     return session

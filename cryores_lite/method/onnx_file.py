@@ -41,7 +41,7 @@ def read(file: Path) -> bytes:
     except OSError as error:
         raise _refusal(file, error.strerror, "check --model") from error
     if size is None:
-        raise _refusal(file, "no regular file" if file.exists() else "no such file", "check --model")
+        raise _refusal(file, "not a regular file" if file.exists() else "no such file", "check --model")
     if size > MAX_BYTES:
         raise _refusal(file, f"{size / 1e6:.0f} MB", "pass the file that this project's export wrote")
     if data.startswith(b"version https://git-lfs"):
@@ -75,7 +75,7 @@ def violations(data: bytes) -> Iterator[str]:
             elif kind == "node" and field == DOMAIN and _text(value) not in STANDARD_DOMAINS:
                 yield "an operator that is not of the ONNX standard"
     if not graphs:
-        raise ValueError("no network in it")
+        raise ValueError("no network in the file")
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, memoryview | int]]:
@@ -93,9 +93,9 @@ def _fields(message: memoryview) -> Iterator[tuple[int, memoryview | int]]:
         elif wire in FIXED_SIZES:
             size = FIXED_SIZES[wire]
         else:
-            raise ValueError("no ONNX file")
+            raise ValueError("not an ONNX file")
         if at + size > len(message):
-            raise ValueError("a file that is cut short, or no ONNX file")
+            raise ValueError("a truncated file, or not an ONNX file")
         yield key >> 3, message[at : at + size]
         at += size
 
@@ -109,15 +109,18 @@ def _varint(message: memoryview, at: int) -> tuple[int, int]:
     value = 0
     for n in range(10):
         if at + n >= len(message):
-            raise ValueError("a file that is cut short, or no ONNX file")
+            raise ValueError("a truncated file, or not an ONNX file")
         byte = message[at + n]
         value |= (byte & 127) << (7 * n)
         if byte < 128:
             return value, at + n + 1
-    raise ValueError("no ONNX file")
+    raise ValueError("not an ONNX file")
 
 
 def _refusal(file: Path, found: object, try_: str) -> ModelError:
     return ModelError(
-        f"cannot use the model {file}", found=found, expected="one whole ONNX file of this project's export", try_=try_
+        f"cannot use the model {file}",
+        found=found,
+        expected="a complete ONNX file written by this project's export",
+        try_=try_,
     )

@@ -19,7 +19,7 @@ from cryores_lite.method.solvent_noise import SolventEstimate, solvent_estimate
 from cryores_lite.resources import available_threads
 from cryores_lite.types import Density, Grid, LocalResolution, MapResolution, Mask, Progress, check_spread
 
-MAX_CERTAIN_LOG_STD = 0.15  # of the median resolution; above it the user is warned
+LOG_STD_TO_WARN = 0.15  # of the median resolution, from which on the user is warned
 
 
 def estimate(
@@ -93,18 +93,19 @@ def reliability_warnings(
     """Sentences for the user about what makes this answer less reliable."""
     warnings = []
     if not mask.any():
-        warnings.append("no molecule was found: the answer is empty")
+        warnings.append("No molecule was found: the mask is empty.")
     if frame.nyquist_filtered:
         warnings.append(
-            "nearly all of this map lay beyond its Nyquist frequency (sharpened, no low-pass?): that was left out"
+            "Nearly all power of this map was beyond its Nyquist frequency (sharpened, no low-pass) and was removed."
         )
     if not solvent.has_solvent:
         warnings.append(
-            "no even solvent is visible around the molecule (masked, cropped or low-passed?): the error is larger"
+            "No noisy solvent around the molecule (masked, cropped or low-passed map): expect larger errors."
         )
-    if resolution.log_std > MAX_CERTAIN_LOG_STD:
+    if resolution.log_std > LOG_STD_TO_WARN:
         warnings.append(
-            f"it is hard to tell where this map ends: all of the answer may be off by {resolution.log_std:.0%} or more"
+            f"The overall resolution is uncertain by about {resolution.log_std:.0%}; "
+            "differences within the map are more reliable."
         )
     return tuple(warnings)
 
@@ -114,13 +115,13 @@ def _density(density: npt.ArrayLike, voxel_size: float | Sequence[float]) -> Den
     sizes = np.broadcast_to(np.asarray(voxel_size, float), 3) if np.size(voxel_size) in (1, 3) else np.zeros(3)
     if values.ndim != 3 or min(values.shape, default=0) < 2:
         raise InputError(
-            "not a density map", found=f"an array of shape {values.shape}", expected="(z, y, x)", try_="pass one volume"
+            "not a density map", found=f"an array of shape {values.shape}", expected="(z, y, x)", try_="pass one map"
         )
     if not np.isfinite(values).all() or values.min() == values.max():
         raise InputError(
             "the density cannot be used",
             found="constant or non-finite values",
-            expected="finite values that differ",
+            expected="finite values, not all equal",
             try_="check the map",
         )
     check_spread(float(values.min()), float(values.max()), "the density")

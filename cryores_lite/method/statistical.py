@@ -50,8 +50,8 @@ def estimate_by_noise(density: Density, threads: int = 1) -> LocalResolution:
         share = solvent.solvent_fraction * (1 - masked_out)
         raise InputError(
             "the noise of this map cannot be measured",
-            found=f"{share:.0%} of an even ring of solvent around the molecule",
-            expected="most of it",
+            found=f"noisy solvent in {share:.0%} of the shell around the molecule",
+            expected="in most of it",
             try_="pass the map before it was masked, cropped or locally filtered, or use --method network",
         )
     grid = density.grid

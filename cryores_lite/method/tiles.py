@@ -61,7 +61,9 @@ def cover(mask: Mask, shape: Shape, halo: int, max_voxels: int) -> list[Tile]:
         The halo is not a multiple of `ALIGN`, or leaves no voxel for a core.
     """
     if halo % ALIGN or max_voxels < (ALIGN + 2 * halo) ** 3:
-        raise ValueError(f"halo {halo} must be a multiple of {ALIGN}, and {max_voxels} voxels hold it around a core")
+        raise ValueError(
+            f"halo {halo} is not a multiple of {ALIGN}, or {max_voxels} voxels cannot hold it around a core"
+        )
     z, y, x = (slice(0, n) for n in shape)
     pending, tiles = [(z, y, x)], []
     while pending:

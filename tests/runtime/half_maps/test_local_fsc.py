@@ -280,7 +280,7 @@ def test_the_noise_of_visible_solvent_tells_the_resolution(molecule):
 
 def test_without_solvent_there_is_no_statistical_answer(molecule):
     soft = soft_edge(np.square(np.indices((N, N, N)) - N / 2).sum(0) < 21**2, GRID.voxel_size)
-    with pytest.raises(InputError, match="ring of solvent"):
+    with pytest.raises(InputError, match="noisy solvent"):
         estimate_by_noise(replace(molecule[0], values=molecule[0].values * soft))
 
 
