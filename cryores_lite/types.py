@@ -78,7 +78,7 @@ class MapResolution:
     log_std: float
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class LocalResolution:
     """Local resolution of a density, on the density's grid.
 

@@ -104,7 +104,15 @@ def answer(density_path, mask=None, path=None):
     mask = ball(shape) if mask is None else mask
     values = np.where(mask, np.linspace(3, 5, shape[2], dtype=np.float32), np.float32(0))
     overall = 4.0 if mask.any() else float("nan")
-    result = LocalResolution(values, mask, values / 10, found.density.grid, overall, 1.2, "CPUExecutionProvider")
+    result = LocalResolution(
+        values=values,
+        mask=mask,
+        uncertainty=values / 10,
+        grid=found.density.grid,
+        global_resolution=overall,
+        working_voxel_size=1.2,
+        provider="CPUExecutionProvider",
+    )
     name = ModelName("net", "1", "ab" * 32)
     return outputs.Answer(path or Path(density_path), found, result, {"locres": Path("m.mrc")}, name, None, 1)
 
