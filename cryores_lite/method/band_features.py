@@ -18,7 +18,7 @@ from cryores_lite.types import Mask, Volume
 
 MAX_BANDS = 44  # from 40 Å to 0.66 Å
 PERCENTILES = (10, 25, 75, 90)
-SHELLS = ((3.0, 8.0), (8.0, 14.0), (14.0, 22.0))  # Å from the molecule
+SOLVENT_SHELLS = ((3.0, 8.0), (8.0, 14.0), (14.0, 22.0))  # Å from the molecule
 BAND_LAG = 2  # bands so far apart share no wave
 SURROUNDINGS = 8.0  # Å from the molecule: voxels that the second correlation includes
 MIN_MEDIAN_VOXELS = 20
@@ -46,7 +46,9 @@ def band_features(powers: BandPowers, solvent: SolventEstimate) -> Volume:
     log_inside, log_around = (_log_power(values, mask) for mask in (molecule, surroundings))
     medians = np.array([np.median(band) for band in log_inside], np.float32)
     spread = np.stack([np.percentile(band, PERCENTILES) for band in log_inside], 1) - medians
-    shells = [_shell_medians(values, in_map & (distance > near) & (distance <= far)) - medians for near, far in SHELLS]
+    shells = [
+        _shell_medians(values, in_map & (distance > near) & (distance <= far)) - medians for near, far in SOLVENT_SHELLS
+    ]
     size = np.cbrt(max(molecule.sum(), 1) * np.prod([a / n for a, n in zip(powers.lengths, powers.shape, strict=True)]))
     log_noise = np.log(np.maximum(solvent.noise_power[:bands], MIN_POWER))
     rows = [

@@ -31,7 +31,7 @@ MIN_BODY_WEIGHT = 0.01  # share of the highest weight below which voxels are lef
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Outline:
-    """Where the map and its molecule are, on the coarse grid of the band powers, and what the map resolves at best.
+    """Position of the map and its molecule on the coarse grid of the band powers, and the map's finest resolution.
 
     Attributes
     ----------

@@ -56,7 +56,7 @@ class NetworkInputs:
     bands : (CHANNELS, z/4, y/4, x/4) float16: log P/N and log P/median of each band; coverage; log of the power
         estimate over the median resolution. No averaging window is narrower than this grid
     context : (CONTEXT,) float32, numbers that describe the whole map
-    median_resolution : Å, the unit of the network's answers
+    median_resolution : Å, the unit of the network's output
     lengths : edges of the periodic box, Å
     """
 

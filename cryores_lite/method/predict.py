@@ -21,7 +21,7 @@ PROBABILITY_ONE = 255  # mask probabilities are kept in bytes
 
 
 class NetworkFields(NamedTuple):
-    """What the network says of every place in the periodic box.
+    """The output of the network at every point of the periodic box.
 
     Attributes
     ----------

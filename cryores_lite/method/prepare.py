@@ -24,7 +24,7 @@ MAX_CONCURRENT_VOXELS = 1 << 25  # the outline and the band powers of a larger b
 
 @dataclass(frozen=True, kw_only=True)
 class Frame:
-    """Where the periodic box lies that was cut from a map. Light: kept until the answer is assembled.
+    """Position and size of the periodic box that was cut from a map. Light: kept until the fields are assembled.
 
     Attributes
     ----------

@@ -127,8 +127,8 @@ def noise_at_resolution(powers: BandPowers, solvent: SolventEstimate, median_res
     log_ratio = np.log(np.maximum(solvent.molecule_power, MIN_POWER)) - np.log(
         np.maximum(solvent.noise_power, MIN_POWER)
     )
-    log_ratio_there = np.interp(-np.log(median_resolution), np.log(powers.frequencies), log_ratio)
-    return solvent.noise_power * float(np.exp(log_ratio_there)) / crossing_ratio
+    log_ratio_at_resolution = np.interp(-np.log(median_resolution), np.log(powers.frequencies), log_ratio)
+    return solvent.noise_power * float(np.exp(log_ratio_at_resolution)) / crossing_ratio
 
 
 def noise_without_solvent(values: Volume, high_band_power: Volume, outline: Outline) -> Curve:
