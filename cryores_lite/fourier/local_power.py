@@ -14,8 +14,8 @@ from cryores_lite.fourier.spectrum import Spectrum, chunks, grid_for, planes, re
 from cryores_lite.types import Lengths, Shape, Volume
 
 BAND_WIDTH = 0.15 / 2.3548  # σ of a band, in units of its frequency
-WINDOW = 1.5  # σ of the averaging window, in units of 1/f
-MIN_WINDOW = 4.0  # Å
+WINDOW_SIGMA = 1.5  # σ of the averaging window, in units of 1/f
+MIN_WINDOW_SIGMA = 4.0  # Å
 POWER_STEP = 4.0  # Å, the grid on which local power is kept: no window is narrower
 FIRST_BAND = 1 / 40  # 1/Å
 BAND_STEP = 1.1  # ratio of neighbouring bands
@@ -31,7 +31,7 @@ def band_frequencies(nyquist: float) -> npt.NDArray[np.float64]:
 
 def window(frequency: float) -> float:
     """σ of the averaging window of a band, in Å."""
-    return max(WINDOW / frequency, MIN_WINDOW)
+    return max(WINDOW_SIGMA / frequency, MIN_WINDOW_SIGMA)
 
 
 def band_of(spectrum: Spectrum, frequency: float, threads: int = 1) -> Spectrum:

@@ -13,7 +13,7 @@ from scipy import fft
 from cryores_lite.types import Lengths, Shape, Volume
 
 PADDING = 8  # voxels of mirrored, faded solvent on every side that make a box periodic, at least
-CHUNK = 1 << 20  # voxels that are processed at a time
+CHUNK_VOXELS = 1 << 20  # processed at a time
 Gain = Callable[[Volume], Volume]  # factor of each wave, of its |k| in 1/Å
 
 
@@ -79,7 +79,7 @@ def transform(values: Volume, voxel_size: Lengths, threads: int = 1) -> Spectrum
 
 def chunks(shape: Shape) -> Iterator[slice]:
     """Yield slices that divide the first axis into parts small enough for a processor's cache."""
-    step = max(1, CHUNK // (shape[1] * shape[2]))
+    step = max(1, CHUNK_VOXELS // (shape[1] * shape[2]))
     for first in range(0, shape[0], step):
         yield slice(first, min(first + step, shape[0]))
 
@@ -156,7 +156,7 @@ def regrid(spectrum: Spectrum, shape: Shape, gain: Gain | None = None, threads: 
             factor = scale * gain(np.sqrt(k2[0][z, None, None] + across))
         np.multiply(spectrum.waves[z, y, :last], factor, out=out[z, y, :last])
 
-    step = max(1, CHUNK // (shape[1] * shape[2]))
+    step = max(1, CHUNK_VOXELS // (shape[1] * shape[2]))
     parts = [
         (slice(a, min(a + step, stop)) if stop else slice(a, a + step if a + step < 0 else None), y)
         for start, stop in ((0, high[0] + 1), (-low[0], 0))

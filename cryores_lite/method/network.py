@@ -23,9 +23,9 @@ from cryores_lite.types import Float16Volume, MapResolution, Volume
 if not hasattr(onnxruntime, "InferenceSession"):  # a remainder, after one of two wheels was uninstalled
     raise ImportError("onnxruntime is only partly installed: uninstall all of its wheels, then install one")
 
-SHIPPED = "cryores_v5.onnx"
+SHIPPED_MODEL = "cryores_v5.onnx"
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
-DRIVER = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+CUDA_DRIVER = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 CUDA_OPTIONS = {
     "arena_extend_strategy": "kSameAsRequested",  # not the next power of two
     "cudnn_conv_algo_search": "HEURISTIC",  # tiles have several shapes, and tuning for each takes long
@@ -153,8 +153,8 @@ class Model:
 def shipped() -> Path:
     """The model in the installed package, or in the repository's `models/` when run from a checkout."""
     package = Path(__file__).parents[1]
-    candidates = (package / "models" / SHIPPED, package.parent / "models" / SHIPPED)
-    return next((path for path in candidates if path.exists()), package / SHIPPED)
+    candidates = (package / "models" / SHIPPED_MODEL, package.parent / "models" / SHIPPED_MODEL)
+    return next((path for path in candidates if path.exists()), package / SHIPPED_MODEL)
 
 
 def providers() -> dict[str, bool]:
@@ -197,7 +197,7 @@ def _without_cuda() -> str | None:
     """Load the libraries that CUDA needs, or explain what is missing."""
     if CUDA not in onnxruntime.get_available_providers():
         return "onnxruntime-gpu is not installed in place of onnxruntime"
-    if reason := _unloadable(DRIVER):
+    if reason := _unloadable(CUDA_DRIVER):
         return f"no NVIDIA driver: {reason}"
     getattr(onnxruntime, "preload_dlls", lambda: None)()  # 1.21 and later: the libraries of NVIDIA's wheels
     return None
