@@ -23,9 +23,11 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantiz
 
 from benchmarks.__main__ import table
 from cryores_lite.io.mrc import read_map
+from cryores_lite.method.band_features import band_features
 from cryores_lite.method.network import CPU, INPUTS, OUTPUTS, Model, shipped
 from cryores_lite.method.network_inputs import network_inputs
 from cryores_lite.method.prepare import prepare
+from cryores_lite.method.solvent_noise import solvent_estimate
 from export.export import EXAMPLE
 from training.network import Heads
 from training.train import validate
@@ -37,10 +39,12 @@ Feed = dict[str, np.ndarray]
 
 def example() -> Feed:
     """The network's inputs for all of the example map."""
-    prepared = prepare(read_map(EXAMPLE).density)
-    level = Model.open(device="cpu").level(prepared.evidence)
-    inputs = network_inputs(prepared.spectrum, prepared.powers, prepared.solvent, level.median, level.doubt)
-    arrays = (prepared.evidence, inputs.density, inputs.bands, inputs.context, np.array([level.median]))
+    _, spectra = prepare(read_map(EXAMPLE).density)
+    solvent = solvent_estimate(spectra.powers, spectra.outline)
+    features = band_features(spectra.powers, solvent)
+    level = Model.open(device="cpu").map_resolution(features)
+    inputs = network_inputs(spectra, solvent, features, level)
+    arrays = (features, inputs.density, inputs.bands, inputs.context, np.array([level.median]))
     return {name: np.asarray(a, np.float32)[None] for name, a in zip(INPUTS, arrays, strict=True)}
 
 

@@ -23,14 +23,16 @@ STEPS = {
         "molecule_box": "crop",
         "soften": "crop",
         "transform": "transform",
-        "coverage": "coverage",
-        "outline": "outline",
+        "coarse_coverage": "coverage",
+        "outline_molecule": "outline",
         "measure_band_powers": "band powers",
+    },
+    "cryores_lite.method.pipeline": {
         "solvent_estimate": "physical estimate",
         "band_features": "evidence",
+        "network_inputs": "condition",
+        "assemble": "restore",
     },
-    "cryores_lite.method.pipeline": {"network_inputs": "condition", "paste": "restore"},
-    "cryores_lite.method.assemble": {"without_specks": "restore", "for_each_chunk": "restore"},
     "cryores_lite.io.mrc": {"read_map": "read", "write_map": "write"},
 }
 
@@ -72,12 +74,12 @@ def run(path: Path, threads: int) -> dict[str, float]:
     clock, start = Clock(), time.perf_counter()
     from cryores_lite import job
     from cryores_lite.io import mrc
-    from cryores_lite.method import assemble, pipeline, prepare
+    from cryores_lite.method import pipeline, prepare
     from cryores_lite.method.network import Model
     from cryores_lite.outputs.outcome import ModelName
 
     clock.seconds["import"] = time.perf_counter() - start
-    for module in (assemble, prepare, pipeline, mrc):
+    for module in (prepare, pipeline, mrc):
         for name, step in STEPS[module.__name__].items():
             setattr(module, name, clock.timed(step, getattr(module, name)))
     begun = time.perf_counter()

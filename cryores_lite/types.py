@@ -1,4 +1,4 @@
-"""The data that the rooms hand to each other. Arrays and triples are (z, y, x); lengths are Å."""
+"""Data that the modules exchange. Arrays and triples are (z, y, x); lengths are Å."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import numpy.typing as npt
 from cryores_lite.errors import InputError
 
 Volume: TypeAlias = npt.NDArray[np.float32]
-Half: TypeAlias = npt.NDArray[np.float16]  # kept, not computed with
+Float16Volume: TypeAlias = npt.NDArray[np.float16]  # for storage, not for arithmetic
 Mask: TypeAlias = npt.NDArray[np.bool_]
 Shape: TypeAlias = tuple[int, int, int]
 Lengths: TypeAlias = tuple[float, float, float]
 Progress: TypeAlias = Callable[[Sequence[Any]], Iterable[Any]]
 
-SPREADS = (1e-8, 1e12)  # highest less lowest value; float32 squares and sums of others over- or underflow
+VALUE_RANGES = (1e-8, 1e12)  # highest minus lowest value; float32 squares and sums of others over- or underflow
 PERCENTILES = (2.5, 25.0, 50.0, 75.0, 97.5)
 
 
@@ -42,7 +42,11 @@ class Grid:
 class Density:
     """A cryo-EM density map: values of any unit on a grid.
 
-    `mapped` says that they lie in a file that was mapped to be read, and that nobody has changed them since.
+    Attributes
+    ----------
+    values : (z, y, x) float32
+    grid : their grid
+    mapped : whether the values are a read-only view of a file (a memory map)
     """
 
     values: Volume
@@ -50,7 +54,7 @@ class Density:
     mapped: bool = False
 
     def release_pages(self) -> None:
-        """Let go of the memory of mapped values: they are read again when looked at. Others stay as they are."""
+        """Free the memory of mapped values, which are read from the file again when used. Others stay in memory."""
         base: Any = self.values if self.mapped else None
         while isinstance(base, np.ndarray):
             base = base.base
@@ -60,29 +64,33 @@ class Density:
 
 @dataclass(frozen=True)
 class MapResolution:
-    """What is known of a map as a whole: its global resolution and median local resolution in Å.
+    """The resolution of a map as a whole.
 
-    `doubt` is the standard deviation of the median's logarithm.
+    Attributes
+    ----------
+    global_ : global resolution, Å
+    median : median local resolution, Å
+    log_std : standard deviation of the median's logarithm
     """
 
-    overall: float
+    global_: float
     median: float
-    doubt: float
+    log_std: float
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class LocalResolution:
-    """The answer, on the grid of the density that was asked about.
+    """Local resolution of a density, on the density's grid.
 
     Attributes
     ----------
     values : (z, y, x) float32, local resolution in Å, 0 outside the mask
     mask : (z, y, x) bool, the molecule
     uncertainty : (z, y, x) float32, standard deviation of the error in Å, 0 outside the mask
-    grid : the grid of both
+    grid : of all three
     global_resolution : Å, one number for the map
-    working_voxel_size : Å, the grid that the network saw
-    provider : the onnxruntime provider that did the work
+    working_voxel_size : Å, of the network's grid
+    provider : the onnxruntime provider that ran the network
     warnings : sentences for the user
     """
 
@@ -110,8 +118,8 @@ class LocalResolution:
     def percentiles(self) -> dict[str, float]:
         """Percentiles of the local resolution inside the mask, in Å."""
         inside = self.values[self.mask]
-        found = np.percentile(inside, PERCENTILES) if inside.size else np.full(len(PERCENTILES), np.nan)
-        return {f"{p:g}": float(v) for p, v in zip(PERCENTILES, found, strict=True)}
+        values = np.percentile(inside, PERCENTILES) if inside.size else np.full(len(PERCENTILES), np.nan)
+        return {f"{p:g}": float(v) for p, v in zip(PERCENTILES, values, strict=True)}
 
     @property
     def mask_volume(self) -> float:
@@ -128,19 +136,19 @@ class LocalResolution:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class HalfMapComparison:
-    """What two half maps say, beside an answer to the one map.
+    """Two half maps compared with each other and with the local resolution from the full map.
 
     Attributes
     ----------
     paths : of the half maps
-    values : (z, y, x) float32, Å, local resolution by FSC at 0.143; 0 outside the answer's mask
+    values : (z, y, x) float32, Å, local resolution from the half maps by FSC at 0.143; 0 outside the mask
     frequencies : (shells,) 1/Å
-    curves : FSC of the whole maps by name: unmasked, masked, randomised (masked, random phases), corrected; (shells,)
+    curves : global FSC by name: unmasked, masked, randomised (masked, random phases), corrected; (shells,)
     resolution, resolution_half : Å, where the best curve falls below 0.143 and 0.5
     median : Å, of `values` inside the mask
-    r, rmse, bias : correlation, root mean square and mean (Å) of answer minus `values` inside the mask
+    r, rmse, bias : correlation, root mean square and mean (Å) of full map's resolution minus `values` inside the mask
     edges : Å, of the bins of `counts`
-    counts : voxels of the mask by local resolution from half maps (rows) and of the answer (columns)
+    counts : voxels of the mask by local resolution from the half maps (rows) and from the full map (columns)
     warnings : sentences for the user
     """
 
@@ -160,18 +168,18 @@ class HalfMapComparison:
 
 
 def check_spread(lowest: float, highest: float, name: str) -> None:
-    """Refuse values that 32-bit floats cannot square and add up.
+    """Refuse values whose squares and sums are out of range for 32-bit floats.
 
     Raises
     ------
     InputError
-        Their range is none of `SPREADS`.
+        Their range is outside `VALUE_RANGES`.
     """
-    low, high = SPREADS
+    low, high = VALUE_RANGES
     if not low <= highest - lowest <= high:
         raise InputError(
             f"{name}, values",
             found=f"{lowest:.4g} to {highest:.4g}",
-            expected=f"a range of {low:g} to {high:g}",
-            try_="multiply the map by a number, or replace artefacts",
+            expected=f"a range of {low:g} to {high:g} between lowest and highest",
+            try_="multiply the map by a constant, or replace artefacts",
         )

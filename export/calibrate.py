@@ -21,12 +21,14 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from cryores_lite.method.assemble import CERTAIN, SPECK, aggregate, resample_to_crop
-from cryores_lite.method.crop import without_specks
+from cryores_lite.fourier.grids import without_small_pieces
+from cryores_lite.method.assemble import MIN_MASK_PIECE, aggregate, resample_to_crop
+from cryores_lite.method.band_features import band_features
 from cryores_lite.method.network import Model
 from cryores_lite.method.network_inputs import network_inputs
-from cryores_lite.method.pipeline import predict
+from cryores_lite.method.predict import PROBABILITY_ONE, predict_tiles
 from cryores_lite.method.prepare import prepare
+from cryores_lite.method.solvent_noise import solvent_estimate
 from cryores_lite.resources import available_threads
 from export.export import export
 from training.data import read_levels
@@ -59,25 +61,26 @@ def fit_law(stated: np.ndarray, errors: np.ndarray) -> tuple[float, float]:
 def fit_doubt(model: Model, folder: Path) -> tuple[float, float]:
     """The law of the level's doubt."""
     levels, _ = read_levels(folder)
-    found = [model.level(evidence.numpy()) for evidence in levels["evidence"]]
+    found = [model.map_resolution(evidence.numpy()) for evidence in levels["evidence"]]
     off = np.abs(np.log([level.median for level in found]) - np.log(levels["median"].numpy()))
-    return fit_law(np.array([level.doubt for level in found]), off)
+    return fit_law(np.array([level.log_std for level in found]), off)
 
 
 def answers(case: Case, model: Model, rng: np.random.Generator) -> tuple[list[Scores], np.ndarray]:
     """Scores at every threshold; stated and true relative errors at `VOXELS` voxels of the molecule."""
     threads = available_threads()
-    prepared = prepare(case.density, threads)
-    level = model.level(prepared.evidence)
-    inputs = network_inputs(prepared.spectrum, prepared.powers, prepared.solvent, level.median, level.doubt, threads)
-    relative, deviation, probability = predict(prepared, inputs, model)
-    local, error, sure = resample_to_crop(prepared, relative, deviation, probability.astype(np.float32))
-    truth = case.truth[prepared.box.slices]
+    frame, spectra = prepare(case.density, threads)
+    solvent = solvent_estimate(spectra.powers, spectra.outline)
+    features = band_features(spectra.powers, solvent)
+    level = model.map_resolution(features)
+    inputs = network_inputs(spectra, solvent, features, level, threads)
+    local, error, sure = resample_to_crop(frame, *predict_tiles(model, inputs, solvent.molecule))
+    truth = case.truth[frame.box.slices]
     everywhere = np.ones(truth.shape, bool)
-    values, uncertainty = aggregate(level.overall, local, error, everywhere, 2 * max(case.density.grid.voxel_size))
+    values, uncertainty = aggregate(level.global_, local, error, everywhere, 2 * max(case.density.grid.voxel_size))
     scores = []
     for threshold in THRESHOLDS:
-        mask = without_specks(sure > threshold * CERTAIN, SPECK)
+        mask = without_small_pieces(sure > threshold * PROBABILITY_ONE, MIN_MASK_PIECE)
         scores.append(score(np.where(mask, values, 0), truth, mask, case.limit))
     inside = truth > 0
     apart = np.abs(np.maximum(values[inside], case.limit) - np.maximum(truth[inside], case.limit))

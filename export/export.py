@@ -26,6 +26,7 @@ from cryores_lite.method import band_features as evidence
 from cryores_lite.method import network_inputs as condition
 from cryores_lite.method.network import INPUTS, OUTPUTS, Model
 from cryores_lite.method.prepare import prepare
+from cryores_lite.method.solvent_noise import solvent_estimate
 from cryores_lite.method.tiles import coarser, cover
 from cryores_lite.types import Density
 from training.network import HALO, Heads, LocalResolutionNet
@@ -129,17 +130,19 @@ def write(network: LocalResolutionNet, path: Path, contract: dict[str, object]) 
 @torch.no_grad()
 def compare(network: LocalResolutionNet, model: Model, density: Density) -> tuple[float, float]:
     """Largest difference between torch and onnxruntime over the tiles of a map, in Å and mask probability."""
-    prepared = prepare(density)
-    level = model.level(prepared.evidence)
-    inputs = condition.network_inputs(prepared.spectrum, prepared.powers, prepared.solvent, level.median, level.doubt)
-    told = network.level(torch.from_numpy(prepared.evidence)[None])
-    angstrom = max(abs(level.overall - told.overall.item()), abs(level.median - told.median.item()))
+    _, spectra = prepare(density)
+    solvent = solvent_estimate(spectra.powers, spectra.outline)
+    features = evidence.band_features(spectra.powers, solvent)
+    level = model.map_resolution(features)
+    inputs = condition.network_inputs(spectra, solvent, features, level)
+    told = network.level(torch.from_numpy(features)[None])
+    angstrom = max(abs(level.global_ - told.overall.item()), abs(level.median - told.median.item()))
     probability = 0.0
-    for tile in cover(prepared.solvent.outline.seen, inputs.shape, HALO, CHECKED_TILE**3):
+    for tile in cover(solvent.outline.in_map, inputs.shape, HALO, CHECKED_TILE**3):
         values, bands = inputs.density[(..., *coarser(tile.view, 2))], inputs.bands[(..., *coarser(tile.view, 4))]
-        relative, error, mask = model.predict(prepared.evidence, values, bands, inputs.context, inputs.level)
-        given = (prepared.evidence, values, bands, inputs.context)
-        heads = network(*(torch.from_numpy(v)[None].float() for v in given), torch.tensor([[inputs.level]]))
+        relative, error, mask = model.predict(features, values, bands, inputs.context, inputs.median_resolution)
+        given = (features, values, bands, inputs.context)
+        heads = network(*(torch.from_numpy(v)[None].float() for v in given), torch.tensor([[inputs.median_resolution]]))
         stated = model.spec.error_scale * heads.error[0, 0].numpy()
         ours = (heads.relative[0, 0].numpy(), level.median * stated)
         apart = (np.abs(a - b).max() for a, b in zip((relative, level.median * error), ours, strict=True))

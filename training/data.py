@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,9 +25,11 @@ import torch
 from tqdm import tqdm
 
 from cryores_lite.fourier.interpolation import interpolate
+from cryores_lite.method.band_features import band_features
 from cryores_lite.method.network_inputs import network_inputs
-from cryores_lite.method.prepare import Prepared, prepare
-from cryores_lite.types import Density, Grid, Shape
+from cryores_lite.method.prepare import Frame, Spectra, prepare
+from cryores_lite.method.solvent_noise import SolventEstimate, solvent_estimate
+from cryores_lite.types import Density, Grid, MapResolution, Shape, Volume
 from training.maps.labels import labelled, read_labels
 from training.maps.processing import nearest_inside
 from training.maps.simulate import Recipe, SimulatedMap, draw_map, draw_signal, truth_of
@@ -43,15 +46,13 @@ LEVELS = "levels"  # folder of the maps' evidence, beside their patches
 Record = dict[str, np.ndarray]
 
 
-def truth_on(prepared: Prepared, simulated: SimulatedMap, shape: Shape) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def truth_on(frame: Frame, simulated: SimulatedMap, shape: Shape) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Local resolution and mask on the quarter grid, and the mask on the working grid of `shape` points."""
 
     def places(step: int) -> list[np.ndarray]:
         return [
             np.arange(0, m, step) * (length / m / simulated.voxel_size) - before + start
-            for m, length, before, start in zip(
-                shape, prepared.spectrum.lengths, prepared.spectrum.before, prepared.box.start, strict=True
-            )
+            for m, length, before, start in zip(shape, frame.lengths, frame.before, frame.box.start, strict=True)
         ]
 
     rimmed = np.pad(simulated.mask.astype(np.float32), 1)[None]
@@ -65,7 +66,15 @@ def truth_on(prepared: Prepared, simulated: SimulatedMap, shape: Shape) -> tuple
 
 
 def cut_patches(
-    prepared: Prepared, simulated: SimulatedMap, level: float, count: int, recipe: Recipe, rng: np.random.Generator
+    frame: Frame,
+    spectra: Spectra,
+    solvent: SolventEstimate,
+    features: Volume,
+    simulated: SimulatedMap,
+    level: float,
+    count: int,
+    recipe: Recipe,
+    rng: np.random.Generator,
 ) -> list[Record]:
     """Random cubes of a map that hold molecule, with their truth.
 
@@ -73,8 +82,8 @@ def cut_patches(
     """
     doubt = float(np.exp(rng.uniform(*np.log(recipe.doubt))))
     guess = max(level * float(np.exp(rng.normal(0, doubt))), 1.8 * simulated.voxel_size)
-    inputs = network_inputs(prepared.spectrum, prepared.powers, prepared.solvent, guess, doubt)
-    local, inside, mask = truth_on(prepared, simulated, inputs.shape)
+    inputs = network_inputs(spectra, solvent, features, MapResolution(math.nan, guess, doubt))
+    local, inside, mask = truth_on(frame, simulated, inputs.shape)
     if inside.sum() < FEWEST / 8:
         return []
     where = np.argwhere(inside)
@@ -87,11 +96,11 @@ def cut_patches(
         half, fine = ((..., *(slice(n * a, n * (a + edge)) for a in low)) for n in (2, 4))
         records.append(
             {
-                "evidence": prepared.evidence,
+                "evidence": features,
                 "density": _filled(inputs.density[half], EDGE // 2),
                 "bands": _filled(inputs.bands[coarse], edge),
                 "context": inputs.context,
-                "level": np.float32(inputs.level),
+                "level": np.float32(inputs.median_resolution),
                 "local": _filled(local[coarse], edge).astype(np.float16),
                 "inside": _filled(inside[coarse], edge),
                 "mask": _filled(mask[fine], EDGE),
@@ -153,15 +162,19 @@ def learn_from(
     if (truth > 0).sum() < FEWEST:
         return {}, []
     level = float(np.median(truth[truth > 0]))
-    prepared = prepare(Density(simulated.density, Grid(simulated.density.shape, (simulated.voxel_size,) * 3)))
+    frame, spectra = prepare(Density(simulated.density, Grid(simulated.density.shape, (simulated.voxel_size,) * 3)))
+    solvent = solvent_estimate(spectra.powers, spectra.outline)
+    features = band_features(spectra.powers, solvent)
     known = {
-        "evidence": prepared.evidence,
+        "evidence": features,
         "median": np.float32(level),
         "overall": np.float32(max(simulated.global_resolution, simulated.limit)),
-        "physical": np.float32(prepared.solvent.level),
+        "physical": np.float32(solvent.median_resolution),
         "kind": np.array(list(simulated.kind.values())),
     }
-    return known, cut_patches(prepared, simulated, level, patches, recipe, rng) if patches else []
+    if not patches:
+        return known, []
+    return known, cut_patches(frame, spectra, solvent, features, simulated, level, patches, recipe, rng)
 
 
 def _write(name: str, records: list[Record], levels: list[Record], out: Path) -> None:

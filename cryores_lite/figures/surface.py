@@ -14,6 +14,7 @@ from scipy import ndimage
 from cryores_lite.figures.display_map import EXTENSION, extend_outwards
 from cryores_lite.figures.palette import OUTSIDE_COLOUR, rgb, rgb_colours
 from cryores_lite.figures.slices import block_means, voxels_per_plane
+from cryores_lite.fourier.grids import without_small_pieces
 from cryores_lite.types import Lengths, Mask, Volume
 
 MAX_GRID_SIDE = 120  # voxels of the grid that the surface is computed on
@@ -76,11 +77,7 @@ def surface(
 
 def without_dust(above: Mask) -> Mask:
     """Leave out pieces smaller than 1 % of the largest piece, like ChimeraX's ``surface dust``."""
-    pieces, _ = ndimage.label(above)
-    sizes = np.bincount(pieces.ravel())
-    sizes[0] = 0
-    large: Mask = (sizes >= max(1, MIN_PIECE_FRACTION * sizes.max()))[pieces] & above
-    return large
+    return without_small_pieces(above, MIN_PIECE_FRACTION)
 
 
 def to_json(mesh: Mesh) -> dict[str, Any]:

@@ -1,12 +1,14 @@
-"""Fourier shell correlation: bands, thresholds, where a curve ends. One for answers and for truths.
+"""Fourier shell correlation (FSC): bands, thresholds, and the resolution that a curve shows.
 
-The resolution is 1/f at the first crossing of a threshold below which the FSC stays for the next two bands, by linear
-interpolation in f; the first band's where that lies below already, the last one's where none does.
+The resolution is 1/f where the FSC first falls below a threshold and stays below it for the next two bands,
+interpolated linearly in f. It is that of the first band if the curve begins below the threshold, and that of the last
+band if the curve never stays below. Answers and truths use the same definition.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,20 +20,20 @@ Curve = npt.NDArray[np.float64]
 Threshold = Callable[[float, float], float]  # of a band's frequency (1/Å) and its window's σ (Å)
 
 FSC_CUT = 0.143
-COARSEST = 45.0  # Å, the first band
-STEP = 1.05  # ratio of neighbouring bands, at most, among which a crossing is looked for
-STAYS = 3  # bands that must lie below the threshold
+COARSEST_BAND = 45.0  # Å, the first band
+MAX_BAND_RATIO = 1.05  # of neighbouring bands among which a crossing is searched for
+BANDS_BELOW = 3  # bands that must lie below the threshold, with the first
 
 
-def bands(nyquist: float, step: float = STEP) -> Curve:
-    """Centres of bands in 1/Å, from 1/45 Å to `nyquist` itself, at most a factor of `step` apart."""
-    count = int(np.ceil(np.log(nyquist * COARSEST) / np.log(step))) + 1
-    centres: Curve = np.geomspace(1 / COARSEST, nyquist, count)
+def bands(nyquist: float, max_ratio: float = MAX_BAND_RATIO) -> Curve:
+    """Centres of bands in 1/Å, from 1/45 Å to `nyquist` itself, at most a factor of `max_ratio` apart."""
+    count = int(np.ceil(np.log(nyquist * COARSEST_BAND) / np.log(max_ratio))) + 1
+    centres: Curve = np.geomspace(1 / COARSEST_BAND, nyquist, count)
     return centres
 
 
 def first_crossing(fsc: npt.NDArray[np.floating], frequencies: Curve, threshold: float | Curve = FSC_CUT) -> Volume:
-    """Resolution in Å from FSC curves.
+    """Resolution in Å from FSC curves, as the module's docstring defines it.
 
     Parameters
     ----------
@@ -43,29 +45,36 @@ def first_crossing(fsc: npt.NDArray[np.floating], frequencies: Curve, threshold:
     -------
     (…) float32, Å
     """
-    cuts = np.broadcast_to(np.asarray(threshold, fsc.dtype), len(frequencies))
-    below = fsc < cuts.reshape(-1, *[1] * (fsc.ndim - 1))
-    stays = below.copy()
-    for n in range(1, STAYS):
-        stays[:-n] &= below[n:]
-    at = stays.argmax(0)
-    before = np.maximum(at - 1, 0)
-    high, low = (np.take_along_axis(fsc, place[None], 0)[0] for place in (before, at))
-    fall = high - low - (cuts[before] - cuts[at])
-    share = np.where(at > 0, (high - cuts[before]) / np.maximum(fall, 1e-9), 0)
-    found = frequencies[before] + share * (frequencies[at] - frequencies[before])
-    local: Volume = np.where(stays.any(0), 1 / found, 1 / frequencies[-1]).astype(np.float32)
-    return local
+    thresholds = np.broadcast_to(np.asarray(threshold, fsc.dtype), len(frequencies))
+    below = fsc < thresholds.reshape(-1, *[1] * (fsc.ndim - 1))
+    stays_below = below.copy()
+    for n in range(1, BANDS_BELOW):
+        stays_below[:-n] &= below[n:]
+    crossing = stays_below.argmax(0)
+    before = np.maximum(crossing - 1, 0)
+    high, low = (np.take_along_axis(fsc, band[None], 0)[0] for band in (before, crossing))
+    fall = high - low - (thresholds[before] - thresholds[crossing])
+    share = np.where(crossing > 0, (high - thresholds[before]) / np.maximum(fall, 1e-9), 0)
+    frequency = frequencies[before] + share * (frequencies[crossing] - frequencies[before])
+    resolution: Volume = np.where(stays_below.any(0), 1 / frequency, 1 / frequencies[-1]).astype(np.float32)
+    return resolution
 
 
-def between(fsc: Volume, measured: Curve, frequencies: Curve) -> Volume:
-    """FSC (bands, …) at other frequencies than those that were measured, linear in log f."""
+def interpolate_log(fsc: Volume, measured: Curve, frequencies: Curve) -> Volume:
+    """Interpolate FSC (bands, …) from the `measured` frequencies at others, linear in log f."""
     above = np.clip(np.searchsorted(measured, frequencies), 1, len(measured) - 1)
     low, high = np.log(measured[above - 1]), np.log(measured[above])
     share = np.clip((np.log(frequencies) - low) / (high - low), 0, 1).astype(np.float32)
     share = share.reshape(-1, *[1] * (fsc.ndim - 1))
-    found: Volume = (1 - share) * fsc[above - 1] + share * fsc[above]
-    return found
+    interpolated: Volume = (1 - share) * fsc[above - 1] + share * fsc[above]
+    return interpolated
+
+
+def correlation_terms(
+    first: npt.NDArray[np.complexfloating[Any, Any]], second: npt.NDArray[np.complexfloating[Any, Any]]
+) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.floating], npt.NDArray[np.floating]]:
+    """Re F1 F2*, |F1|² and |F2|² of every wave: the terms of the three sums in an FSC."""
+    return (first * second.conj()).real, np.abs(first) ** 2, np.abs(second) ** 2
 
 
 def fixed(value: float = FSC_CUT) -> Threshold:
@@ -74,10 +83,15 @@ def fixed(value: float = FSC_CUT) -> Threshold:
 
 
 def one_bit(frequency: float, sigma: float) -> float:
-    """The 1-bit threshold of van Heel & Schatz (2005), J. Struct. Biol. 151, 250, for the waves that a window holds.
+    """The 1-bit threshold of van Heel & Schatz (2005), J. Struct. Biol. 151, 250, for the waves in a window.
 
     Their number n is the product of the window's volume, (4π)^(3/2) σ³, and of the band's, 4π f² · √(4π) · 0.064 f
     (both Gaussians, squared), halved, because the density is real: (0.5 + 2.4142/√n) / (1.5 + 1.4142/√n).
+
+    Parameters
+    ----------
+    frequency : of the band, 1/Å
+    sigma : of the window, Å
     """
     volume = (4 * np.pi) ** 1.5 * sigma**3
     root = np.sqrt(max(0.5 * volume * 4 * np.pi * frequency**2 * np.sqrt(4 * np.pi) * BAND_WIDTH * frequency, 1.0))

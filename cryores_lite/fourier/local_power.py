@@ -1,8 +1,8 @@
-"""A map as waves: resample it without alias, filter it, and measure its local power band by band.
+"""Local power of a map, band by band.
 
-A band at frequency f is Gaussian in |k| with a full width at half maximum of 0.15 f, and local power is
-averaged with a Gaussian window of σ = 1.5/f, at least 4 Å: the very numbers that define local resolution
-from two half maps (Cardone, Heymann & Steven 2013, J. Struct. Biol. 184, 226, for the windowed FSC).
+A band at frequency f is Gaussian in |k| with a full width at half maximum of 0.15 f. Its local power is averaged with
+a Gaussian window of σ = 1.5/f, at least 4 Å. The same numbers define local resolution from two half maps (the windowed
+FSC: Cardone, Heymann & Steven 2013, J. Struct. Biol. 184, 226).
 """
 
 from __future__ import annotations
@@ -10,28 +10,34 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from cryores_lite.fourier.spectrum import Spectrum, _both, chunks, grid_for, planes, regrid
+from cryores_lite.fourier.spectrum import Spectrum, chunks, grid_for, planes, regrid
 from cryores_lite.types import Lengths, Shape, Volume
 
 BAND_WIDTH = 0.15 / 2.3548  # σ of a band, in units of its frequency
-WINDOW = 1.5  # σ of the averaging window, in units of 1/f
-SMALLEST_WINDOW = 4.0  # Å
+WINDOW_SIGMA = 1.5  # σ of the averaging window, in units of 1/f
+MIN_WINDOW_SIGMA = 4.0  # Å
 POWER_STEP = 4.0  # Å, the grid on which local power is kept: no window is narrower
-LADDER = (1 / 40, 1.1)  # first frequency (1/Å) and ratio of the ladder of bands
-SAMPLING = 2.5  # points per wave of a band: its square, folded, stays clear of the window's waves (errs by 2e-4)
+FIRST_BAND = 1 / 40  # 1/Å
+BAND_STEP = 1.1  # ratio of neighbouring bands
+POINTS_PER_WAVE = 2.5  # of a band: its square, aliased, stays clear of the window's waves (error 2e-4)
 
 
 def band_frequencies(nyquist: float) -> npt.NDArray[np.float64]:
-    """Centres of the bands that a map carries, in 1/Å: a fixed ladder, cut at the Nyquist frequency."""
-    first, ratio = LADDER
-    steps = int(np.floor(np.log(max(nyquist, first) / first) / np.log(ratio) + 1e-9))
-    centres: npt.NDArray[np.float64] = first * ratio ** np.arange(steps + 1, dtype=np.float64)
+    """Centres of the bands up to the Nyquist frequency, in 1/Å: the same for every map."""
+    steps = int(np.floor(np.log(max(nyquist, FIRST_BAND) / FIRST_BAND) / np.log(BAND_STEP) + 1e-9))
+    centres: npt.NDArray[np.float64] = FIRST_BAND * BAND_STEP ** np.arange(steps + 1, dtype=np.float64)
     return centres
 
 
+def window(frequency: float) -> float:
+    """σ of the averaging window of a band, in Å."""
+    return max(WINDOW_SIGMA / frequency, MIN_WINDOW_SIGMA)
+
+
 def band_of(spectrum: Spectrum, frequency: float, threads: int = 1) -> Spectrum:
-    """One band of a map, on the coarsest grid that holds it and its square."""
-    z, y, x = (min(n, m) for n, m in _both(spectrum, grid_for(spectrum.lengths, 1 / (SAMPLING * frequency))))
+    """Filter a map to one band, on the coarsest grid that holds the band and its square."""
+    coarsest = grid_for(spectrum.lengths, 1 / (POINTS_PER_WAVE * frequency))
+    z, y, x = (min(n, m) for n, m in zip(spectrum.shape, coarsest, strict=True))
     centre, width = np.float32(frequency), np.float32(BAND_WIDTH * frequency)
     return regrid(spectrum, (z, y, x), lambda k: np.exp(-0.5 * ((k - centre) / width) ** 2), threads)
 
@@ -42,59 +48,56 @@ def local_power(spectrum: Spectrum, frequency: float, shape: Shape, threads: int
     The square of the band is averaged with the window of the module's docstring.
     """
     band = band_of(spectrum, frequency, threads)
-    mean = Average(band.shape, spectrum.lengths, window(frequency), shape)
-    planes(band, lambda part, wave: mean.add(part, np.square(wave, out=wave)), threads)
-    return mean.values()
-
-
-def window(frequency: float) -> float:
-    """σ of the averaging window of a band, in Å."""
-    return max(WINDOW / frequency, SMALLEST_WINDOW)
+    average = Average(band.shape, spectrum.lengths, window(frequency), shape)
+    planes(band, lambda part, density: average.add(part, np.square(density, out=density)), threads)
+    return average.values()
 
 
 def smooth(values: Volume, lengths: Lengths, sigma: float, shape: Shape) -> Volume:
-    """Average a periodic field with a Gaussian of `sigma` Å and return it on a grid of `shape` points, at least 0."""
+    """Average a periodic field with a Gaussian of `sigma` Å, on a grid of `shape` points. The result is at least 0."""
     z, y, x = values.shape
-    mean = Average((z, y, x), lengths, sigma, shape)
+    average = Average((z, y, x), lengths, sigma, shape)
     for part in chunks((z, y, x)):
-        mean.add(part, values[part])
-    return mean.values()
+        average.add(part, values[part])
+    return average.values()
 
 
 class Average:
-    """The mean of a periodic field with a Gaussian, from planes: a matrix along each axis.
+    """The average of a periodic field with a Gaussian, from planes: one matrix product along each axis.
 
     Parameters
     ----------
-    whole : voxels of the periodic box
-    lengths : Å, its edges
-    sigma : Å, of the Gaussian
-    shape : points of the answer's grid over the box; only waves that both grids carry are kept
-    before : first voxel of the field in the box, which is 0 elsewhere
+    padded_shape : voxels of the periodic box
+    lengths : its edges, Å
+    sigma : of the Gaussian, Å
+    shape : points of the result's grid over the box; only waves that both grids carry are kept
+    before : first voxel of the field in the box. Outside the field the box is 0
     """
 
-    def __init__(self, whole: Shape, lengths: Lengths, sigma: float, shape: Shape, before: Shape = (0, 0, 0)) -> None:
+    def __init__(
+        self, padded_shape: Shape, lengths: Lengths, sigma: float, shape: Shape, before: Shape = (0, 0, 0)
+    ) -> None:
         self.z, self.y, self.x = (
-            gaussian(n, m, length, sigma) for n, m, length in zip(whole, shape, lengths, strict=True)
+            gaussian_matrix(n, m, length, sigma) for n, m, length in zip(padded_shape, shape, lengths, strict=True)
         )
-        self.planes, self.before = np.zeros((whole[0], shape[1], shape[2]), np.float32), before
+        self.planes, self.before = np.zeros((padded_shape[0], shape[1], shape[2]), np.float32), before
 
     def add(self, part: slice, field: Volume) -> None:
-        """Take planes of the field, at their place along z."""
+        """Add planes of the field, at `part` along z."""
         z, y, x = self.before
         along_y, along_x = self.y[:, y : y + field.shape[1]], self.x[:, x : x + field.shape[2]]
         self.planes[z + part.start : z + part.stop] = along_y @ (field @ along_x.T)
 
     def values(self) -> Volume:
-        """The mean on the answer's grid, at least 0."""
+        """The average on the result's grid, at least 0."""
         out: Volume = np.tensordot(self.z, self.planes, (1, 0))
         return np.maximum(out, 0, out=out)
 
 
-def gaussian(n: int, m: int, length: float, sigma: float) -> Volume:
-    """(m, n) matrix that averages n points of a period of `length` Å with a Gaussian, and reads it off at m points."""
+def gaussian_matrix(n: int, m: int, length: float, sigma: float) -> Volume:
+    """(m, n) matrix that averages n points of a period of `length` Å with a Gaussian, and samples it at m points."""
     waves = np.arange((min(n, m) - 1) // 2 + 1)
     weight = np.where(waves > 0, 2, 1) * np.exp(-2 * np.pi**2 * (sigma * waves / length) ** 2) / n
-    there, here = (2j * np.pi * np.outer(np.arange(points) / points, waves) for points in (m, n))
-    rows: Volume = ((np.exp(there) * weight) @ np.exp(-here).T).real.astype(np.float32)
-    return rows
+    target, source = (2j * np.pi * np.outer(np.arange(points) / points, waves) for points in (m, n))
+    matrix: Volume = ((np.exp(target) * weight) @ np.exp(-source).T).real.astype(np.float32)
+    return matrix

@@ -1,4 +1,4 @@
-"""A map as waves: transform it, resample it without alias, filter it."""
+"""Fourier transforms of maps: make a box periodic, filter it, resample it without aliasing."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from scipy import fft
 
 from cryores_lite.types import Lengths, Shape, Volume
 
-TAPER = 8  # voxels of mirrored solvent, faded out, that make a box periodic
-CHUNK = 1 << 20  # voxels that are worked on at a time
-Gain = Callable[[Volume], Volume]
+PADDING = 8  # voxels of mirrored, faded solvent on every side that make a box periodic, at least
+CHUNK_VOXELS = 1 << 20  # processed at a time
+Gain = Callable[[Volume], Volume]  # factor of each wave, of its |k| in 1/Å
 
 
 @dataclass(frozen=True, eq=False)
 class Spectrum:
-    """The real Fourier transform of a box that repeats itself.
+    """The real Fourier transform of a periodic box.
 
     Attributes
     ----------
     waves : (z, y, x//2 + 1) complex64
-    shape : voxels of the box that was transformed
-    lengths : Å, edges of that box
-    before : voxels of padding in front of the caller's first voxel
+    shape : voxels of the periodic box
+    lengths : its edges, Å
+    before : voxels of padding in front of the first voxel of the map
     """
 
     waves: npt.NDArray[np.complex64]
@@ -36,6 +36,7 @@ class Spectrum:
 
     @property
     def voxel_size(self) -> Lengths:
+        """Edges of a voxel, Å."""
         z, y, x = (length / n for length, n in zip(self.lengths, self.shape, strict=True))
         return z, y, x
 
@@ -46,15 +47,20 @@ class Spectrum:
 
 
 def transform(values: Volume, voxel_size: Lengths, threads: int = 1) -> Spectrum:
-    """Make a box periodic with a mirrored, faded rim, and transform it.
+    """Make a box periodic with mirrored, faded padding, and transform it.
 
-    Without the rim a cropped map jumps where it wraps around, and the jump leaks into every shell.
-    The median of the six faces is taken off first, so that solvent is at zero.
+    Without the padding a cropped map jumps where it wraps around, and the jump leaks into every shell.
+    The median of the six faces is subtracted first, so that solvent is at zero.
+
+    Parameters
+    ----------
+    values : (z, y, x) float32
+    voxel_size : Å
     """
-    fast = [fft.next_fast_len(n + 2 * TAPER, real=True) for n in values.shape]
+    fast = [fft.next_fast_len(n + 2 * PADDING, real=True) for n in values.shape]
     pad = [((m - n) // 2, m - n - (m - n) // 2) for n, m in zip(values.shape, fast, strict=True)]
-    level = np.median(np.concatenate([values.take([0, -1], axis).ravel() for axis in range(3)])).astype(np.float32)
-    places = [np.pad(np.arange(n), p, mode="symmetric") for n, p in zip(values.shape, pad, strict=True)]
+    solvent = np.median(np.concatenate([values.take([0, -1], axis).ravel() for axis in range(3)])).astype(np.float32)
+    mirrored_z = np.pad(np.arange(values.shape[0]), pad[0], mode="symmetric")
     fades = [np.ones(n, np.float32) for n in fast]
     for fade, (before, after) in zip(fades, pad, strict=True):
         fade[:before] = _rise(before)
@@ -62,9 +68,9 @@ def transform(values: Volume, voxel_size: Lengths, threads: int = 1) -> Spectrum
     z, y, x = fast
     waves = np.empty((z, y, x // 2 + 1), np.complex64)
     for part in chunks((z, y, x)):
-        planes = np.pad(values[places[0][part]] - level, ((0, 0), pad[1], pad[2]), mode="symmetric")
-        planes *= fades[0][part, None, None] * (fades[1][:, None] * fades[2])
-        waves[part] = fft.rfft2(planes, axes=(1, 2), workers=threads)
+        density = np.pad(values[mirrored_z[part]] - solvent, ((0, 0), pad[1], pad[2]), mode="symmetric")
+        density *= fades[0][part, None, None] * (fades[1][:, None] * fades[2])
+        waves[part] = fft.rfft2(density, axes=(1, 2), workers=threads)
     for part in chunks((y, z, x)):
         waves[:, part] = fft.fft(waves[:, part], axis=0, workers=threads)
     lengths = tuple(float(n * v) for n, v in zip(fast, voxel_size, strict=True))
@@ -72,8 +78,8 @@ def transform(values: Volume, voxel_size: Lengths, threads: int = 1) -> Spectrum
 
 
 def chunks(shape: Shape) -> Iterator[slice]:
-    """Parts of the first axis that fit a processor's cache, together all of it."""
-    step = max(1, CHUNK // (shape[1] * shape[2]))
+    """Yield slices that divide the first axis into parts small enough for a processor's cache."""
+    step = max(1, CHUNK_VOXELS // (shape[1] * shape[2]))
     for first in range(0, shape[0], step):
         yield slice(first, min(first + step, shape[0]))
 
@@ -84,26 +90,44 @@ def _rise(n: int) -> Volume:
 
 
 def grid_for(lengths: Lengths, step: float) -> Shape:
-    """A fast even grid over a box whose spacing is about `step` Å and never coarser."""
+    """Points of a grid over a box whose spacing is about `step` Å and never coarser: even, fast to transform."""
     z, y, x = (2 * fft.next_fast_len(max(4, int(np.ceil(length / step / 2 - 1e-6))), real=True) for length in lengths)
     return z, y, x
 
 
 def radius(shape: Shape, lengths: Lengths) -> Volume:
-    """|k| in 1/Å on the real-transform grid of `shape` points that span `lengths`."""
+    """|k| in 1/Å on the grid of a real transform of `shape` points over a box of `lengths` Å."""
     return np.stack(list(radius_planes(shape, lengths)))
 
 
 def radius_planes(shape: Shape, lengths: Lengths, every: int = 1) -> Iterator[Volume]:
-    """The same plane by plane, or every so manieth plane."""
+    """Yield |k| (1/Å) plane by plane, optionally every n-th plane."""
     z, y = (fft.fftfreq(shape[n], lengths[n] / shape[n]) for n in (0, 1))
     across = y[:, None] ** 2 + fft.rfftfreq(shape[2], lengths[2] / shape[2]) ** 2
     for height in z[::every]:
         yield np.sqrt((across + height**2).astype(np.float32))
 
 
+def low_pass(k: Volume, cutoff: float, edge: float) -> Volume:
+    """Gain of a filter that falls from 1 to 0 as half a cosine between `cutoff` - `edge` and `cutoff` + `edge`.
+
+    Parameters
+    ----------
+    k : |k|, 1/Å
+    cutoff, edge : 1/Å
+    """
+    gain: Volume = 0.5 - 0.5 * np.cos(np.pi * np.clip((cutoff + edge - k) / (2 * edge), 0, 1))
+    return gain
+
+
+def gaussian_gain(k: Volume, sigma: float) -> Volume:
+    """Gain by which smoothing with a Gaussian of `sigma` Å multiplies waves of |k| (1/Å)."""
+    gain: Volume = np.exp(np.float32(-2 * np.pi**2 * sigma**2) * k**2)
+    return gain
+
+
 def regrid(spectrum: Spectrum, shape: Shape, gain: Gain | None = None, threads: int = 1) -> Spectrum:
-    """Move waves to a grid of `shape` points over the same box, leaving out what it cannot carry.
+    """Move waves to a grid of `shape` points over the same box, without those that it cannot carry.
 
     Amplitudes are those of a transform on that grid, so that densities keep their values. Undone by going back, up to
     the coarser grid's Nyquist frequency.
@@ -113,7 +137,8 @@ def regrid(spectrum: Spectrum, shape: Shape, gain: Gain | None = None, threads: 
     gain : a function of |k| (array, 1/Å) by which each wave is multiplied
     """
     same = shape == spectrum.shape
-    carried = [(min(pair) - 1) // 2 for pair in _both(spectrum, shape)]  # not the wave at Nyquist, which has no mate
+    # The wave at Nyquist has no opposite wave on the finer grid, and is left out.
+    carried = [(min(n, m) - 1) // 2 for n, m in zip(spectrum.shape, shape, strict=True)]
     low, high = ([n // 2 for n in shape], [(n - 1) // 2 for n in shape]) if same else (carried, carried)
     last = shape[2] // 2 + 1 if same else high[2] + 1
     scale = np.float32(np.prod(shape) / np.prod(spectrum.shape))
@@ -131,7 +156,7 @@ def regrid(spectrum: Spectrum, shape: Shape, gain: Gain | None = None, threads: 
             factor = scale * gain(np.sqrt(k2[0][z, None, None] + across))
         np.multiply(spectrum.waves[z, y, :last], factor, out=out[z, y, :last])
 
-    step = max(1, CHUNK // (shape[1] * shape[2]))
+    step = max(1, CHUNK_VOXELS // (shape[1] * shape[2]))
     parts = [
         (slice(a, min(a + step, stop)) if stop else slice(a, a + step if a + step < 0 else None), y)
         for start, stop in ((0, high[0] + 1), (-low[0], 0))
@@ -143,23 +168,22 @@ def regrid(spectrum: Spectrum, shape: Shape, gain: Gain | None = None, threads: 
     return Spectrum(out, shape, spectrum.lengths, (0, 0, 0))
 
 
-def _both(spectrum: Spectrum, shape: Shape) -> Iterator[tuple[int, int]]:
-    return zip(spectrum.shape, shape, strict=True)
-
-
 def planes(spectrum: Spectrum, use: Callable[[slice, Volume], None], threads: int = 1) -> None:
-    """Hand the density of a spectrum to `use`, some planes at a time, with their place. The waves are used up."""
+    """Transform a spectrum back and call `use` with a slice along z and the planes of density in it, chunk by chunk.
+
+    The spectrum's waves are overwritten.
+    """
     waves = fft.ifftn(spectrum.waves, axes=(0, 1), overwrite_x=True, workers=threads)
 
-    def hand(part: slice) -> None:
+    def transform_part(part: slice) -> None:
         use(part, fft.irfft(waves[part], n=spectrum.shape[2], axis=2))
 
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(hand, chunks(spectrum.shape)))
+        list(pool.map(transform_part, chunks(spectrum.shape)))
 
 
 def sample(spectrum: Spectrum, shape: Shape, gain: Gain | None = None, threads: int = 1) -> Volume:
-    """The map on a grid of `shape` points over the periodic box, each wave scaled by `gain` of its |k|."""
+    """Density on a grid of `shape` points over the periodic box, each wave multiplied by `gain` of its |k| (1/Å)."""
     values = np.empty(shape, np.float32)
     planes(regrid(spectrum, shape, gain, threads), values.__setitem__, threads)
     return values

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy import ndimage
 
-from cryores_lite.fourier.fsc import COARSEST, Curve
+from cryores_lite.fourier.fsc import COARSEST_BAND, Curve
+from cryores_lite.fourier.grids import bounding_slices
 from cryores_lite.half_maps.fsc_curves import FscCurves, fsc_curves, soft_mask
 from cryores_lite.half_maps.independence import DEPENDENT_FSC
 from cryores_lite.half_maps.local_fsc import checked_local_fsc
@@ -74,7 +74,7 @@ def half_map_warnings(likeness: float, local_resolution: Volume) -> tuple[str, .
             f"The half maps are not independent: their FSC is {likeness:.2f} or more in every shell, also in solvent. "
             "Local and global FSC resolution are too optimistic."
         )
-    if local_resolution.size and np.median(local_resolution) >= COARSEST:
+    if local_resolution.size and np.median(local_resolution) >= COARSEST_BAND:
         warnings.append(
             "The half maps do not correlate in most of the molecule. Check that they come from one reconstruction and "
             "that neither was moved, rotated or inverted."
@@ -124,12 +124,12 @@ def global_fsc_curves(pair: Pair, mask: Mask, threads: int = 1) -> FscCurves:
     mask : (z, y, x) bool, the molecule; an empty mask stands for the whole map without a mask
     """
     grid = pair.first.grid
-    molecule = ndimage.find_objects(mask.astype(np.int8))
-    if not molecule:
+    molecule = bounding_slices(mask)
+    if molecule is None:
         return fsc_curves(pair.first.values, pair.second.values, grid.voxel_size, None, threads)
     margin = [int(np.ceil(GLOBAL_FSC_MARGIN / v)) for v in grid.voxel_size]
-    low = [max(0, side.start - m) for side, m in zip(molecule[0], margin, strict=True)]
-    high = [min(n, side.stop + m) for side, m, n in zip(molecule[0], margin, grid.shape, strict=True)]
+    low = [max(0, side.start - m) for side, m in zip(molecule, margin, strict=True)]
+    high = [min(n, side.stop + m) for side, m, n in zip(molecule, margin, grid.shape, strict=True)]
     z, y, x = (b - a for a, b in zip(low, high, strict=True))
     box = Box((low[0], low[1], low[2]), (z, y, x))
     first, second = cut(pair.first.values, box), cut(pair.second.values, box)

@@ -10,13 +10,12 @@ the masked one (Chen et al. 2013, Ultramicroscopy 135, 24).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy import fft, ndimage
 
-from cryores_lite.fourier.fsc import FSC_CUT, Curve, first_crossing
+from cryores_lite.fourier.fsc import FSC_CUT, Curve, correlation_terms, first_crossing
+from cryores_lite.fourier.grids import add_shell_sums
 from cryores_lite.fourier.spectrum import radius_planes
 from cryores_lite.types import Lengths, Mask, Shape, Volume
 
@@ -104,27 +103,11 @@ def global_fsc(first: Volume, second: Volume, voxel_size: Lengths, threads: int 
     last = int(longest / max(voxel_size) / 2 + 1e-6)
     sums = np.zeros((3, last + 2))
     for plane, k in enumerate(radius_planes(shape_of(first), lengths)):
-        shells = np.minimum(np.rint(k * longest), last + 1).astype(int).ravel()
-        add_shell_sums(sums, shells, one[plane].ravel(), other[plane].ravel())
+        shells = np.minimum(np.rint(k * longest), last + 1).astype(int)
+        add_shell_sums(sums, shells, *correlation_terms(one[plane], other[plane]))
     cross, first_power, second_power = sums[:, 1:-1]
     frequencies: Curve = np.arange(1, last + 1) / longest
     return frequencies, cross / np.maximum(np.sqrt(first_power * second_power), 1e-30)
-
-
-def add_shell_sums(
-    sums: Curve, shells: npt.NDArray[np.intp], first: npt.NDArray[Any], second: npt.NDArray[Any]
-) -> None:
-    """Add Re F1 F2*, |F1|² and |F2|² to their sums over shells.
-
-    Parameters
-    ----------
-    sums : (3, shells), changed in place
-    shells : (n,), the shell of each Fourier coefficient
-    first, second : (n,), Fourier coefficients of two maps
-    """
-    cross, first_power, second_power = (first * second.conj()).real, np.abs(first) ** 2, np.abs(second) ** 2
-    for row, values in enumerate((cross, first_power, second_power)):
-        sums[row] += np.bincount(shells, values, sums.shape[1])
 
 
 def randomisation_start(frequencies: Curve, unmasked: Curve) -> float:

@@ -12,8 +12,8 @@ import numpy as np
 from scipy import fft
 
 from cryores_lite.errors import InputError
-from cryores_lite.fourier.fsc import Curve
-from cryores_lite.half_maps.fsc_curves import add_shell_sums
+from cryores_lite.fourier.fsc import Curve, correlation_terms
+from cryores_lite.fourier.grids import add_shell_sums
 from cryores_lite.types import Shape, Volume
 
 WINDOW_EDGE = 16  # voxels
@@ -113,14 +113,11 @@ def windowed_fsc(first: Volume, second: Volume, windows: list[Shape]) -> Curve:
     k2 = sum(
         np.square(fft.fftfreq(n)).reshape([-1 if a == axis else 1 for a in range(3)]) for axis, n in enumerate(shape)
     )
-    shells = np.rint(np.sqrt(k2) * WINDOW_EDGE).astype(int).ravel()
+    shells = np.rint(np.sqrt(k2) * WINDOW_EDGE).astype(int)
     sums = np.zeros((3, shells.max() + 1))
     for start in windows:
-        a, b = (
-            fft.fftn((window(values, start) - window(values, start).mean()) * hann).ravel()
-            for values in (first, second)
-        )
-        add_shell_sums(sums, shells, a, b)
+        a, b = (fft.fftn((window(values, start) - window(values, start).mean()) * hann) for values in (first, second))
+        add_shell_sums(sums, shells, *correlation_terms(a, b))
     cross, first_power, second_power = sums[:, FIRST_SHELL : WINDOW_EDGE // 2 + 1]
     count = common_shells(first_power, second_power)
     curve: Curve = cross[:count] / np.sqrt(first_power[:count] * second_power[:count])

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from cryores_lite.errors import InputError
-from cryores_lite.fourier.fsc import Curve, Threshold, bands, between, first_crossing, fixed
-from cryores_lite.fourier.interpolation import interpolate, places
+from cryores_lite.fourier.fsc import Curve, Threshold, bands, first_crossing, fixed, interpolate_log
+from cryores_lite.fourier.interpolation import interpolate, voxel_positions
 from cryores_lite.fourier.local_power import Average, band_of, smooth, window
 from cryores_lite.fourier.spectrum import Spectrum, grid_for, planes, transform
 from cryores_lite.half_maps.fsc_curves import PHASE_SEED, global_fsc, phase_randomised, randomisation_start
@@ -119,7 +119,9 @@ def checked_local_fsc(
             fsc[n] = (fsc[n] - mask_fsc) / np.maximum(1 - mask_fsc, 1e-6)
     fine = bands(spectra[0].nyquist)
     cuts = np.array([(threshold or fixed())(float(f), sigma or window(f)) for f in fine])
-    local = np.stack([first_crossing(between(plane, frequencies, fine), fine, cuts) for plane in fsc.swapaxes(0, 1)])
+    local = np.stack(
+        [first_crossing(interpolate_log(plane, frequencies, fine), fine, cuts) for plane in fsc.swapaxes(0, 1)]
+    )
     values = paste(interpolate_to_voxels(local, spectra[0], box), box, first.grid.shape)
     return LocalFsc(values, frequencies, fsc)
 
@@ -175,7 +177,9 @@ def phase_randomised_halves(
 
 def interpolate_to_voxels(coarse: Volume, spectrum: Spectrum, box: Box) -> Volume:
     """Interpolate a coarse field over the periodic box at the voxels of the cropped map."""
-    values: Volume = interpolate(coarse[None], places(spectrum, box.shape, coarse.shape))[0]
+    values: Volume = interpolate(
+        coarse[None], voxel_positions(box.shape, spectrum.before, spectrum.shape, coarse.shape)
+    )[0]
     return values
 
 

@@ -8,89 +8,112 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import numpy.typing as npt
 
-from cryores_lite.fourier.interpolation import interpolate, places
+from cryores_lite.fourier.grids import without_small_pieces
+from cryores_lite.fourier.interpolation import interpolate, voxel_positions
 from cryores_lite.fourier.spectrum import chunks
-from cryores_lite.method.crop import without_specks
-from cryores_lite.method.prepare import Prepared
+from cryores_lite.method.crop import paste
+from cryores_lite.method.predict import PROBABILITY_ONE, NetworkFields
+from cryores_lite.method.prepare import Frame
 from cryores_lite.types import Grid, MapResolution, Mask, Volume
 
-CERTAIN = 255  # mask probabilities are kept in bytes
-SPECK = 0.1  # pieces of the mask smaller than this share of its largest are noise
+MIN_MASK_PIECE = 0.1  # smaller pieces of the mask, as a share of its largest, are noise
 
 
-def aggregate(overall: float, relative: Volume, error: Volume, mask: Mask, finest: float) -> tuple[Volume, Volume]:
-    """Local resolution and its standard deviation in Å inside the mask, 0 outside.
+def assemble(
+    fields: NetworkFields,
+    resolution: MapResolution,
+    frame: Frame,
+    grid: Grid,
+    mask_threshold: float,
+    threads: int = 1,
+) -> tuple[Volume, Volume, Mask]:
+    """Put the network's fields back on the grid of the map.
 
     Parameters
     ----------
-    overall : Å, the map's global resolution
-    relative : (z, y, x) float32, Å, local minus global
+    resolution : of the map as a whole
+    mask_threshold : lowest probability (0 to 1) of a voxel of the molecule
+
+    Returns
+    -------
+    Local resolution and its standard deviation, (z, y, x) float32, Å, 0 outside the mask; and the mask.
+    """
+    box, nyquist_limit = frame.box, 2 * max(grid.voxel_size)
+    mask = molecule_mask(fields.mask_probability, mask_threshold, frame, threads)
+    values, uncertainty = np.zeros(grid.shape, np.float32), np.zeros(grid.shape, np.float32)
+
+    def fill(part: slice, relative: Volume, error: Volume) -> None:
+        planes = aggregate(resolution.global_, relative, error, mask[part], nyquist_limit)
+        for out, plane in zip((values, uncertainty), planes, strict=True):  # pages that stay 0 take no memory
+            np.copyto(out[box.slices][part], plane, where=mask[part])
+
+    for_each_chunk(frame, fill, threads, fields.relative, fields.error)
+    return values, uncertainty, paste(mask, box, grid.shape)
+
+
+def molecule_mask(probability: npt.NDArray[np.uint8], threshold: float, frame: Frame, threads: int = 1) -> Mask:
+    """Return the molecule's mask on the voxels of the box.
+
+    Parameters
+    ----------
+    probability : (z, y, x) on the working grid, in units of 1/255
+    threshold : lowest probability (0 to 1) of a voxel of the molecule
+    """
+    mask = np.empty(frame.box.shape, bool)
+
+    def decide(part: slice, values: Volume) -> None:
+        np.greater(values, threshold * PROBABILITY_ONE, out=mask[part])
+
+    for_each_chunk(frame, decide, threads, probability)
+    return without_small_pieces(mask, MIN_MASK_PIECE)
+
+
+def aggregate(
+    global_resolution: float, relative: Volume, error: Volume, mask: Mask, nyquist_limit: float
+) -> tuple[Volume, Volume]:
+    """Local resolution and its standard deviation inside the mask, 0 outside.
+
+    Parameters
+    ----------
+    global_resolution : of the map, Å
+    relative : (z, y, x) float32, local minus global resolution, Å
     error : (z, y, x) float32, standard deviation of the local resolution's logarithm
     mask : (z, y, x) bool
-    finest : Å, the Nyquist limit: nothing finer is in the map
+    nyquist_limit : Å, the finest resolution that the map can hold
+
+    Returns
+    -------
+    Two (z, y, x) float32, Å
     """
-    local: Volume = np.where(mask, np.maximum(overall + relative, np.float32(finest)), np.float32(0))
+    local: Volume = np.where(mask, np.maximum(global_resolution + relative, np.float32(nyquist_limit)), np.float32(0))
     return local, local * error
 
 
-def molecule(prepared: Prepared, probability: npt.NDArray[np.uint8], threshold: float, threads: int = 1) -> Mask:
-    """The mask on the crop's voxels, from its probability in units of 1/255 on the working grid."""
-    inside = np.empty(prepared.box.shape, bool)
+def for_each_chunk(frame: Frame, use: Callable[..., None], threads: int, *fields: npt.NDArray[np.generic]) -> None:
+    """Interpolate fields over the periodic box at the voxels of the crop, chunk by chunk.
 
-    def decide(part: slice, sure: Volume) -> None:
-        np.greater(sure, threshold * CERTAIN, out=inside[part])
-
-    for_each_chunk(prepared, decide, threads, probability)
-    return without_specks(inside, SPECK)
-
-
-def answer(
-    prepared: Prepared,
-    inside: Mask,
-    relative: Volume,
-    error: Volume,
-    level: MapResolution,
-    grid: Grid,
-    threads: int = 1,
-) -> tuple[Volume, Volume]:
-    """Local resolution and its standard deviation in Å, on the map's own grid, from what `predict` returns."""
-    box, finest = prepared.box, 2 * max(grid.voxel_size)
-    values, uncertainty = np.zeros(grid.shape, np.float32), np.zeros(grid.shape, np.float32)
-
-    def fill(part: slice, local: Volume, spread: Volume) -> None:
-        found = aggregate(level.overall, local, spread, inside[part], finest)
-        for whole, planes in zip((values, uncertainty), found, strict=True):  # memory that stays 0 is never taken
-            np.copyto(whole[box.slices][part], planes, where=inside[part])
-
-    for_each_chunk(prepared, fill, threads, relative, error)
-    return values, uncertainty
-
-
-def for_each_chunk(
-    prepared: Prepared, use: Callable[..., None], threads: int, *fields: npt.NDArray[np.generic]
-) -> None:
-    """Read fields over the padded box off at the voxels of the crop, and hand `use` some planes of each, with their
-    place.
-
-    Linear, so that nothing rings.
+    Interpolation is linear, so that nothing rings. `use` gets a slice along z and the planes of each field in it.
     """
-    crop = prepared.box.shape
-    lie = [places(prepared.spectrum, crop, field.shape) for field in fields]
+    crop = frame.box.shape
+    positions = [voxel_positions(crop, frame.before, frame.padded_shape, field.shape) for field in fields]
 
-    def hand(part: slice) -> None:
-        use(part, *(interpolate(field[None], (z[part], y, x))[0] for field, (z, y, x) in zip(fields, lie, strict=True)))
+    def interpolate_part(part: slice) -> None:
+        planes = (
+            interpolate(field[None], (z[part], y, x))[0] for field, (z, y, x) in zip(fields, positions, strict=True)
+        )
+        use(part, *planes)
 
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(hand, chunks(crop)))
+        list(pool.map(interpolate_part, chunks(crop)))
 
 
-def resample_to_crop(prepared: Prepared, *fields: Volume) -> list[Volume]:
-    """Coarse fields over a prepared map's padded box, at all voxels of its crop."""
-    whole = [np.empty(prepared.box.shape, np.float32) for _ in fields]
+def resample_to_crop(frame: Frame, *fields: npt.NDArray[np.generic]) -> list[Volume]:
+    """Interpolate coarse fields over the periodic box at all voxels of the crop."""
+    resampled = [np.empty(frame.box.shape, np.float32) for _ in fields]
 
-    def keep(part: slice, *planes: Volume) -> None:
-        for values, some in zip(whole, planes, strict=True):
-            values[part] = some
+    def store(part: slice, *planes: Volume) -> None:
+        for values, plane in zip(resampled, planes, strict=True):
+            values[part] = plane
 
-    for_each_chunk(prepared, keep, 1, *fields)
-    return whole
+    for_each_chunk(frame, store, 1, *fields)
+    return resampled

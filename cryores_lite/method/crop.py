@@ -1,4 +1,4 @@
-"""Keep the part of the box that holds the molecule; put an answer back where it came from."""
+"""Keep the part of a map that holds the molecule; put values back where they came from."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
-from cryores_lite.types import Lengths, Mask, Shape, Volume
+from cryores_lite.fourier.grids import without_small_pieces
+from cryores_lite.types import Lengths, Shape, Volume
 
 T = TypeVar("T", bound=np.generic)
 
-COARSE = 4.0  # Å, edge of the blocks in which the molecule is looked for
-NOISE = 4.0  # robust standard deviations of the solvent that a block of molecule stands above
-SPECK = 0.02  # pieces smaller than this share of the largest one are noise
+BLOCK_EDGE = 4.0  # Å; the molecule is searched for in averages over such blocks
+MIN_CONTRAST = 4.0  # robust standard deviations of the solvent by which a block of molecule is denser
+MIN_MOLECULE_PIECE = 0.02  # smaller pieces, as a share of the largest one, are noise
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class Box:
 
     @property
     def slices(self) -> tuple[slice, slice, slice]:
+        """The box as an index of the grid's values."""
         z, y, x = (slice(a, a + n) for a, n in zip(self.start, self.shape, strict=True))
         return z, y, x
 
@@ -36,7 +37,7 @@ def molecule_box(values: Volume, voxel_size: Lengths, margin: float) -> Box:
 
     The map is averaged in blocks of about 4 Å first: 0.1 % of a noisy box lies above μ + 3σ by
     chance. Where the molecule fills so much of the box that μ + 3σ would cut into it, Otsu's
-    threshold, which is then the lower one, is taken.
+    threshold is lower and replaces it.
 
     Parameters
     ----------
@@ -50,18 +51,19 @@ def molecule_box(values: Volume, voxel_size: Lengths, margin: float) -> Box:
     """
     from skimage.filters import threshold_otsu
 
-    block = tuple(max(1, min(round(COARSE / v), n)) for v, n in zip(voxel_size, values.shape, strict=True))
+    block = tuple(max(1, min(round(BLOCK_EDGE / v), n)) for v, n in zip(voxel_size, values.shape, strict=True))
     coarse = block_mean(values, block)
-    quiet = float(np.median(coarse))
-    spread = 1.4826 * float(np.median(np.abs(coarse - quiet)))
-    otsu = max(float(threshold_otsu(coarse.ravel())), quiet + NOISE * spread)  # of mere noise Otsu takes half
+    solvent = float(np.median(coarse))
+    solvent_std = 1.4826 * float(np.median(np.abs(coarse - solvent)))
+    # Otsu's threshold divides even pure noise in two: keep it above the noise.
+    otsu = max(float(threshold_otsu(coarse.ravel())), solvent + MIN_CONTRAST * solvent_std)
     threshold = min(float(coarse.mean() + 3 * coarse.std()), otsu)
-    found = np.argwhere(without_specks(coarse > threshold, SPECK))
-    if not len(found):
+    dense = np.argwhere(without_small_pieces(coarse > threshold, MIN_MOLECULE_PIECE))
+    if not len(dense):
         return Box((0, 0, 0), values.shape)
     reach = [int(np.ceil(margin / v)) for v in voxel_size]
-    low = [max(0, int(c) * b - r) for c, b, r in zip(found.min(0), block, reach, strict=True)]
-    high = [min(n, (int(c) + 1) * b + r) for c, b, r, n in zip(found.max(0), block, reach, values.shape, strict=True)]
+    low = [max(0, int(c) * b - r) for c, b, r in zip(dense.min(0), block, reach, strict=True)]
+    high = [min(n, (int(c) + 1) * b + r) for c, b, r, n in zip(dense.max(0), block, reach, values.shape, strict=True)]
     z, y, x = (b - a for a, b in zip(low, high, strict=True))
     return Box((low[0], low[1], low[2]), (z, y, x))
 
@@ -73,16 +75,19 @@ def cut(values: Volume, box: Box) -> Volume:
 
 
 def paste(values: npt.NDArray[T], box: Box, shape: Shape) -> npt.NDArray[T]:
-    """Put values back into a grid of zeros at the box; values that fill the grid are returned as they are."""
+    """Put values back into a grid of zeros at the box. Values that fill the grid are returned unchanged."""
     if values.shape == shape:
         return values
-    whole = np.zeros(shape, values.dtype)
-    whole[box.slices] = values
-    return whole
+    grid = np.zeros(shape, values.dtype)
+    grid[box.slices] = values
+    return grid
 
 
 def block_mean(values: Volume, block: tuple[int, ...]) -> Volume:
-    """Average in blocks; what is left over at the far faces joins the last block's row by repetition."""
+    """Average in blocks. Blocks that reach beyond the far faces repeat the outermost voxels.
+
+    `io.input_checks.block_means` leaves such blocks out and rounds in another order: merging both would change answers.
+    """
     a, b, c = block
     pad = [(0, -n % edge) for n, edge in zip(values.shape, block, strict=True)]
     rows = []
@@ -92,14 +97,3 @@ def block_mean(values: Volume, block: tuple[int, ...]) -> Volume:
         plane = np.pad(plane, pad[1:], mode="edge")
         rows.append(plane.reshape(plane.shape[0] // b, b, plane.shape[1] // c, c).mean((1, 3), dtype=np.float32) / a)
     return np.stack(rows)
-
-
-def without_specks(mask: Mask, share: float) -> Mask:
-    """Drop the pieces that are smaller than `share` of the largest piece."""
-    labels, count = ndimage.label(mask)
-    if count < 2:
-        return mask
-    sizes = np.bincount(labels.ravel())
-    sizes[0] = 0
-    keep: Mask = (sizes >= share * sizes.max())[labels]
-    return keep

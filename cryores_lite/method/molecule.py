@@ -1,4 +1,4 @@
-"""What can be seen of a map before its bands are measured: where the molecule is, and where a low-pass has ended it."""
+"""Outline a map before its bands are measured: where the molecule is, and at what resolution a low-pass ends."""
 
 from __future__ import annotations
 
@@ -7,116 +7,132 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+import numpy.typing as npt
 from scipy import fft, ndimage
 
+from cryores_lite.fourier.grids import add_shell_sums, bounding_slices, without_small_pieces
 from cryores_lite.fourier.interpolation import resample_periodic
 from cryores_lite.fourier.local_power import POWER_STEP, smooth
-from cryores_lite.fourier.spectrum import Spectrum, grid_for, planes, regrid, sample
-from cryores_lite.method.crop import without_specks
-from cryores_lite.types import Mask, Shape, Volume
+from cryores_lite.fourier.spectrum import Spectrum, gaussian_gain, grid_for, planes, regrid, sample
+from cryores_lite.types import Lengths, Mask, Shape, Volume
 
-MASK_SIGMAS = (3.0, 5.0, 8.0, 12.0)  # Å, the molecule is looked for in a map smoothed by one of these
-CLEAR = 0.03  # of Otsu's separability: a finer smoothing is taken where it loses no more than this
-CLIFF = (
-    (1.15, 4, 0.05),
-    (1.3, 6, 0.01),
-)  # shell power falls to this share within this ratio (or these shells): a filter
-PLATEAU = 1.1  # and stays there over this ratio: sharpened rounding noise may rise again beyond
-LARGEST_BODY = 256  # voxels: more would tell no more of a filter
-BODY_EDGE = 5.0  # Å, σ of the soft edge with which the molecule is cut out to look for a filter
+MASK_SIGMAS = (3.0, 5.0, 8.0, 12.0)  # Å; the molecule is searched for in a map smoothed by one of these
+MAX_SEPARABILITY_LOSS = 0.03  # of Otsu's measure: a narrower smoothing is taken where it loses no more
+MIN_MOLECULE_PIECE = 0.05  # smaller pieces of the molecule, as a share of its largest, are noise
+# A low-pass filter: within this ratio of frequencies, or these many shells, the power falls to this share.
+CLIFFS = ((1.15, 4, 0.05), (1.3, 6, 0.01))
+PLATEAU = 1.1  # ratio of frequencies over which it stays there: sharpened rounding noise may rise again beyond
+COARSEST_CLIFF = 40.0  # Å
+MIN_POWER = 1e-30
+MAX_BODY_EDGE = 256  # voxels: a larger part of the molecule would show a filter no better
+BODY_EDGE_SIGMA = 5.0  # Å, σ of the soft edge with which the molecule is cut out to search for a filter
+MIN_BODY_WEIGHT = 0.01  # share of the highest weight below which voxels are left out
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Outline:
-    """Where the map, its molecule and its end are, on the coarse grid of the band powers.
+    """Position of the map and its molecule on the coarse grid of the band powers, and the map's finest resolution.
 
     Attributes
     ----------
-    there : (z, y, x) float32, share of each coarse voxel that holds map, not blank or rim
-    seen, molecule : (z, y, x) bool, mostly map; the molecule, found from the map alone
+    coverage : (z, y, x) float32, share of each coarse voxel that is map: neither masked out nor padding
+    in_map : (z, y, x) bool, whether most of the voxel is map
+    molecule : (z, y, x) bool, found from the map alone
     distance : (z, y, x) float32, Å from the molecule
-    limit : Å, nothing finer is in the map (filter or Nyquist)
+    limit : Å, the finest resolution that the map holds (end of a low-pass filter, or Nyquist)
     """
 
-    there: Volume
-    seen: Mask
+    coverage: Volume
+    in_map: Mask
     molecule: Mask
     distance: Volume
     limit: float
 
 
-def outline(spectrum: Spectrum, there: Volume, threads: int = 1) -> Outline:
-    """Look at a map as a whole. `there` as in `Outline`."""
-    seen = there > 0.5
-    molecule, distance = find_molecule(spectrum, grid_for(spectrum.lengths, POWER_STEP), seen, threads)
-    return Outline(there, seen, molecule, distance, visible_limit(spectrum, molecule, there, threads))
+def outline_molecule(spectrum: Spectrum, coverage: Volume, threads: int = 1) -> Outline:
+    """Find the molecule and the finest resolution of a map. `coverage` as in `Outline`."""
+    in_map = coverage > 0.5
+    molecule, distance = find_molecule(spectrum, grid_for(spectrum.lengths, POWER_STEP), in_map, threads)
+    limit = low_pass_limit(spectrum, molecule, coverage, threads)
+    return Outline(coverage=coverage, in_map=in_map, molecule=molecule, distance=distance, limit=limit)
 
 
-def visible_limit(spectrum: Spectrum, molecule: Mask, there: Volume, threads: int = 1) -> float:
-    """Resolution in Å beyond which a low-pass filter has left nothing, or that of the Nyquist frequency.
+def low_pass_limit(spectrum: Spectrum, molecule: Mask, coverage: Volume, threads: int = 1) -> float:
+    """Resolution in Å beyond which a low-pass filter has left nothing; without a filter, that of the Nyquist frequency.
 
-    It is looked for in the molecule, cut out softly: what a box's faces leak into empty shells stays outside.
+    The filter is searched for in the molecule, which is cut out softly: what leaks from the faces of the box into
+    empty shells stays outside.
     """
-    values, voxel_size = body(spectrum, molecule, there, threads), spectrum.voxel_size
-    z, y, x = (fft.next_fast_len(n, real=True) for n in values.shape)
-    waves = fft.rfftn(values, s=(z, y, x), workers=threads)
-    width = 1 / min(n * size for n, size in zip((z, y, x), voxel_size, strict=True))
-    last = int(spectrum.nyquist / width)
-    total, count = np.zeros(last + 1), np.zeros(last + 1)
-    across = fft.fftfreq(y, voxel_size[1])[:, None] ** 2 + fft.rfftfreq(x, voxel_size[2]) ** 2
-    for height, plane in zip(fft.fftfreq(z, voxel_size[0]), waves, strict=True):
-        index = np.minimum(np.sqrt(across + height**2) / width, last + 1).astype(int).ravel()
-        total += np.bincount(index, (plane.real**2 + plane.imag**2).ravel(), last + 2)[:-1]
-        count += np.bincount(index, minlength=last + 2)[:-1]
-    shell = np.maximum(total / np.maximum(count, 1), 1e-30)
+    body = cut_out_molecule(spectrum, molecule, coverage, threads)
+    shell_power, shell_width = radial_power(body, spectrum.voxel_size, spectrum.nyquist, threads)
+    last = len(shell_power) - 1
     depth = np.zeros(last)
-    for n in range(max(4, int(width**-1 / 40)), last):
-        falls = [min(max(int(np.ceil(n * ratio)), n + shells), last) for ratio, shells, _ in CLIFF]
-        left = [shell[after : int(after * PLATEAU) + 1].max() / shell[n] for after in falls]
-        if all(part < share for part, (_, _, share) in zip(left, CLIFF, strict=True)):
+    for n in range(max(4, int(shell_width**-1 / COARSEST_CLIFF)), last):
+        ends = [min(max(int(np.ceil(n * ratio)), n + shells), last) for ratio, shells, _ in CLIFFS]
+        left = [shell_power[end : int(end * PLATEAU) + 1].max() / shell_power[n] for end in ends]
+        if all(share < max_share for share, (_, _, max_share) in zip(left, CLIFFS, strict=True)):
             depth[n] = -np.log(left[-1])
     if not depth.any():
         return 1 / spectrum.nyquist
     top = int(depth.argmax())
-    edge = top + int(np.argmax(shell[top:] < np.sqrt(CLIFF[0][2]) * shell[top]))
-    return float(1 / (edge * width))
+    edge = top + int(np.argmax(shell_power[top:] < np.sqrt(CLIFFS[0][2]) * shell_power[top]))
+    return float(1 / (edge * shell_width))
 
 
-def body(spectrum: Spectrum, molecule: Mask, there: Volume, threads: int = 1) -> Volume:
-    """The molecule (of a large one, its fullest part) less its mean density, with a soft edge, cut out of the box."""
+def radial_power(
+    values: Volume, voxel_size: Lengths, nyquist: float, threads: int = 1
+) -> tuple[npt.NDArray[np.float64], float]:
+    """Mean power of the waves in each shell up to the Nyquist frequency (1/Å), and the width of a shell in 1/Å."""
+    z, y, x = (fft.next_fast_len(n, real=True) for n in values.shape)
+    waves = fft.rfftn(values, s=(z, y, x), workers=threads)
+    width = 1 / min(n * size for n, size in zip((z, y, x), voxel_size, strict=True))
+    last = int(nyquist / width)
+    sums = np.zeros((2, last + 2))  # the last shell collects what lies beyond Nyquist
+    across = fft.fftfreq(y, voxel_size[1])[:, None] ** 2 + fft.rfftfreq(x, voxel_size[2]) ** 2
+    for height, plane in zip(fft.fftfreq(z, voxel_size[0]), waves, strict=True):
+        shells = np.minimum(np.sqrt(across + height**2) / width, last + 1).astype(int)
+        power = plane.real**2 + plane.imag**2
+        add_shell_sums(sums, shells, power, np.ones_like(power))
+    total, count = sums[:, :-1]
+    return np.maximum(total / np.maximum(count, 1), MIN_POWER), width
+
+
+def cut_out_molecule(spectrum: Spectrum, molecule: Mask, coverage: Volume, threads: int = 1) -> Volume:
+    """Cut the molecule (of a large one, its fullest part) out of the box, less its mean density, with a soft edge."""
     coarse = (molecule.shape[0], molecule.shape[1], molecule.shape[2])
-    part = fullest_part(molecule, [LARGEST_BODY * m // n for n, m in zip(spectrum.shape, coarse, strict=True)])
-    weight = smooth(part.astype(np.float32), spectrum.lengths, BODY_EDGE, coarse) * there
-    found = ndimage.find_objects((weight >= 0.01 * weight.max()).astype(int))[0]
+    part = fullest_part(molecule, [MAX_BODY_EDGE * m // n for n, m in zip(spectrum.shape, coarse, strict=True)])
+    weight = smooth(part.astype(np.float32), spectrum.lengths, BODY_EDGE_SIGMA, coarse) * coverage
+    box = bounding_slices(weight >= MIN_BODY_WEIGHT * weight.max())
+    assert box is not None  # it holds the highest weight
     z, y, x = (
         slice(max(0, (side.start - 1) * n // m), min(n, -(-(side.stop + 1) * n // m)))
-        for side, n, m in zip(found, spectrum.shape, coarse, strict=True)
+        for side, n, m in zip(box, spectrum.shape, coarse, strict=True)
     )
     values = np.empty((z.stop - z.start, y.stop - y.start, x.stop - x.start), np.float32)
-    fine = np.empty_like(values)
+    fine_weight = np.empty_like(values)
 
-    def keep(part: slice, density: Volume) -> None:
+    def store(part: slice, density: Volume) -> None:
         first, last = max(part.start, z.start), min(part.stop, z.stop)
         if first < last:
-            here = slice(first - z.start, last - z.start)
-            values[here] = density[first - part.start : last - part.start, y, x]
-            fine[here] = resample_periodic(weight, spectrum.shape, (slice(first, last), y, x))
+            rows = slice(first - z.start, last - z.start)
+            values[rows] = density[first - part.start : last - part.start, y, x]
+            fine_weight[rows] = resample_periodic(weight, spectrum.shape, (slice(first, last), y, x))
 
-    planes(regrid(spectrum, spectrum.shape, None, threads), keep, threads)
-    high = fine >= 0.01 * fine.max()
-    sides = [np.flatnonzero(high.any(axis)) for axis in ((1, 2), (0, 2), (0, 1))]
-    inner = tuple(slice(side[0], side[-1] + 1) for side in sides)
-    values, fine = values[inner], fine[inner]
-    mean = float((values * fine).sum(dtype=float)) / max(float(fine.sum(dtype=float)), 1e-30)
+    planes(regrid(spectrum, spectrum.shape, None, threads), store, threads)
+    inside = fine_weight >= MIN_BODY_WEIGHT * fine_weight.max()
+    extents = [np.flatnonzero(inside.any(axes)) for axes in ((1, 2), (0, 2), (0, 1))]
+    inner = tuple(slice(extent[0], extent[-1] + 1) for extent in extents)
+    values, fine_weight = values[inner], fine_weight[inner]
+    mean = float((values * fine_weight).sum(dtype=float)) / max(float(fine_weight.sum(dtype=float)), 1e-30)
     values -= np.float32(mean)
-    values *= fine
+    values *= fine_weight
     return values
 
 
 def fullest_part(molecule: Mask, edges: Sequence[int]) -> Mask:
-    """The molecule inside the box of these edges that holds most of it; all of it where it fits."""
-    found = ndimage.find_objects(molecule.astype(int))
-    if not found or all(side.stop - side.start <= edge for side, edge in zip(found[0], edges, strict=True)):
+    """Return the molecule inside the box of `edges` voxels that holds most of it; all of it if it fits."""
+    box = bounding_slices(molecule)
+    if box is None or all(side.stop - side.start <= edge for side, edge in zip(box, edges, strict=True)):
         return molecule
     filled = ndimage.uniform_filter(molecule.astype(np.float32), edges, mode="constant")
     middle = np.unravel_index(int(filled.argmax()), molecule.shape)
@@ -126,37 +142,41 @@ def fullest_part(molecule: Mask, edges: Sequence[int]) -> Mask:
     return part
 
 
-def find_molecule(spectrum: Spectrum, shape: Shape, seen: Mask, threads: int = 1) -> tuple[Mask, Volume]:
-    """The molecule by Otsu's threshold on the smoothed map, and every voxel's distance from it in Å.
+def find_molecule(spectrum: Spectrum, shape: Shape, in_map: Mask, threads: int = 1) -> tuple[Mask, Volume]:
+    """Find the molecule by Otsu's threshold on the smoothed map, and the distance of every voxel from it in Å.
 
-    Of a map drowned in fine noise more smoothing is needed to see the molecule at all: the smoothing is the
-    narrowest that separates molecule and solvent about as well as the best one.
+    In a map with strong fine noise the molecule appears only after more smoothing. The narrowest smoothing is taken
+    that separates molecule and solvent about as well as the best one.
+
+    Parameters
+    ----------
+    shape : points of the coarse grid over the periodic box
+    in_map : (z, y, x) bool, on that grid
+
+    Returns
+    -------
+    Mask and distance, both of `shape`
     """
     from skimage.filters import threshold_otsu
 
     fine = (2 * shape[0], 2 * shape[1], 2 * shape[2])
-    there = resample_periodic(seen.astype(np.float32), fine) > 0.5
-    if not there.any():
-        there = np.ones_like(there)
-    tried = []
+    fine_in_map = resample_periodic(in_map.astype(np.float32), fine) > 0.5
+    if not fine_in_map.any():
+        fine_in_map = np.ones_like(fine_in_map)
+    candidates = []
     for sigma in MASK_SIGMAS:
-        smoothed = sample(spectrum, fine, partial(gaussian_gain, sigma), threads)
-        values = smoothed[there]
+        smoothed = sample(spectrum, fine, partial(gaussian_gain, sigma=sigma), threads)
+        values = smoothed[fine_in_map]
         threshold = threshold_otsu(values)
-        tried.append((separability(values, values > threshold), (smoothed > threshold) & there))
-    best = max(clear for clear, _ in tried)
-    found = without_specks(next(high for clear, high in tried if clear >= best - CLEAR), 0.05)
+        candidates.append((separability(values, values > threshold), (smoothed > threshold) & fine_in_map))
+    best = max(separation for separation, _ in candidates)
+    dense = next(mask for separation, mask in candidates if separation >= best - MAX_SEPARABILITY_LOSS)
+    molecule = without_small_pieces(dense, MIN_MOLECULE_PIECE)
     step = [length / n for length, n in zip(spectrum.lengths, fine, strict=True)]
-    coarse = found[::2, ::2, ::2]
+    coarse = molecule[::2, ::2, ::2]
     if not coarse.any():
         coarse = np.ones_like(coarse)
-    return coarse, distance_from(found, step)
-
-
-def gaussian_gain(sigma: float, k: Volume) -> Volume:
-    """What smoothing by a Gaussian of `sigma` Å does to waves of |k| (1/Å)."""
-    gain: Volume = np.exp(np.float32(-2 * np.pi**2 * sigma**2) * k**2)
-    return gain
+    return coarse, distance_from(molecule, step)
 
 
 def separability(values: Volume, high: Mask) -> float:
@@ -164,16 +184,19 @@ def separability(values: Volume, high: Mask) -> float:
     share = float(high.mean())
     if share in (0.0, 1.0):
         return 0.0
-    apart = float(values[high].mean() - values[~high].mean())
-    return share * (1 - share) * apart**2 / max(float(values.var()), 1e-30)
+    difference = float(values[high].mean() - values[~high].mean())
+    return share * (1 - share) * difference**2 / max(float(values.var()), 1e-30)
 
 
 def distance_from(mask: Mask, step: Sequence[float]) -> Volume:
-    """Å to the nearest voxel of a mask, at every other voxel along each axis; `step` is the voxels' size in Å."""
+    """Distance in Å to the nearest voxel of a mask, at every second voxel along each axis.
+
+    `step` is the size of a voxel in Å along each axis.
+    """
     nearest = ndimage.distance_transform_edt(~mask, step, return_distances=False, return_indices=True)
     coarse = nearest[:, ::2, ::2, ::2]
     squares = np.zeros(coarse.shape[1:], np.float32)
-    for axis, (places, size) in enumerate(zip(coarse, step, strict=True)):
-        here = np.arange(0, mask.shape[axis], 2, dtype=np.float32)
-        squares += (np.float32(size) * (places - here.reshape([-1 if a == axis else 1 for a in range(3)]))) ** 2
+    for axis, (indices, size) in enumerate(zip(coarse, step, strict=True)):
+        own = np.arange(0, mask.shape[axis], 2, dtype=np.float32)
+        squares += (np.float32(size) * (indices - own.reshape([-1 if a == axis else 1 for a in range(3)]))) ** 2
     return np.sqrt(squares)

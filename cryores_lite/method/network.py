@@ -1,4 +1,4 @@
-"""The inference session: the only state, and the only room that knows onnxruntime."""
+"""The network as an onnxruntime session. No other module imports onnxruntime, or uses the names in the model file."""
 
 from __future__ import annotations
 
@@ -15,44 +15,43 @@ import numpy as np
 import onnxruntime
 
 from cryores_lite.errors import DeviceError, ModelError, is_out_of_memory, out_of_memory
-from cryores_lite.method import band_features as evidence
-from cryores_lite.method import network_inputs as condition
-from cryores_lite.method import onnx_file as onnxfile
+from cryores_lite.method import band_features, network_inputs, onnx_file
 from cryores_lite.method.tiles import ALIGN, cover
 from cryores_lite.resources import available_threads
-from cryores_lite.types import Half, MapResolution, Volume
+from cryores_lite.types import Float16Volume, MapResolution, Volume
 
-if not hasattr(onnxruntime, "InferenceSession"):  # what stays when one of two wheels is uninstalled
-    raise ImportError("onnxruntime is there only in part: uninstall all of its wheels, then install one")
+if not hasattr(onnxruntime, "InferenceSession"):  # a remainder, after one of two wheels was uninstalled
+    raise ImportError("onnxruntime is only partly installed: uninstall all of its wheels, then install one")
 
-SHIPPED = "cryores_v5.onnx"
+SHIPPED_MODEL = "cryores_v5.onnx"
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
-DRIVER = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+CUDA_DRIVER = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 CUDA_OPTIONS = {
     "arena_extend_strategy": "kSameAsRequested",  # not the next power of two
-    "cudnn_conv_algo_search": "HEURISTIC",  # tiles come in several shapes: no tuning anew for each
+    "cudnn_conv_algo_search": "HEURISTIC",  # tiles have several shapes, and tuning for each takes long
 }
+# Names in the model file. Here "evidence" is `features`, "level" `median_resolution`, "doubt" `log_std` (unscaled).
 INPUTS = ("evidence", "density", "bands", "context", "level")
 OUTPUTS = ("global", "median", "doubt", "relative", "error", "mask")
-LARGEST_TILE = 512  # working voxels
-SMALLEST = 16  # working voxels, the edge of a tile that only asks for the level
+MAX_TILE_EDGE = 512  # working voxels
+MIN_TILE_EDGE = 16  # working voxels: an empty tile, for outputs that do not depend on tiles
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ModelSpec:
-    """The contract, read from the ONNX file's metadata (key `contract`, JSON).
+    """The model's contract, read from the ONNX file's metadata (key `contract`, JSON).
 
     Attributes
     ----------
     name, version : of the model
     conditioning : version of `cryores_lite.method.network_inputs` that it was trained with
-    evidence : numbers per rung of the ladder
+    evidence : features per band (`cryores_lite.method.band_features`)
     channels, context : number of coarse fields and of numbers per map
     halo, tile : working voxels: the network's reach, and the edge of the largest cube that is evaluated at once
-    mask_threshold : probability from which on a voxel is molecule
-    doubt_scale, doubt_power : the level's error is doubt_scale · doubt ** doubt_power, fitted on validation maps
-    error_scale : factor on the stated error of local resolution, fitted there too
-    training : sha256 of the weights it was exported from
+    mask_threshold : lowest probability of a voxel of the molecule
+    doubt_scale, doubt_power : `MapResolution.log_std` is doubt_scale · doubt ** doubt_power, fitted on validation maps
+    error_scale : factor on the predicted error of local resolution, fitted there too
+    training : sha256 of the weights that it was exported from
     """
 
     name: str
@@ -70,9 +69,9 @@ class ModelSpec:
     training: str
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Model:
-    """An open model. Use `Model.open`; hand it to `estimate` to serve many maps."""
+    """An open model. Use `Model.open`, and pass the result to `estimate` for many maps."""
 
     spec: ModelSpec
     sha256: str
@@ -93,99 +92,119 @@ class Model:
         Raises
         ------
         ModelError
-            The file is missing, damaged, or breaks the contract.
+            The file is missing, damaged, or not for this version.
         DeviceError
-            CUDA was asked for and cannot be used.
+            CUDA was requested and cannot be used.
         """
         file = shipped() if path is None else Path(path)
-        data = onnxfile.read(file)
+        data = onnx_file.read(file)
         session = _session(data, file, device, threads or available_threads())
         provider = session.get_providers()[0]
-        said: tuple[str, ...] = ()
+        warnings: tuple[str, ...] = ()
         if device == "auto" and provider == CPU and CUDA in onnxruntime.get_available_providers():
-            said = (f"CUDA cannot be used ({why_not_cuda()}): the CPU does the work",)
-        return cls(_spec(session, file), hashlib.sha256(data).hexdigest(), provider, session, said)
+            warnings = (f"CUDA cannot be used ({why_not_cuda()}): running on the CPU.",)
+        return cls(
+            spec=_spec(session, file),
+            sha256=hashlib.sha256(data).hexdigest(),
+            provider=provider,
+            session=session,
+            warnings=warnings,
+        )
 
-    def level(self, evidence: Volume) -> MapResolution:
-        """Ask for the level of a map alone."""
-        half, quarter = SMALLEST // 2, SMALLEST // 4
-        overall, median, doubt = self._run(
+    def map_resolution(self, features: Volume) -> MapResolution:
+        """Estimate the resolution of a map as a whole, from `band_features`."""
+        half, quarter = MIN_TILE_EDGE // 2, MIN_TILE_EDGE // 4
+        global_, median, doubt = self._run(
             OUTPUTS[:3],
-            evidence,
+            features,
             np.zeros((1, half, half, half), np.float16),
             np.zeros((self.spec.channels, quarter, quarter, quarter), np.float16),
             np.zeros(self.spec.context, np.float32),
             1.0,
         )
-        stated = self.spec.doubt_scale * float(doubt[0, 0]) ** self.spec.doubt_power
-        return MapResolution(float(overall[0, 0]), float(median[0, 0]), stated)
+        log_std = self.spec.doubt_scale * float(doubt[0, 0]) ** self.spec.doubt_power
+        return MapResolution(float(global_[0, 0]), float(median[0, 0]), log_std)
 
     def predict(
-        self, evidence: Volume, density: Half, bands: Half, context: Volume, level: float
+        self,
+        features: Volume,
+        density: Float16Volume,
+        bands: Float16Volume,
+        context: Volume,
+        median_resolution: float,
     ) -> tuple[Volume, Volume, Volume]:
-        """Evaluate one tile, on the quarter grid: relative resolution in Å, its relative error, (64, z, y, x) mask
-        probability of each point's 4³ working voxels."""
-        relative, error, mask = self._run(OUTPUTS[3:], evidence, density, bands, context, level)
+        """Evaluate one tile. The inputs are those of `NetworkInputs`, the fields cut to the tile.
+
+        Returns
+        -------
+        On the quarter grid of the tile: local minus global resolution in Å (z, y, x); standard deviation of the local
+        resolution's logarithm (z, y, x); mask probability of each point's 4³ working voxels (64, z, y, x).
+        """
+        relative, error, mask = self._run(OUTPUTS[3:], features, density, bands, context, median_resolution)
         return relative[0, 0], self.spec.error_scale * error[0, 0], mask[0]
 
-    def _run(self, outputs: tuple[str, ...], *inputs: Volume | Half | float) -> Any:
-        *arrays, level = inputs
-        feed = [np.ascontiguousarray(a, np.float32)[None] for a in arrays] + [np.array([[level]], np.float32)]
+    def _run(self, outputs: tuple[str, ...], *inputs: Volume | Float16Volume | float) -> Any:
+        *arrays, median_resolution = inputs
+        feed = [np.ascontiguousarray(a, np.float32)[None] for a in arrays]
+        feed.append(np.array([[median_resolution]], np.float32))
         return self.session.run(outputs, dict(zip(INPUTS, feed, strict=True)))
 
 
 def shipped() -> Path:
     """The model in the installed package, or in the repository's `models/` when run from a checkout."""
-    here = Path(__file__).parents[1]
-    return next(
-        (p for p in (here / "models" / SHIPPED, here.parent / "models" / SHIPPED) if p.exists()), here / SHIPPED
-    )
+    package = Path(__file__).parents[1]
+    candidates = (package / "models" / SHIPPED_MODEL, package.parent / "models" / SHIPPED_MODEL)
+    return next((path for path in candidates if path.exists()), package / SHIPPED_MODEL)
 
 
 def providers() -> dict[str, bool]:
-    """Whether each provider that onnxruntime lists really opens the shipped model; those that first build for minutes
-    are left out."""
-    data, found = onnxfile.read(shipped()), {}
+    """Whether each provider that onnxruntime lists can open the shipped model.
+
+    TensorRT is left out: it compiles the model for minutes first.
+    """
+    data, usable = onnx_file.read(shipped()), {}
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     for name in onnxruntime.get_available_providers():
         if "Tensorrt" in name:
             continue
         if name == CUDA and _without_cuda():
-            found[name] = False
+            usable[name] = False
             continue
         try:
             session = onnxruntime.InferenceSession(data, options, providers=[name])
-            found[name] = session.get_providers()[0] == name
+            usable[name] = session.get_providers()[0] == name
         except Exception:  # onnxruntime's own errors share no base class below Exception
-            found[name] = False
-    return found
+            usable[name] = False
+    return usable
 
 
 def why_not_cuda() -> str:
-    """Say why CUDA cannot be used, once a session has not been given it."""
-    if said := _without_cuda():
-        return said
-    made_for = f"this onnxruntime is made for CUDA {getattr(onnxruntime, 'cuda_version', None) or 'of its own choice'}"
+    """Explain why a session was opened without CUDA."""
+    if reason := _without_cuda():
+        return reason
+    built_for = (
+        f"this onnxruntime was built for CUDA {getattr(onnxruntime, 'cuda_version', None) or '(version unknown)'}"
+    )
     for name in ("shared", "cuda"):  # in this order: the second needs the first
         library = Path(onnxruntime.__file__).parent / "capi" / f"libonnxruntime_providers_{name}.so"
-        if library.exists() and (said := _unloadable(library)):
-            return f"{said}; {made_for}"
-    return f"all libraries are there, but no session can be opened: is the driver too old? {made_for}"
+        if library.exists() and (reason := _unloadable(library)):
+            return f"{reason}; {built_for}"
+    return f"all libraries load, but no session opens (driver too old?); {built_for}"
 
 
 def _without_cuda() -> str | None:
-    """Load the libraries that CUDA needs, or say what must be there before that."""
+    """Load the libraries that CUDA needs, or explain what is missing."""
     if CUDA not in onnxruntime.get_available_providers():
         return "onnxruntime-gpu is not installed in place of onnxruntime"
-    if said := _unloadable(DRIVER):
-        return f"no NVIDIA driver: {said}"
+    if reason := _unloadable(CUDA_DRIVER):
+        return f"no NVIDIA driver: {reason}"
     getattr(onnxruntime, "preload_dlls", lambda: None)()  # 1.21 and later: the libraries of NVIDIA's wheels
     return None
 
 
 def _unloadable(library: str | Path) -> str | None:
-    """Say in the system's words why a shared library cannot be loaded, or None if it can."""
+    """Return the system's message if a shared library cannot be loaded, else None."""
     try:
         ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
     except OSError as error:
@@ -198,12 +217,12 @@ def _session(data: bytes, file: Path, device: str, threads: int) -> Any:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    options.enable_cpu_mem_arena = False  # else it keeps the largest tile's memory until the end
-    wanted: list[Any] = [CPU]
+    options.enable_cpu_mem_arena = False  # it would keep the largest tile's memory to the end
+    providers: list[Any] = [CPU]
     if device != "cpu" and not _without_cuda():
-        wanted.insert(0, (CUDA, CUDA_OPTIONS))
+        providers.insert(0, (CUDA, CUDA_OPTIONS))
     try:
-        session = onnxruntime.InferenceSession(data, options, providers=wanted)
+        session = onnxruntime.InferenceSession(data, options, providers=providers)
     except Exception as error:  # onnxruntime's own errors share no base class below Exception
         if is_out_of_memory(error):
             raise out_of_memory(f"the model {file.name}") from error
@@ -217,17 +236,23 @@ def _session(data: bytes, file: Path, device: str, threads: int) -> Any:
         raise DeviceError(
             "CUDA cannot be used",
             found=why_not_cuda(),
-            expected="onnxruntime-gpu in place of onnxruntime, its CUDA libraries and a driver that knows them",
+            expected="onnxruntime-gpu in place of onnxruntime, its CUDA libraries and a driver that supports them",
             try_="see docs/gpu.md, or use --device cpu",
         )
     return session
 
 
 def _checked(name: str, value: Any, kind: str) -> Any:
-    """Let a value of the contract pass if it is what `ModelSpec` says: a text, a count, or a finite number."""
-    number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    right = {"str": isinstance(value, str), "int": number and isinstance(value, int), "float": number}[kind]
-    if right and (name != "tile" or value <= LARGEST_TILE):
+    """Return a value of the contract if it is of the type that `ModelSpec` declares and finite.
+
+    Raises
+    ------
+    ValueError
+        It is not, or the tile is too large.
+    """
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    is_valid = {"str": isinstance(value, str), "int": is_number and isinstance(value, int), "float": is_number}[kind]
+    if is_valid and (name != "tile" or value <= MAX_TILE_EDGE):
         return value
     raise ValueError(f"{name} is {value!r}")
 
@@ -235,15 +260,15 @@ def _checked(name: str, value: Any, kind: str) -> Any:
 def _spec(session: Any, file: Path) -> ModelSpec:
     meta = session.get_modelmeta().custom_metadata_map
     expected = {
-        "conditioning": condition.VERSION,
-        "evidence": evidence.FEATURES,
-        "channels": condition.CHANNELS,
-        "context": condition.CONTEXT,
+        "conditioning": network_inputs.VERSION,
+        "evidence": band_features.FEATURES,
+        "channels": network_inputs.CHANNELS,
+        "context": network_inputs.CONTEXT,
     }
     try:
         contract = json.loads(meta["contract"])
         spec = ModelSpec(**{f.name: _checked(f.name, contract[f.name], str(f.type)) for f in fields(ModelSpec)})
-        cover(np.zeros((1, 1, 1), bool), (ALIGN,) * 3, spec.halo, spec.tile**3)  # a ValueError where they do not fit
+        cover(np.zeros((1, 1, 1), bool), (ALIGN,) * 3, spec.halo, spec.tile**3)  # ValueError if they do not fit
     except (KeyError, ValueError, TypeError) as error:
         raise ModelError(
             f"{file} is not a model of this program",
@@ -251,12 +276,12 @@ def _spec(session: Any, file: Path) -> ModelSpec:
             expected="an ONNX file written by this project's export",
             try_="pass another --model",
         ) from error
-    found = {key: getattr(spec, key) for key in expected}
+    declared = {key: getattr(spec, key) for key in expected}
     names = tuple(i.name for i in session.get_inputs()), tuple(o.name for o in session.get_outputs())
-    if found != expected or names != (INPUTS, OUTPUTS):
+    if declared != expected or names != (INPUTS, OUTPUTS):
         raise ModelError(
             f"{file} belongs to another version of this program",
-            found=f"{found}, inputs and outputs {names}",
+            found=f"{declared}, inputs and outputs {names}",
             expected=f"{expected}, {(INPUTS, OUTPUTS)}",
             try_="use the model that came with this version",
         )

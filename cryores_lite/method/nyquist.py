@@ -1,7 +1,7 @@
-"""The corners of Fourier space: waves beyond the Nyquist frequency of the axes, of which no resolution is told.
+"""Power beyond the Nyquist frequency of the axes: the corners of Fourier space, where no resolution is defined.
 
-A map that was sharpened by a B-factor without a low-pass may hold little else: exp(-B k²/4) lifts what rounding left in
-the corners above all signal, and where a crop is made periodic it leaks from there into every band.
+A map that was sharpened by a B-factor without a low-pass may hold little else: exp(-B k²/4) raises rounding errors in
+the corners above all signal, and from there they leak into every band when a crop is made periodic.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from scipy import fft
 from cryores_lite.fourier.spectrum import Spectrum, radius_planes
 from cryores_lite.types import Density
 
-EVERY = 8  # planes of waves of which one is looked at
+PLANE_STEP = 8  # one of so many planes of waves is measured
 
 
 def power_share_beyond_nyquist(spectrum: Spectrum) -> float:
-    """Share of a map's power beyond the Nyquist frequency; of white noise it is about a half."""
+    """Return the share of a map's power beyond the Nyquist frequency; for white noise it is about a half."""
     total, beyond = 0.0, 0.0
-    for plane, k in zip(spectrum.waves[::EVERY], radius_planes(spectrum.shape, spectrum.lengths, EVERY), strict=True):
+    radii = radius_planes(spectrum.shape, spectrum.lengths, PLANE_STEP)
+    for plane, k in zip(spectrum.waves[::PLANE_STEP], radii, strict=True):
         power = np.square(plane.real, dtype=float) + np.square(plane.imag, dtype=float)
         total += float(power.sum())
         beyond += float(power.sum(where=k > spectrum.nyquist))
@@ -28,7 +29,7 @@ def power_share_beyond_nyquist(spectrum: Spectrum) -> float:
 
 
 def filter_to_nyquist(density: Density, threads: int = 1) -> Density:
-    """The map without its waves beyond the Nyquist frequency."""
+    """Remove the waves beyond the Nyquist frequency."""
     shape, sizes = density.grid.shape, density.grid.voxel_size
     z, y, x = (n * size for n, size in zip(shape, sizes, strict=True))
     waves, nyquist = fft.rfftn(density.values, workers=threads), 0.5 / max(sizes)

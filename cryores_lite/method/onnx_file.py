@@ -1,6 +1,6 @@
-"""What a model file holds, looked at before any library opens it: whole, on its own, and of standard operators.
+"""Check a model file before any library opens it: complete, self-contained, and of standard operators only.
 
-An ONNX file is a protocol buffer. Its skeleton is walked, its weights are not looked at.
+An ONNX file is a protocol buffer. Its structure is parsed; its weights are skipped.
 https://github.com/onnx/onnx/blob/main/onnx/onnx.proto, https://protobuf.dev/programming-guides/encoding
 """
 
@@ -11,8 +11,8 @@ from pathlib import Path
 
 from cryores_lite.errors import ModelError
 
-LARGEST = 256_000_000  # bytes; ours have 8 million
-PARTS = {  # of a message: the fields that are messages which may hold a tensor or a node
+MAX_BYTES = 256_000_000  # the shipped model has 8 million
+NESTED_MESSAGES = {  # by kind of message: the numbers of fields whose messages may hold a tensor or a node
     "model": {7: "graph", 20: "training", 25: "function"},
     "training": {1: "graph", 2: "graph"},
     "graph": {1: "node", 5: "tensor", 15: "sparse"},
@@ -22,81 +22,81 @@ PARTS = {  # of a message: the fields that are messages which may hold a tensor 
     "sparse": {1: "tensor", 2: "tensor"},
     "tensor": {},
 }
-DOMAIN, EXTERNAL_DATA, DATA_LOCATION = 7, 13, 14  # fields of a node and of a tensor
-STANDARD = (b"", b"ai.onnx")
-FIXED = {1: 8, 5: 4}  # bytes of a number, by its wire type
+DOMAIN, EXTERNAL_DATA, DATA_LOCATION = 7, 13, 14  # numbers of fields of a node (the first) and of a tensor
+STANDARD_DOMAINS = (b"", b"ai.onnx")
+FIXED_SIZES = {1: 8, 5: 4}  # bytes of a number, by its wire type
 
 
 def read(file: Path) -> bytes:
-    """Read a model file that can be opened without reading anything else.
+    """Read a model file that refers to no other file.
 
     Raises
     ------
     ModelError
-        It is missing, too large, cut short or something else, or refers to other files or to operators of others.
+        It is missing, too large, truncated or not ONNX, or refers to other files or to non-standard operators.
     """
     try:
         size = file.stat().st_size if file.is_file() else None
-        data = file.read_bytes() if size is not None and size <= LARGEST else b""
+        data = file.read_bytes() if size is not None and size <= MAX_BYTES else b""
     except OSError as error:
         raise _refusal(file, error.strerror, "check --model") from error
     if size is None:
-        raise _refusal(file, "no regular file" if file.exists() else "no such file", "check --model")
-    if size > LARGEST:
+        raise _refusal(file, "not a regular file" if file.exists() else "no such file", "check --model")
+    if size > MAX_BYTES:
         raise _refusal(file, f"{size / 1e6:.0f} MB", "pass the file that this project's export wrote")
     if data.startswith(b"version https://git-lfs"):
         raise _refusal(file, "a Git LFS pointer, not the file itself", "run git lfs pull, or reinstall cryores-lite")
     try:
-        trouble = next(troubles(data), None)
+        violation = next(violations(data), None)
     except ValueError as error:
         raise _refusal(file, f"{error} ({size} bytes)", "reinstall cryores-lite or fetch the file again") from None
-    if trouble:
-        raise _refusal(file, trouble, "pass a file that this project's export wrote")
+    if violation:
+        raise _refusal(file, violation, "pass a file that this project's export wrote")
     return data
 
 
-def troubles(data: bytes) -> Iterator[str]:
-    """Name what would be read or run from elsewhere.
+def violations(data: bytes) -> Iterator[str]:
+    """Yield what the file would make a library read or run from elsewhere.
 
     Raises
     ------
     ValueError
-        This is no whole ONNX file.
+        This is not a complete ONNX file.
     """
-    parts, graphs = [("model", memoryview(data))], 0
-    while parts:
-        kind, part = parts.pop()
+    messages, graphs = [("model", memoryview(data))], 0
+    while messages:
+        kind, message = messages.pop()
         graphs += kind == "graph"
-        for field, value in _fields(part):
-            if field in PARTS[kind] and isinstance(value, memoryview):
-                parts.append((PARTS[kind][field], value))
+        for field, value in _fields(message):
+            if field in NESTED_MESSAGES[kind] and isinstance(value, memoryview):
+                messages.append((NESTED_MESSAGES[kind][field], value))
             elif kind == "tensor" and (field == EXTERNAL_DATA or (field == DATA_LOCATION and value)):
                 yield "weights in another file"
-            elif kind == "node" and field == DOMAIN and _text(value) not in STANDARD:
+            elif kind == "node" and field == DOMAIN and _text(value) not in STANDARD_DOMAINS:
                 yield "an operator that is not of the ONNX standard"
     if not graphs:
-        raise ValueError("no network in it")
+        raise ValueError("no network in the file")
 
 
-def _fields(part: memoryview) -> Iterator[tuple[int, memoryview | int]]:
-    """Numbers and values of a message's fields: bytes as a view, numbers as such."""
+def _fields(message: memoryview) -> Iterator[tuple[int, memoryview | int]]:
+    """Yield number and value of every field of a message: bytes as a view, varints as int."""
     at = 0
-    while at < len(part):
-        key, at = _number(part, at)
+    while at < len(message):
+        key, at = _varint(message, at)
         wire = key & 7
         if wire == 0:
-            value, at = _number(part, at)
+            value, at = _varint(message, at)
             yield key >> 3, value
             continue
         if wire == 2:
-            size, at = _number(part, at)
-        elif wire in FIXED:
-            size = FIXED[wire]
+            size, at = _varint(message, at)
+        elif wire in FIXED_SIZES:
+            size = FIXED_SIZES[wire]
         else:
-            raise ValueError("no ONNX file")
-        if at + size > len(part):
-            raise ValueError("a file that is cut short, or no ONNX file")
-        yield key >> 3, part[at : at + size]
+            raise ValueError("not an ONNX file")
+        if at + size > len(message):
+            raise ValueError("a truncated file, or not an ONNX file")
+        yield key >> 3, message[at : at + size]
         at += size
 
 
@@ -104,19 +104,23 @@ def _text(value: memoryview | int) -> bytes:
     return b"?" if isinstance(value, int) else bytes(value)
 
 
-def _number(part: memoryview, at: int) -> tuple[int, int]:
+def _varint(message: memoryview, at: int) -> tuple[int, int]:
+    """Value of the variable-length integer at an offset, and the offset after it."""
     value = 0
-    for place in range(10):
-        if at + place >= len(part):
-            raise ValueError("a file that is cut short, or no ONNX file")
-        byte = part[at + place]
-        value |= (byte & 127) << (7 * place)
+    for n in range(10):
+        if at + n >= len(message):
+            raise ValueError("a truncated file, or not an ONNX file")
+        byte = message[at + n]
+        value |= (byte & 127) << (7 * n)
         if byte < 128:
-            return value, at + place + 1
-    raise ValueError("no ONNX file")
+            return value, at + n + 1
+    raise ValueError("not an ONNX file")
 
 
 def _refusal(file: Path, found: object, try_: str) -> ModelError:
     return ModelError(
-        f"cannot use the model {file}", found=found, expected="one whole ONNX file of this project's export", try_=try_
+        f"cannot use the model {file}",
+        found=found,
+        expected="a complete ONNX file written by this project's export",
+        try_=try_,
     )

@@ -1,89 +1,111 @@
-"""From a density to its waves, band powers, solvent estimate and the evidence of its level."""
+"""From a density to what is measured of it: the spectrum of the molecule's box, its band powers and its outline."""
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from cryores_lite.fourier.local_power import POWER_STEP, Average
 from cryores_lite.fourier.spectrum import Spectrum, chunks, grid_for, transform
-from cryores_lite.method.band_features import band_features
+from cryores_lite.method.band_powers import BandPowers, measure_band_powers
 from cryores_lite.method.crop import Box, cut, molecule_box
-from cryores_lite.method.molecule import outline
+from cryores_lite.method.molecule import Outline, outline_molecule
 from cryores_lite.method.nyquist import filter_to_nyquist, power_share_beyond_nyquist
 from cryores_lite.method.soft_edge import soften
-from cryores_lite.method.solvent_noise import BandPowers, SolventEstimate, measure_band_powers, solvent_estimate
 from cryores_lite.resources import require_memory
-from cryores_lite.types import Density, Volume
+from cryores_lite.types import Density, Lengths, Shape, Volume
 
-MARGIN = 30.0  # Å around the molecule: the solvent ring, and the network's view
-MAX_POWER_BEYOND_NYQUIST = 0.9  # share of a map's power beyond the Nyquist frequency, above which that hides all else
-SMALL = 1 << 25  # voxels of a box whose molecule and bands are looked at side by side
+MARGIN = 30.0  # Å around the molecule: the solvent shell, and the reach of the network
+MAX_POWER_BEYOND_NYQUIST = 0.9  # share of a map's power; above it the corners of Fourier space hide all else
+MAX_CONCURRENT_VOXELS = 1 << 25  # the outline and the band powers of a larger box are measured one after the other
 
 
-@dataclass(frozen=True, eq=False)
-class Prepared:
-    """A map on its way down: where it was cut, its waves, band powers, physical estimate, evidence of its level.
+@dataclass(frozen=True, kw_only=True)
+class Frame:
+    """Position and size of the periodic box that was cut from a map. Light: kept until the fields are assembled.
 
-    `nyquist_filtered`: it held hardly more than waves beyond the Nyquist frequency, which were left out.
+    Attributes
+    ----------
+    box : the box around the molecule, on the map's grid
+    before : voxels of padding in front of the box's first voxel
+    padded_shape : voxels of the periodic box, which is the box and its padding
+    lengths : edges of the periodic box, Å
+    nyquist_filtered : whether the map held little but power beyond its Nyquist frequency, which was removed
     """
 
     box: Box
-    spectrum: Spectrum
-    powers: BandPowers
-    solvent: SolventEstimate
-    evidence: Volume
+    before: Shape
+    padded_shape: Shape
+    lengths: Lengths
     nyquist_filtered: bool
 
 
-def prepare(density: Density, threads: int = 1) -> Prepared:
-    """Crop, soften, transform, measure, estimate without a network, gather evidence. Training calls this too."""
-    box, spectrum, there, blank = waves(density, threads)
+@dataclass(frozen=True, eq=False)
+class Spectra:
+    """What was measured of the periodic box. Heavy: delete it before the network runs.
+
+    Attributes
+    ----------
+    spectrum : Fourier transform of the box
+    powers : local power of each band, on the coarse grid
+    outline : the molecule, and the finest resolution that the map holds
+    """
+
+    spectrum: Spectrum
+    powers: BandPowers
+    outline: Outline
+
+
+def prepare(density: Density, threads: int = 1) -> tuple[Frame, Spectra]:
+    """Crop to the molecule, soften mask edges, transform, measure band powers. Training calls this too.
+
+    Raises
+    ------
+    NotEnoughMemory
+        The map will not fit.
+    """
+    box, spectrum, coverage, masked_out = transform_molecule(density, threads)
     nyquist_filtered = not power_share_beyond_nyquist(spectrum) <= MAX_POWER_BEYOND_NYQUIST
     if nyquist_filtered:
         require_memory(density.grid.shape)
-        box, spectrum, there, blank = waves(filter_to_nyquist(density, threads), threads)
+        box, spectrum, coverage, masked_out = transform_molecule(filter_to_nyquist(density, threads), threads)
     # Neither step fills two cores with a small map; with a large one each takes much memory.
-    workers = min(2, threads) if int(np.prod(spectrum.shape)) <= SMALL else 1
+    workers = min(2, threads) if int(np.prod(spectrum.shape)) <= MAX_CONCURRENT_VOXELS else 1
     with ThreadPoolExecutor(workers) as pool:
-        found = pool.submit(outline, spectrum, there, threads)
-        powers = pool.submit(measure_band_powers, spectrum, blank, threads).result()
-    solvent = solvent_estimate(powers, found.result())
-    return Prepared(box, spectrum, powers, solvent, band_features(powers, solvent), nyquist_filtered)
+        outline = pool.submit(outline_molecule, spectrum, coverage, threads)
+        powers = pool.submit(measure_band_powers, spectrum, masked_out, threads).result()
+    frame = Frame(
+        box=box,
+        before=spectrum.before,
+        padded_shape=spectrum.shape,
+        lengths=spectrum.lengths,
+        nyquist_filtered=nyquist_filtered,
+    )
+    return frame, Spectra(spectrum, powers, outline.result())
 
 
-def waves(density: Density, threads: int = 1) -> tuple[Box, Spectrum, Volume, Volume]:
-    """The box around the molecule, its waves, and what `coverage` tells of it."""
+def transform_molecule(density: Density, threads: int = 1) -> tuple[Box, Spectrum, Volume, Volume]:
+    """Return the box around the molecule, its spectrum, and the two fields of `coarse_coverage`."""
     box = molecule_box(density.values, density.grid.voxel_size, MARGIN)
     require_memory(box.shape)
-    values, kept = soften(cut(density.values, box), density.grid.voxel_size)
+    values, edge_weight = soften(cut(density.values, box), density.grid.voxel_size)
     spectrum = transform(values, density.grid.voxel_size, threads)
     density.release_pages()
-    return box, spectrum, *coverage(kept, spectrum)
+    return box, spectrum, *coarse_coverage(edge_weight, spectrum)
 
 
-def without_waves(prepared: Prepared) -> Prepared:
-    """The same without what takes most memory and is not needed on the way up."""
-    spectrum, powers = prepared.spectrum, prepared.powers
-    return replace(
-        prepared,
-        spectrum=replace(spectrum, waves=spectrum.waves[:0].copy()),
-        powers=replace(powers, values=powers.values[:1].copy()),
-    )
+def coarse_coverage(edge_weight: Volume, spectrum: Spectrum) -> tuple[Volume, Volume]:
+    """Share of each coarse voxel that the map covers, and share of its power that a mask has removed.
 
-
-def coverage(kept: Volume, spectrum: Spectrum) -> tuple[Volume, Volume]:
-    """Shares of each coarse voxel: of map that is there, and of power that a mask has taken.
-
-    The rim around the map counts as neither.
+    The padding around the map counts as neither.
     """
     shape = grid_for(spectrum.lengths, POWER_STEP)
-    z, y, x = kept.shape
-    over = (spectrum.shape, spectrum.lengths, POWER_STEP / 2, shape, spectrum.before)
-    there, taken = Average(*over), Average(*over)
+    z, y, x = edge_weight.shape
+    grids = (spectrum.shape, spectrum.lengths, POWER_STEP / 2, shape, spectrum.before)
+    coverage, masked_out = Average(*grids), Average(*grids)
     for part in chunks((z, y, x)):
-        there.add(part, kept[part])
-        taken.add(part, 1 - kept[part] ** 2)
-    return there.values(), taken.values()
+        coverage.add(part, edge_weight[part])
+        masked_out.add(part, 1 - edge_weight[part] ** 2)
+    return coverage.values(), masked_out.values()

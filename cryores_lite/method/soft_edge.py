@@ -1,7 +1,7 @@
-"""Soften the edge that a mask has cut into a map, so that it does not ring in every shell.
+"""Soften the edge that a mask has cut into a map, so that it does not ring in every shell of Fourier space.
 
-Multiplying by a hard mask refills the shells that a low-pass has emptied, and adds power of its own to all others.
-A taper of a few Å inside the edge removes both; the power that it takes is known, and given back band by band.
+A hard mask fills the shells that a low-pass has emptied, and adds power to all others. A taper of a few Å inside the
+edge removes both. The power that the taper takes is known, and is restored band by band.
 """
 
 from __future__ import annotations
@@ -11,34 +11,35 @@ from scipy import ndimage
 
 from cryores_lite.types import Lengths, Mask, Volume
 
-WIDTH = 4.0  # Å from the blank to where the map is whole
+TAPER_WIDTH = 4.0  # Å, from the masked-out voxels to the unchanged map
+SAMPLED_EDGE = 100  # voxels along an axis among which the fill value is searched for first
 
 
-def blank_voxels(values: Volume) -> Mask:
-    """Voxels that hold the fill value of a mask: the same as all six neighbours."""
-    blank = np.ones(values.shape, bool)
+def masked_out_voxels(values: Volume) -> Mask:
+    """Find the voxels that hold the fill value of a mask: they equal all six neighbours."""
+    masked_out = np.ones(values.shape, bool)
     for axis in range(3):
-        along = [np.moveaxis(array, axis, 0) for array in (values, blank)]
+        along = [np.moveaxis(array, axis, 0) for array in (values, masked_out)]
         same = along[0][1:] == along[0][:-1]
         along[1][1:] &= same
         along[1][:-1] &= same
-    if blank.any():
-        blank &= values == fill_value(values, blank)
-    return blank
+    if masked_out.any():
+        masked_out &= values == fill_value(values, masked_out)
+    return masked_out
 
 
-def fill_value(values: Volume, blank: Mask) -> np.float32:
-    """The commonest value of the blank voxels; of many, every few are asked."""
-    for step in (max(1, max(values.shape) // 100), 1):
-        some = (slice(None, None, step),) * 3
-        found, counts = np.unique(values[some][blank[some]], return_counts=True)
-        if len(found):
+def fill_value(values: Volume, masked_out: Mask) -> np.float32:
+    """Return the most common value of the masked-out voxels, from a sample of them if the map is large."""
+    for step in (max(1, max(values.shape) // SAMPLED_EDGE), 1):
+        sample = (slice(None, None, step),) * 3
+        levels, counts = np.unique(values[sample][masked_out[sample]], return_counts=True)
+        if len(levels):
             break
-    return np.float32(found[counts.argmax()])
+    return np.float32(levels[counts.argmax()])
 
 
 def soften(values: Volume, voxel_size: Lengths) -> tuple[Volume, Volume]:
-    """Fade a map out towards its blank part.
+    """Fade a map out towards its masked-out part.
 
     Parameters
     ----------
@@ -47,19 +48,21 @@ def soften(values: Volume, voxel_size: Lengths) -> tuple[Volume, Volume]:
 
     Returns
     -------
-    The map, and by how much each voxel was multiplied: 0 where it is blank, 1 from `WIDTH` Å inside on.
+    The map, less the fill value; and the edge weight by which each voxel was multiplied: 0 where it is masked out,
+    1 from `TAPER_WIDTH` Å inside on. A map without a mask is returned unchanged.
     """
-    blank = blank_voxels(values)
-    if not blank.any():
+    masked_out = masked_out_voxels(values)
+    if not masked_out.any():
         return values, np.broadcast_to(np.float32(1), values.shape)
-    kept = blank.astype(np.float32)
+    edge_weight = masked_out.astype(np.float32)
     for _ in range(2):
         for axis, size in enumerate(voxel_size):
-            ndimage.uniform_filter1d(kept, 2 * max(1, round(WIDTH / size / 2)) + 1, axis, output=kept)
-    kept *= -2
-    kept += 1
-    np.clip(kept, 0, 1, out=kept)
-    kept[blank] = 0
-    soft = values - fill_value(values, blank)
-    soft *= kept
-    return soft, kept
+            width = 2 * max(1, round(TAPER_WIDTH / size / 2)) + 1
+            ndimage.uniform_filter1d(edge_weight, width, axis, output=edge_weight)
+    edge_weight *= -2
+    edge_weight += 1
+    np.clip(edge_weight, 0, 1, out=edge_weight)
+    edge_weight[masked_out] = 0
+    softened = values - fill_value(values, masked_out)
+    softened *= edge_weight
+    return softened, edge_weight

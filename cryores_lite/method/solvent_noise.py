@@ -1,9 +1,10 @@
 """Local resolution without a network: the local power of each band against the solvent's.
 
-In the average V of two half maps the local power of a band is P = S + N. Solvent has no signal, so N is read
-off a ring around the molecule, and the half maps' Fourier shell correlation is FSC = S / (S + 2N) = (P − N)/(P + N).
-Local resolution is 1/f at the highest f where this still reaches 0.143. It needs visible, even solvent: where
-there is none (masked, cropped maps), N is guessed from the quietest parts of the molecule, and `has_solvent` says so.
+In the average V of two half maps the local power of a band is P = S + N. Solvent holds no signal, so N is measured in
+a shell of solvent around the molecule, and the Fourier shell correlation of the half maps is
+FSC = S / (S + 2N) = (P − N) / (P + N). Local resolution is 1/f at the highest f where the FSC reaches 0.143.
+The estimate needs noisy solvent. Masked and cropped maps have none: there N is estimated from what a soft mask edge
+has left of the solvent, or from the parts of the molecule with least power, and `has_solvent` is False.
 """
 
 from __future__ import annotations
@@ -14,84 +15,53 @@ import numpy as np
 import numpy.typing as npt
 
 from cryores_lite.fourier.fsc import FSC_CUT, Curve
-from cryores_lite.fourier.local_power import band_frequencies, local_power, smooth, window
-from cryores_lite.fourier.spectrum import Spectrum
+from cryores_lite.method.band_powers import BandPowers
 from cryores_lite.method.molecule import Outline
-from cryores_lite.types import Lengths, Mask, Shape, Volume
+from cryores_lite.types import Mask, Volume
 
-RING = (3.0, 19.0)  # Å from the molecule; farther out reconstructions fade
-RING_WINDOWS = (1.0, 4.0)  # the same in units of 1/f, for bands whose window is wider than the ring
-EVEN = 0.5  # ring voxels with less than this share of the power next to the molecule were masked away
-RING_SHARE = 0.5  # a ring of which less than this share is left does not count
-FEWEST = 40  # voxels of the coarse grid that make a median
-QUIET = 5.0  # percentile of the molecule's power that stands in for the solvent's where no ring is left
-EDGE_FACTOR = 1.15  # the level in units of the low-pass edge, where the bands say nothing
-STEEP = 5.0  # power of frequency with which signal falls against noise near the resolution
-LEAST_COVER = 0.25  # of a window: with less map in it, its power is not scaled up further
-UNFADED = 85.0  # percentile of the power close to the molecule that a mask has left whole
-FADED = 0.15  # share of power that a soft edge must have left for its voxels to tell the noise
+SOLVENT_SHELL = (3.0, 19.0)  # Å from the molecule; farther out the noise of reconstructions fades
+SOLVENT_SHELL_WINDOWS = (1.0, 4.0)  # the same in units of 1/f, for bands whose window is wider than the shell
+CLOSE_SOLVENT_WIDTH = 5.0  # Å: the inner part of the shell, by which the power of the rest is judged
+MIN_SOLVENT_POWER = 0.5  # share of the power close to the molecule; voxels with less were masked away
+MIN_SOLVENT_FRACTION = 0.5  # share of the shell that must be left for its noise to be used
+MIN_MEDIAN_VOXELS = 40  # voxels of the coarse grid that make a median
+LEAST_POWER_PERCENTILE = 5.0  # of the molecule's power: taken for the noise where no solvent is left
+LOW_PASS_FACTOR = 1.15  # median resolution in units of the low-pass edge, where no band resolves the molecule
+SIGNAL_SLOPE = 5.0  # power of frequency with which signal falls against noise near the resolution
+UNFADED_PERCENTILE = 85.0  # of the power close to the molecule: a power that the mask has left unchanged
+MIN_FADED_POWER = 0.15  # share of power that a soft edge must have left for its voxels to show the noise
 SHRINKAGE = 0.7  # share of a local estimate's deviation from the median (in log) that is not estimation noise
-WIDEST = 2.0  # a local estimate farther than this factor from the median is the ring's leakage, not the molecule
+MAX_SPREAD = 2.0  # factor from the median; a local estimate farther away is leakage into the shell, not the molecule
+MIN_POWER = 1e-30
 
 
-@dataclass(frozen=True, eq=False)
-class BandPowers:
-    """Local power of each band on the coarse grid over a spectrum's periodic box.
-
-    Attributes
-    ----------
-    frequencies : (bands,) 1/Å
-    values : (bands, z, y, x) float32
-    lengths : Å, edges of the box
-    """
-
-    frequencies: Curve
-    values: Volume
-    lengths: Lengths
-
-    @property
-    def shape(self) -> Shape:
-        _, z, y, x = self.values.shape
-        return z, y, x
-
-
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class SolventEstimate:
-    """The estimate, on the coarse grid.
+    """Local resolution from solvent noise, on the coarse grid.
 
     Attributes
     ----------
-    resolution : (z, y, x) float32, Å, everywhere in the box (it means something inside the molecule)
-    level : Å, its median over the molecule
-    outline : where the molecule is, and where the map ends
-    noise, inside : (bands,) power of the noise (ring or stand-in), median power over the molecule
-    ring_valid : is the noise the solvent's?
-    ring_share : share of the ring that is left
+    resolution : (z, y, x) float32, Å, at every point of the box (it has a meaning inside the molecule)
+    median_resolution : Å, over the molecule
+    outline : where the molecule is, and the finest resolution that the map holds
+    noise_power : (bands,) power of the noise, in the solvent or without it
+    molecule_power : (bands,) median power over the molecule
+    has_solvent : whether the noise was measured in solvent
+    solvent_fraction : share of the solvent shell that holds noise
     """
 
     resolution: Volume
-    level: float
+    median_resolution: float
     outline: Outline
-    noise: Curve
-    inside: Curve
+    noise_power: Curve
+    molecule_power: Curve
     has_solvent: bool
     solvent_fraction: float
 
-
-def measure_band_powers(spectrum: Spectrum, blank: Volume, threads: int = 1) -> BandPowers:
-    """Measure the local power of every band of the ladder that the map carries.
-
-    `blank` is the share of each coarse voxel's power that a mask has taken: a window that reaches over a mask's
-    edge is divided by the share that is left.
-    """
-    frequencies = band_frequencies(spectrum.nyquist)
-    shape = (blank.shape[0], blank.shape[1], blank.shape[2])
-    values = np.empty((len(frequencies), *shape), np.float32)
-    for power, f in zip(values, frequencies, strict=True):
-        power[:] = local_power(spectrum, f, shape, threads)
-        if blank.any():
-            power /= np.maximum(1 - smooth(blank, spectrum.lengths, window(f), shape), LEAST_COVER)
-    return BandPowers(frequencies, values, spectrum.lengths)
+    @property
+    def molecule(self) -> Mask:
+        """The molecule's mask, (z, y, x) bool, found from the map alone."""
+        return self.outline.molecule
 
 
 def solvent_estimate(powers: BandPowers, outline: Outline) -> SolventEstimate:
@@ -102,108 +72,162 @@ def solvent_estimate(powers: BandPowers, outline: Outline) -> SolventEstimate:
     Rosenthal & Henderson (2003), J. Mol. Biol. 333, 721 (0.143, and the FSC of an average).
     """
     molecule, distance, limit = outline.molecule, outline.distance, outline.limit
-    live = powers.frequencies <= max(1.03 / limit, powers.frequencies[3])
-    top = powers.values[live][-3:].mean(0)
-    ring, share = solvent_ring(top, distance, outline.seen)
-    valid = share >= RING_SHARE and int(ring.sum()) >= FEWEST
-    inside = np.array([np.median(power[molecule]) for power in powers.values], np.float64)
-    if valid:
-        noise = np.array(
-            [np.median(p[band_ring(ring, distance, f)]) for p, f in zip(powers.values, powers.frequencies, strict=True)]
+    live_bands = powers.frequencies <= max(1.03 / limit, powers.frequencies[3])
+    high_band_power = powers.values[live_bands][-3:].mean(0)
+    shell, fraction = solvent_shell(high_band_power, distance, outline.in_map)
+    has_solvent = fraction >= MIN_SOLVENT_FRACTION and int(shell.sum()) >= MIN_MEDIAN_VOXELS
+    molecule_power = np.array([np.median(power[molecule]) for power in powers.values], np.float64)
+    if has_solvent:
+        noise_power = np.array(
+            [
+                np.median(power[band_shell(shell, distance, f)])
+                for power, f in zip(powers.values, powers.frequencies, strict=True)
+            ]
         )
     else:
-        noise = noise_without_solvent(powers.values, top, molecule, distance, outline.seen)
-    resolution = highest_crossing(powers, noise, live, limit)
-    level = float(np.median(resolution[molecule]))
-    if level >= 1 / powers.frequencies[0]:
-        level = EDGE_FACTOR * limit
-    return SolventEstimate(shrink_towards_median(resolution, level, limit), level, outline, noise, inside, valid, share)
+        noise_power = noise_without_solvent(powers.values, high_band_power, outline)
+    resolution = highest_crossing(powers, noise_power, live_bands, limit)
+    median = float(np.median(resolution[molecule]))
+    if median >= 1 / powers.frequencies[0]:
+        median = LOW_PASS_FACTOR * limit
+    return SolventEstimate(
+        resolution=shrink_towards_median(resolution, median, limit),
+        median_resolution=median,
+        outline=outline,
+        noise_power=noise_power,
+        molecule_power=molecule_power,
+        has_solvent=has_solvent,
+        solvent_fraction=fraction,
+    )
 
 
-def shrink_towards_median(resolution: Volume, level: float, limit: float) -> Volume:
-    """Pull an estimate towards its level: part of its deviations is estimation noise."""
-    calm = level * np.clip((resolution / level) ** SHRINKAGE, 1 / WIDEST, WIDEST)
-    out: Volume = np.maximum(calm, limit).astype(np.float32)
+def shrink_towards_median(resolution: Volume, median: float, limit: float) -> Volume:
+    """Pull local estimates (Å) towards their median: part of their deviations is estimation noise."""
+    shrunk = median * np.clip((resolution / median) ** SHRINKAGE, 1 / MAX_SPREAD, MAX_SPREAD)
+    out: Volume = np.maximum(shrunk, limit).astype(np.float32)
     return out
 
 
-def noise_at_level(powers: BandPowers, solvent: SolventEstimate, level: float) -> Curve:
-    """The noise of a map whose level is known otherwise.
+def noise_at_resolution(powers: BandPowers, solvent: SolventEstimate, median_resolution: float) -> Curve:
+    """Power of the noise of a map whose median resolution is given.
 
-    The solvent's noise is scaled so that the molecule's median crosses at `level` Å. Without a ring the noise is put
-    where signal falls against it as the power `STEEP` of frequency.
+    The noise of the solvent is scaled so that the molecule's median power crosses it at `median_resolution` (Å).
+    Without solvent the signal is assumed to fall against the noise as the power `SIGNAL_SLOPE` of frequency.
 
     Returns
     -------
     (bands,) power of the noise
     """
-    above = (1 + FSC_CUT) / (1 - FSC_CUT)
+    crossing_ratio = (1 + FSC_CUT) / (1 - FSC_CUT)  # P/N where (P − N)/(P + N) = 0.143
     if not solvent.has_solvent:
-        noise: Curve = solvent.inside * (powers.frequencies * level) ** STEEP / above
+        noise: Curve = (
+            solvent.molecule_power * (powers.frequencies * median_resolution) ** SIGNAL_SLOPE / crossing_ratio
+        )
         return noise
-    ratio = np.log(np.maximum(solvent.inside, 1e-30)) - np.log(np.maximum(solvent.noise, 1e-30))
-    found = np.interp(-np.log(level), np.log(powers.frequencies), ratio)
-    return solvent.noise * float(np.exp(found)) / above
+    log_ratio = np.log(np.maximum(solvent.molecule_power, MIN_POWER)) - np.log(
+        np.maximum(solvent.noise_power, MIN_POWER)
+    )
+    log_ratio_at_resolution = np.interp(-np.log(median_resolution), np.log(powers.frequencies), log_ratio)
+    return solvent.noise_power * float(np.exp(log_ratio_at_resolution)) / crossing_ratio
 
 
-def noise_without_solvent(values: Volume, top: Volume, molecule: Mask, distance: Volume, seen: Mask) -> Curve:
-    """The noise of a masked map: what a soft edge has left of the solvent, or the quietest parts of the molecule.
+def noise_without_solvent(values: Volume, high_band_power: Volume, outline: Outline) -> Curve:
+    """Power of the noise of a masked map, from a soft mask edge or from the parts of the molecule with least power.
 
-    Along a soft edge all bands fall together, and the highest ones, which hold the least signal, show how far.
+    Along a soft edge all bands fall together. The highest bands hold the least signal and show how far.
+
+    Parameters
+    ----------
+    values : (bands, z, y, x) float32, band powers
+    high_band_power : (z, y, x) float32, mean power of the highest bands that the map holds
+
+    Returns
+    -------
+    (bands,) power of the noise
     """
-    close = seen & (distance >= RING[0]) & (distance <= RING[0] + 5)
-    faded = np.clip(top / max(float(np.percentile(top[close], UNFADED)), 1e-30), 0, 1) if close.any() else 0 * top
-    edge = close & (faded >= FADED)
-    if int(edge.sum()) >= FEWEST:
+    close = _close_solvent(outline.distance, outline.in_map)
+    if close.any():
+        unfaded = max(float(np.percentile(high_band_power[close], UNFADED_PERCENTILE)), MIN_POWER)
+        faded = np.clip(high_band_power / unfaded, 0, 1)
+    else:
+        faded = 0 * high_band_power
+    edge = close & (faded >= MIN_FADED_POWER)
+    if int(edge.sum()) >= MIN_MEDIAN_VOXELS:
         noise: Curve = np.median(values[:, edge] / faded[edge], axis=1).astype(np.float64)
         return noise
-    quiet: Curve = np.percentile(values[:, molecule], QUIET, axis=1)
-    return quiet
+    least: Curve = np.percentile(values[:, outline.molecule], LEAST_POWER_PERCENTILE, axis=1)
+    return least
 
 
-def solvent_ring(power: Volume, distance: Volume, seen: Mask) -> tuple[Mask, float]:
-    """Solvent voxels that are not masked away, by the power of the highest bands; and their share of the ring."""
-    near, far = RING
-    ring = (distance >= near) & (distance <= far)
-    close = seen & (distance >= near) & (distance <= near + 5)
-    if not ring.any() or not close.any():
-        return np.zeros_like(seen), 0.0
-    kept = seen & (distance >= near) & (power >= EVEN * np.median(power[close]))
-    return kept, float((kept & ring).sum() / ring.sum())
+def solvent_shell(power: Volume, distance: Volume, in_map: Mask) -> tuple[Mask, float]:
+    """Find the solvent that is not masked away, by the power of the highest bands; and its share of the shell.
 
-
-def band_ring(ring: Mask, distance: Volume, frequency: float) -> Mask:
-    """The part of the ring in which a band's window sees solvent and not the molecule, as far as there is any."""
-    near, far = (max(a, w / frequency) for a, w in zip(RING, RING_WINDOWS, strict=True))
-    while near > RING[0]:
-        chosen: Mask = ring & (distance >= near) & (distance <= far)
-        if int(chosen.sum()) >= FEWEST:
-            return chosen
-        near *= 0.8
-    return ring & (distance <= max(RING[1], far))
-
-
-def highest_crossing(powers: BandPowers, noise: Curve, live: npt.NDArray[np.bool_], limit: float) -> Volume:
-    """Resolution in Å at the highest band where (P − N)/(P + N) reaches 0.143, by interpolation in log f.
-
-    The search comes down from high frequency: from below it stops where the molecule leaks into the ring.
+    The mask holds all solvent beyond the shell's inner edge, not only the shell.
     """
-    floor = np.maximum(noise, max(1e-12 * noise.max(), 1e-30)).astype(np.float32)
-    result = np.full(powers.shape, 1 / powers.frequencies[0], np.float32)
-    open_ = np.ones(powers.shape, bool)
-    above = np.zeros(powers.shape, np.float32)
-    last = int(np.flatnonzero(live)[-1])
+    near, far = SOLVENT_SHELL
+    shell = (distance >= near) & (distance <= far)
+    close = _close_solvent(distance, in_map)
+    if not shell.any() or not close.any():
+        return np.zeros_like(in_map), 0.0
+    noisy = in_map & (distance >= near) & (power >= MIN_SOLVENT_POWER * np.median(power[close]))
+    return noisy, float((noisy & shell).sum() / shell.sum())
+
+
+def _close_solvent(distance: Volume, in_map: Mask) -> Mask:
+    """The inner part of the solvent shell."""
+    near = SOLVENT_SHELL[0]
+    close: Mask = in_map & (distance >= near) & (distance <= near + CLOSE_SOLVENT_WIDTH)
+    return close
+
+
+def band_shell(solvent: Mask, distance: Volume, frequency: float) -> Mask:
+    """The solvent in which a band's window holds little of the molecule.
+
+    Where there is too little of it, the shell's inner edge moves towards the molecule.
+    """
+    near, far = (
+        max(edge, windows / frequency) for edge, windows in zip(SOLVENT_SHELL, SOLVENT_SHELL_WINDOWS, strict=True)
+    )
+    while near > SOLVENT_SHELL[0]:
+        shell: Mask = solvent & (distance >= near) & (distance <= far)
+        if int(shell.sum()) >= MIN_MEDIAN_VOXELS:
+            return shell
+        near *= 0.8
+    return solvent & (distance <= max(SOLVENT_SHELL[1], far))
+
+
+def highest_crossing(powers: BandPowers, noise_power: Curve, live_bands: npt.NDArray[np.bool_], limit: float) -> Volume:
+    """Resolution in Å at the highest band where (P − N)/(P + N) reaches 0.143, interpolated in log f.
+
+    The search comes down from high frequency. From low frequency it would stop where power of the molecule leaks into
+    the solvent shell. Half maps have no such leakage: their FSC is searched from below (`fourier.fsc.first_crossing`).
+
+    Parameters
+    ----------
+    noise_power : (bands,)
+    live_bands : (bands,) bool, bands below a low-pass filter
+    limit : Å, the finest resolution that the map holds
+
+    Returns
+    -------
+    (z, y, x) float32, Å; where no band reaches 0.143, that of the lowest band
+    """
+    noise = np.maximum(noise_power, max(1e-12 * noise_power.max(), MIN_POWER)).astype(np.float32)
+    resolution = np.full(powers.shape, 1 / powers.frequencies[0], np.float32)
+    pending = np.ones(powers.shape, bool)
+    fsc_above = np.zeros(powers.shape, np.float32)
+    last = int(np.flatnonzero(live_bands)[-1])
     for band in range(last, -1, -1):
         power = powers.values[band]
-        fsc = (power - floor[band]) / (power + floor[band])
-        hit = open_ & (fsc >= FSC_CUT)
+        fsc = (power - noise[band]) / (power + noise[band])
+        crossing = pending & (fsc >= FSC_CUT)
         f = powers.frequencies[band]
         if band == last:
-            result[hit] = limit
+            resolution[crossing] = limit
         else:
-            share = (fsc[hit] - FSC_CUT) / np.maximum(fsc[hit] - above[hit], 1e-6)
+            share = (fsc[crossing] - FSC_CUT) / np.maximum(fsc[crossing] - fsc_above[crossing], 1e-6)
             ratio = powers.frequencies[band + 1] / f
-            result[hit] = 1 / (f * ratio ** np.clip(share, 0, 1))
-        open_ &= ~hit
-        above = fsc
-    return result
+            resolution[crossing] = 1 / (f * ratio ** np.clip(share, 0, 1))
+        pending &= ~crossing
+        fsc_above = fsc
+    return resolution

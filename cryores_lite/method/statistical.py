@@ -1,10 +1,12 @@
-"""Local resolution without a network: what stands out of the noise of the solvent around the molecule, place by place.
+"""Local resolution without a network, from the noise of the solvent around the molecule (`--method statistical`).
 
-The noise must be the same in the solvent and in the molecule. Where it is not, the answer is off: docs/FSC.md says by
-how much. Where no even solvent is left (masked, cropped or low-passed maps) there is no answer.
+The noise is assumed to be the same in the solvent and in the molecule. Where it differs the estimate is wrong;
+docs/FSC.md shows by how much. Masked, cropped and low-passed maps hold no noisy solvent, and get no estimate.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
@@ -12,56 +14,62 @@ from cryores_lite.errors import InputError
 from cryores_lite.method.assemble import resample_to_crop
 from cryores_lite.method.crop import cut, paste
 from cryores_lite.method.prepare import prepare
-from cryores_lite.method.soft_edge import blank_voxels
-from cryores_lite.method.solvent_noise import RING
+from cryores_lite.method.soft_edge import masked_out_voxels
+from cryores_lite.method.solvent_noise import SOLVENT_SHELL, solvent_estimate
 from cryores_lite.types import Density, LocalResolution, Volume
 
 PROVIDER = "numpy"
-EDGE = 8.0  # Å, what masks take to fade to zero
-MASKED = 0.1  # share of the ring and an edge beyond that a mask may have blanked: where it does more, the ring is faded
+MASK_EDGE_WIDTH = 8.0  # Å within which masks usually fade to zero
+MAX_MASKED_OUT = 0.1  # share of the solvent up to a mask's edge beyond the shell; with more, the shell is faded
 
 
 def estimate_by_noise(density: Density, threads: int = 1) -> LocalResolution:
     """Estimate the local resolution of a map from its noise in the solvent.
 
+    `method/solvent_noise.py` has the equations.
+
     Returns
     -------
-    LocalResolution, on the map's grid. Its uncertainty and the map's global resolution are not known: NaN.
+    LocalResolution, on the map's grid. Its uncertainty and its global resolution are NaN: they are not estimated.
 
     Raises
     ------
     InputError
-        There is no ring of even solvent around the molecule.
+        There is no noisy solvent around the molecule.
     NotEnoughMemory
         The map will not fit.
-
-    References
-    ----------
-    method/solvent_noise.py has the equations.
     """
-    prepared = prepare(density, threads)
-    solvent = prepared.solvent
-    local, inside, distance = resample_to_crop(
-        prepared, solvent.resolution, solvent.outline.molecule.astype(np.float32), solvent.outline.distance
+    frame, spectra = prepare(density, threads)
+    solvent = solvent_estimate(spectra.powers, spectra.outline)
+    del spectra
+    local, molecule, distance = resample_to_crop(
+        frame, solvent.resolution, solvent.molecule.astype(np.float32), solvent.outline.distance
     )
-    blank = blank_share(cut(density.values, prepared.box), distance, RING[1] + EDGE)
-    if not solvent.has_solvent or blank > MASKED:
-        share = solvent.solvent_fraction * (1 - blank)
+    masked_out = masked_out_share(cut(density.values, frame.box), distance, SOLVENT_SHELL[1] + MASK_EDGE_WIDTH)
+    if not solvent.has_solvent or masked_out > MAX_MASKED_OUT:
+        share = solvent.solvent_fraction * (1 - masked_out)
         raise InputError(
             "the noise of this map cannot be measured",
-            found=f"{share:.0%} of an even ring of solvent around the molecule",
-            expected="most of it",
+            found=f"noisy solvent in {share:.0%} of the shell around the molecule",
+            expected="in most of it",
             try_="pass the map before it was masked, cropped or locally filtered, or use --method network",
         )
     grid = density.grid
-    mask = paste(inside > 0.5, prepared.box, grid.shape)
-    finest = 2 * max(grid.voxel_size)
-    values = np.where(mask, np.maximum(paste(local, prepared.box, grid.shape), finest), 0).astype(np.float32)
-    unknown = np.broadcast_to(np.float32(np.nan), grid.shape)
-    return LocalResolution(values, mask, unknown, grid, float("nan"), float(np.mean(grid.voxel_size)), PROVIDER)
+    mask = paste(molecule > 0.5, frame.box, grid.shape)
+    nyquist_limit = 2 * max(grid.voxel_size)
+    values = np.where(mask, np.maximum(paste(local, frame.box, grid.shape), nyquist_limit), 0).astype(np.float32)
+    return LocalResolution(
+        values=values,
+        mask=mask,
+        uncertainty=np.broadcast_to(np.float32(np.nan), grid.shape),
+        grid=grid,
+        global_resolution=math.nan,
+        working_voxel_size=float(np.mean(grid.voxel_size)),
+        provider=PROVIDER,
+    )
 
 
-def blank_share(values: Volume, distance: Volume, reach: float) -> float:
-    """Share of the solvent up to `reach` Å from the molecule that a mask has blanked."""
-    blank = blank_voxels(values)[(distance > RING[0]) & (distance < reach)]
-    return float(blank.mean()) if blank.size else 0.0
+def masked_out_share(values: Volume, distance: Volume, reach: float) -> float:
+    """Share of the solvent up to `reach` Å from the molecule that was masked out."""
+    masked_out = masked_out_voxels(values)[(distance > SOLVENT_SHELL[0]) & (distance < reach)]
+    return float(masked_out.mean()) if masked_out.size else 0.0

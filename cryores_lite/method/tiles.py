@@ -1,7 +1,7 @@
-"""Cover the part of a working grid that matters with tiles, each with a halo; join the tiles' cores again.
+"""Cover the part of a working grid that holds molecule with tiles, each with a halo; join their cores again.
 
-The network's reach ends within the halo, so a core's answer does not depend on where the tiles fall, and cores
-can be laid side by side: the weights of the blend are 1 in a tile's core and 0 in its halo.
+The network's reach ends within the halo, so the values in a core do not depend on where the tiles lie, and cores are
+joined without blending.
 """
 
 from __future__ import annotations
@@ -12,19 +12,18 @@ from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
+from cryores_lite.fourier.grids import Slices, bounding_slices
 from cryores_lite.types import Mask, Shape
 
 T = TypeVar("T", bound=np.generic)
 
-Slices = tuple[slice, slice, slice]
 ALIGN = 8  # voxels: the network halves the grid three times
 
 
 @dataclass(frozen=True)
 class Tile:
-    """Where a tile is read (`view`) and which part of it counts (`core`), on the working grid."""
+    """Which part of the working grid the network reads (`view`), and which part of its output is used (`core`)."""
 
     view: Slices
     core: Slices
@@ -44,68 +43,77 @@ def coarser(slices: Slices, step: int) -> Slices:
     return z, y, x
 
 
-def cover(wanted: Mask, shape: Shape, halo: int, largest: int) -> list[Tile]:
-    """Cover what is wanted with cores that share no voxel, each inside a view of at most `largest` voxels.
+def cover(mask: Mask, shape: Shape, halo: int, max_voxels: int) -> list[Tile]:
+    """Cover a mask with cores that share no voxel, each inside a view of at most `max_voxels` voxels.
 
-    A box that holds all of it is halved across its longest edge, each half shrunk to what it holds, until all fit.
+    The box that holds the mask is halved across its longest edge, and each half shrunk to its part of the mask, until
+    all views are small enough.
 
     Parameters
     ----------
-    wanted : a coarser mask over the same box as the grid of `shape` points, whose edges are multiples of `ALIGN`
+    mask : (z, y, x) bool, coarser, over the same box as the working grid
+    shape : of the working grid, multiples of `ALIGN`
     halo : voxels around a core that a view holds, as far as the grid reaches
+
+    Raises
+    ------
+    ValueError
+        The halo is not a multiple of `ALIGN`, or leaves no voxel for a core.
     """
-    if halo % ALIGN or largest < (ALIGN + 2 * halo) ** 3:
-        raise ValueError(f"halo {halo} must be a multiple of {ALIGN}, and {largest} voxels hold it around a core")
+    if halo % ALIGN or max_voxels < (ALIGN + 2 * halo) ** 3:
+        raise ValueError(
+            f"halo {halo} is not a multiple of {ALIGN}, or {max_voxels} voxels cannot hold it around a core"
+        )
     z, y, x = (slice(0, n) for n in shape)
     pending, tiles = [(z, y, x)], []
     while pending:
-        core = around(wanted, shape, pending.pop())
+        core = around(mask, shape, pending.pop())
         if core is None:
             continue
         z, y, x = (slice(max(0, s.start - halo), min(n, s.stop + halo)) for s, n in zip(core, shape, strict=True))
         edges = [s.stop - s.start for s in core]
-        if np.prod([s.stop - s.start for s in (z, y, x)]) <= largest:
+        if np.prod([s.stop - s.start for s in (z, y, x)]) <= max_voxels:
             tiles.append(Tile((z, y, x), core))
             continue
         longest = int(np.argmax(edges))
-        whole = core[longest]
-        middle = whole.start + (edges[longest] // 2 + ALIGN - 1) // ALIGN * ALIGN
-        for half in (slice(middle, whole.stop), slice(whole.start, middle)):
+        side = core[longest]
+        middle = side.start + (edges[longest] // 2 + ALIGN - 1) // ALIGN * ALIGN
+        for half in (slice(middle, side.stop), slice(side.start, middle)):
             z, y, x = (half if axis == longest else s for axis, s in enumerate(core))
             pending.append((z, y, x))
     return tiles
 
 
-def around(wanted: Mask, shape: Shape, part: Slices) -> Slices | None:
-    """The smallest aligned box inside `part` of a grid that holds what is wanted there; None where nothing is."""
-    coarse = tuple(
-        slice(s.start * m // n, -(-s.stop * m // n)) for s, n, m in zip(part, shape, wanted.shape, strict=True)
+def around(mask: Mask, shape: Shape, part: Slices) -> Slices | None:
+    """Return the smallest aligned box inside `part` of the working grid that holds the mask there, or None."""
+    coarse_z, coarse_y, coarse_x = (
+        slice(s.start * m // n, -(-s.stop * m // n)) for s, n, m in zip(part, shape, mask.shape, strict=True)
     )
-    found = ndimage.find_objects(wanted[coarse].astype(np.int8))
-    if not found:
+    box = bounding_slices(mask[coarse_z, coarse_y, coarse_x])
+    if box is None:
         return None
     z, y, x = (
         slice(
-            max(s.start, (c.start + f.start) * n // m // ALIGN * ALIGN),
-            min(s.stop, -(-(c.start + f.stop) * n // m // ALIGN) * ALIGN),
+            max(s.start, (c.start + b.start) * n // m // ALIGN * ALIGN),
+            min(s.stop, -(-(c.start + b.stop) * n // m // ALIGN) * ALIGN),
         )
-        for s, c, f, n, m in zip(part, coarse, found[0], shape, wanted.shape, strict=True)
+        for s, c, b, n, m in zip(part, (coarse_z, coarse_y, coarse_x), box, shape, mask.shape, strict=True)
     )
     return z, y, x
 
 
 def join(parts: Iterable[tuple[Slices, npt.NDArray[T]]], shape: Shape, dtype: npt.DTypeLike) -> npt.NDArray[T]:
-    """Lay cores into a grid; where none is, 0."""
-    whole = np.zeros(shape, dtype)
-    for where, values in parts:
-        whole[where] = values
-    return whole
+    """Put cores into a grid of zeros."""
+    grid = np.zeros(shape, dtype)
+    for core, values in parts:
+        grid[core] = values
+    return grid
 
 
 def depth_to_space(parts: npt.NDArray[T]) -> npt.NDArray[T]:
-    """(n³, z, y, x) → (n z, n y, n x): lay the parts of coarse voxels, last axis first, side by side."""
+    """(n³, z, y, x) → (n z, n y, n x): the n³ parts of each coarse voxel become voxels, the last axis first."""
     n = round(len(parts) ** (1 / 3))
-    whole = np.empty([n * edge for edge in parts.shape[1:]], parts.dtype)
+    grid = np.empty([n * edge for edge in parts.shape[1:]], parts.dtype)
     for values, (z, y, x) in zip(parts, np.ndindex(n, n, n), strict=True):
-        whole[z::n, y::n, x::n] = values
-    return whole
+        grid[z::n, y::n, x::n] = values
+    return grid

@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from cryores_lite.fourier.spectrum import planes, regrid, transform
+from cryores_lite.fourier.spectrum import low_pass, planes, regrid, transform
 from cryores_lite.types import Lengths, Volume
 
 STEP = 1.1  # ratio of the cut-offs that are mixed
@@ -39,12 +39,6 @@ def locally_filtered(values: Volume, local: Volume, voxel_size: Lengths, threads
                 share = np.clip(1 - np.abs(place - n), 0, 1) * (local[rows] > 0)
                 out[rows] += share * density[first - part.start : last - part.start, y, x]
 
-        gain = partial(low_pass, 1 / (low * STEP**n), EDGE * shell)
+        gain = partial(low_pass, cutoff=1 / (low * STEP**n), edge=EDGE * shell)
         planes(regrid(spectrum, spectrum.shape, gain, threads), mix, threads)
     return out
-
-
-def low_pass(cut: float, edge: float, k: Volume) -> Volume:
-    """Half a cosine from 1 to 0 between `cut` - `edge` and `cut` + `edge` (1/Å)."""
-    fall: Volume = 0.5 - 0.5 * np.cos(np.pi * np.clip((cut + edge - k) / np.float32(2 * edge), 0, 1))
-    return fall

@@ -12,7 +12,7 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["cryores_lite", "mrcfile"]):
-    from cryores_lite.method import onnx_file as onnxfile
+    from cryores_lite.method import onnx_file
     from cryores_lite.method.network import shipped
     from tests.hostile import fuzz
     from tests.hostile.files import BZ2, GZ
@@ -64,7 +64,7 @@ def _model_target():
 
     def try_one(raw):
         try:
-            next(onnxfile.troubles(raw), None)
+            next(onnx_file.violations(raw), None)
         except ValueError:
             return
 
@@ -73,9 +73,9 @@ def _model_target():
 
 def _small_model():
     """A complete model file with the first nodes and smallest weights of the shipped network."""
-    (graph,) = (part for field, part in onnxfile._fields(memoryview(shipped().read_bytes())) if field == GRAPH_FIELD)
+    (graph,) = (part for field, part in onnx_file._fields(memoryview(shipped().read_bytes())) if field == GRAPH_FIELD)
     kept = b""
-    for field, part in onnxfile._fields(graph):
+    for field, part in onnx_file._fields(graph):
         if (
             field < 16
             and isinstance(part, memoryview)

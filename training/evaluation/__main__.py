@@ -24,6 +24,7 @@ from cryores_lite.method.assemble import resample_to_crop
 from cryores_lite.method.network import Model
 from cryores_lite.method.pipeline import estimate_local_resolution
 from cryores_lite.method.prepare import prepare
+from cryores_lite.method.solvent_noise import solvent_estimate
 from cryores_lite.resources import available_threads
 from cryores_lite.types import LocalResolution, Mask
 from training.evaluation.cases import (
@@ -69,13 +70,12 @@ def judge(case: Case, model: Model) -> Judged:
     """Run a case and score it."""
     threads = available_threads()
     found = estimate_local_resolution(case.density, model, threads, iter)
-    prepared = prepare(case.density, threads)
-    local, molecule = resample_to_crop(
-        prepared, prepared.solvent.resolution, prepared.solvent.outline.molecule.astype(np.float32)
-    )
+    frame, spectra = prepare(case.density, threads)
+    estimate = solvent_estimate(spectra.powers, spectra.outline)
+    local, molecule = resample_to_crop(frame, estimate.resolution, estimate.molecule.astype(np.float32))
     solvent, mask = np.zeros(case.truth.shape, np.float32), np.zeros(case.truth.shape, bool)
-    solvent[prepared.box.slices] = local
-    mask[prepared.box.slices] = molecule > 0.5
+    solvent[frame.box.slices] = local
+    mask[frame.box.slices] = molecule > 0.5
     return Judged(
         case,
         found,
@@ -230,7 +230,8 @@ def real_table(folder: Path, model: Model) -> str:
         try:
             density = read_map(folder / row["file"]).density
             found = estimate_local_resolution(density, model, available_threads(), iter)
-            solvent = prepare(density, available_threads()).solvent
+            _, spectra = prepare(density, available_threads())
+            solvent = solvent_estimate(spectra.powers, spectra.outline)
         except CryoresError as error:
             lines.append(f"| {row['name']} | {row['kind']} | {row['resolution_A']} | {error} | | | | | |")
             continue
@@ -239,7 +240,8 @@ def real_table(folder: Path, model: Model) -> str:
         ring = "valid" if solvent.has_solvent else "none"
         lines.append(
             f"| {row['name']} | {row['kind']} | {told} | {found.median:.2f} | {ratio} "
-            f"| {found.global_resolution:.2f} | {found.median_uncertainty:.2f} | {solvent.level:.2f} | {ring} |"
+            f"| {found.global_resolution:.2f} | {found.median_uncertainty:.2f} "
+            f"| {solvent.median_resolution:.2f} | {ring} |"
         )
     return "### Real maps (no truth; the deposited value is one number for the whole map)\n\n" + "\n".join(lines)
 

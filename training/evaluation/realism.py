@@ -20,9 +20,11 @@ from scipy import optimize, stats
 
 from cryores_lite.fourier.interpolation import resample_periodic
 from cryores_lite.io.mrc import read_map
+from cryores_lite.method.band_features import band_features
 from cryores_lite.method.network import Model
 from cryores_lite.method.network_inputs import BAND_SPAN, BANDS, NetworkInputs, network_inputs
-from cryores_lite.method.prepare import Prepared, prepare
+from cryores_lite.method.prepare import Frame, Spectra, prepare
+from cryores_lite.method.solvent_noise import SolventEstimate, solvent_estimate
 from cryores_lite.types import Density, Grid
 from training.evaluation.__main__ import insert
 from training.evaluation.cases import bench_cases
@@ -57,16 +59,19 @@ class Seen:
     name: str
     density: Density
     inputs: NetworkInputs
-    prepared: Prepared
+    frame: Frame
+    spectra: Spectra
+    solvent: SolventEstimate
     patches: np.ndarray
 
 
 def see(name: str, density: Density, model: Model) -> Seen:
     """Prepare a map and describe its patches."""
-    prepared = prepare(density)
-    level = model.level(prepared.evidence)
-    inputs = network_inputs(prepared.spectrum, prepared.powers, prepared.solvent, level.median, level.doubt)
-    return Seen(name, density, inputs, prepared, np.array(list(describe(prepared, inputs))))
+    frame, spectra = prepare(density)
+    solvent = solvent_estimate(spectra.powers, spectra.outline)
+    features = band_features(spectra.powers, solvent)
+    inputs = network_inputs(spectra, solvent, features, model.map_resolution(features))
+    return Seen(name, density, inputs, frame, spectra, solvent, np.array(list(describe(solvent, inputs))))
 
 
 def feature_names() -> list[str]:
@@ -77,10 +82,10 @@ def feature_names() -> list[str]:
     return [f"{what} of {name}" for what in ("mean", "spread") for name in coarse] + fine
 
 
-def describe(prepared: Prepared, inputs: NetworkInputs) -> Iterator[np.ndarray]:
+def describe(solvent: SolventEstimate, inputs: NetworkInputs) -> Iterator[np.ndarray]:
     """Numbers of patches around molecule: moments of every input over the molecule's voxels."""
     grid = inputs.bands.shape[1:]
-    inside = resample_periodic(prepared.solvent.outline.molecule.astype(np.float32), (grid[0], grid[1], grid[2])) > 0.5
+    inside = resample_periodic(solvent.molecule.astype(np.float32), (grid[0], grid[1], grid[2])) > 0.5
     where = np.argwhere(inside)
     rng = np.random.default_rng(SEED)
     for place in where[rng.permutation(len(where))[:PATCHES]]:
@@ -158,13 +163,15 @@ def draw(groups: dict[str, list[Seen]], path: Path) -> None:
     spectra = [figure.add_subplot(grid[:2, 2 * n : 2 * n + 2]) for n in range(3)]
     for colour, (name, group) in zip(("tab:blue", "tab:orange", "tab:green"), groups.items(), strict=False):
         for n, one in enumerate(group):
-            powers, solvent = one.prepared.powers, one.prepared.solvent
-            relative = powers.frequencies * one.inputs.level
-            inside = np.log10(np.maximum(solvent.inside / solvent.inside.max(), 1e-8))
+            powers, solvent = one.spectra.powers, one.solvent
+            relative = powers.frequencies * one.inputs.median_resolution
+            inside = np.log10(np.maximum(solvent.molecule_power / solvent.molecule_power.max(), 1e-8))
             label = {"color": colour, "alpha": 0.5, "lw": 0.8, "label": name if n == 0 else None}
             spectra[0].plot(relative, inside, **label)
             spectra[1].plot(
-                relative, np.log10(np.maximum(solvent.inside / np.maximum(solvent.noise, 1e-30), 1e-4)), **label
+                relative,
+                np.log10(np.maximum(solvent.molecule_power / np.maximum(solvent.noise_power, 1e-30), 1e-4)),
+                **label,
             )
             values = (one.density.values - np.median(one.density.values)) / one.density.values.std()
             counts, edges = np.histogram(values, 80, (-4, 12), density=True)
@@ -179,7 +186,7 @@ def draw(groups: dict[str, list[Seen]], path: Path) -> None:
         axis.set_xlabel("frequency × level")
     for row, group in zip(axes[2:], groups.values(), strict=True):
         for axis, one in zip(row, group, strict=False):
-            values = one.density.values[one.prepared.box.slices]
+            values = one.density.values[one.frame.box.slices]
             axis.imshow(values[len(values) // 2], cmap="gray")
             axis.set_title(one.name, fontsize="small")
             axis.set_axis_off()

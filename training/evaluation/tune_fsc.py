@@ -31,8 +31,8 @@ from cryores_lite.method import statistical
 from cryores_lite.method.assemble import resample_to_crop
 from cryores_lite.method.crop import cut
 from cryores_lite.method.prepare import prepare
-from cryores_lite.method.solvent_noise import RING, highest_crossing
-from cryores_lite.method.statistical import blank_share
+from cryores_lite.method.solvent_noise import SOLVENT_SHELL, highest_crossing, solvent_estimate
+from cryores_lite.method.statistical import masked_out_share
 from cryores_lite.types import Density, Grid, Volume
 from training.evaluation.__main__ import insert
 from training.evaluation.cases import Case, masked, sharpened
@@ -91,13 +91,15 @@ def by_step(pair: Pair) -> dict[float, tuple[float, float]]:
 
 def by_noise(case: Case) -> tuple[float, bool, dict[float, float]]:
     """Median in Å, whether there is a ring of solvent, and what a mask has blanked up to every reach."""
-    prepared = prepare(case.density, 1)
-    solvent, powers = prepared.solvent, prepared.powers
-    local = highest_crossing(powers, solvent.noise, np.ones(len(powers.frequencies), bool), 1 / powers.frequencies[-1])
-    (distance,) = resample_to_crop(prepared, solvent.outline.distance)
-    values = cut(case.density.values, prepared.box)
-    blank = {reach: blank_share(values, distance, reach) for reach in REACHES}
-    return float(np.median(local[solvent.outline.molecule])), solvent.has_solvent, blank
+    frame, spectra = prepare(case.density, 1)
+    powers, solvent = spectra.powers, solvent_estimate(spectra.powers, spectra.outline)
+    local = highest_crossing(
+        powers, solvent.noise_power, np.ones(len(powers.frequencies), bool), 1 / powers.frequencies[-1]
+    )
+    (distance,) = resample_to_crop(frame, solvent.outline.distance)
+    values = cut(case.density.values, frame.box)
+    blank = {reach: masked_out_share(values, distance, reach) for reach in REACHES}
+    return float(np.median(local[solvent.molecule])), solvent.has_solvent, blank
 
 
 def by_mask(pair: Pair) -> list[tuple[float, float, float, dict[float, float]]]:
@@ -167,13 +169,13 @@ def decide_reach(told: list[tuple[float, float, float, dict[float, float]]]) -> 
     """The row of the mask rule."""
     said, good = [], []
     for reach in REACHES:
-        moved = [m for _, _, m, blank in told if blank[reach] <= statistical.MASKED]
+        moved = [m for _, _, m, blank in told if blank[reach] <= statistical.MAX_MASKED_OUT]
         wrong = sum(m > MOVED for m in moved)
         said.append(f"{reach:g} Å: {wrong} of {len(moved)}")
         if moved and wrong <= FEW * len(moved):
             good.append(reach)
     rule = f"least reach with which at most {FEW:.0%} of the answered masked maps moved by over {MOVED:.0%}"
-    used = f"{RING[1] + statistical.EDGE:g} Å"
+    used = f"{SOLVENT_SHELL[1] + statistical.MASK_EDGE_WIDTH:g} Å"
     return row("mask rule", used, rule, ", ".join(said), f"{min(good):g} Å" if good else f"none: {used} stays")
 
 

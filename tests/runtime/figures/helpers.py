@@ -74,7 +74,13 @@ def make_answer(density_path, mask=None, map_path=None):
     values = np.where(mask, np.linspace(3, 5, shape[2], dtype=np.float32), np.float32(0))
     global_resolution = 4.0 if mask.any() else float("nan")
     result = LocalResolution(
-        values, mask, values / 10, found.density.grid, global_resolution, 1.2, "CPUExecutionProvider"
+        values=values,
+        mask=mask,
+        uncertainty=values / 10,
+        grid=found.density.grid,
+        global_resolution=global_resolution,
+        working_voxel_size=1.2,
+        provider="CPUExecutionProvider",
     )
     name = ModelName("net", "1", "ab" * 32)
     return outputs.Answer(map_path or Path(density_path), found, result, {"locres": Path("m.mrc")}, name, None, 1)

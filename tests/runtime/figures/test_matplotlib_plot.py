@@ -30,7 +30,15 @@ def plt():
 def make_result(mask=None):
     mask = np.zeros(SHAPE, bool) if mask is None else mask
     values = np.where(mask, np.random.default_rng(0).uniform(3, 6, SHAPE), 0).astype(np.float32)
-    return LocalResolution(values, mask, values / 8, Grid(SHAPE, (1.0, 1.5, 2.0)), 4.0, 1.5, "CPUExecutionProvider")
+    return LocalResolution(
+        values=values,
+        mask=mask,
+        uncertainty=values / 8,
+        grid=Grid(SHAPE, (1.0, 1.5, 2.0)),
+        global_resolution=4.0,
+        working_voxel_size=1.5,
+        provider="CPUExecutionProvider",
+    )
 
 
 def block():
@@ -109,7 +117,9 @@ from cryores_lite import CryoresError, LocalResolution, plot
 from cryores_lite.types import Grid
 values = np.ones((2, 2, 2), np.float32)
 try:
-    plot(LocalResolution(values, values > 0, values, Grid((2, 2, 2), (1, 1, 1)), 1, 1, ""))
+    numbers = {"global_resolution": 1, "working_voxel_size": 1, "provider": ""}
+    grid = Grid((2, 2, 2), (1, 1, 1))
+    plot(LocalResolution(values=values, mask=values > 0, uncertainty=values, grid=grid, **numbers))
 except CryoresError as error:
     print(error)
 """

@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose
 from scipy import fft, ndimage
 
 from cryores_lite.errors import InputError
-from cryores_lite.fourier.fsc import FSC_CUT, bands, between, first_crossing, fixed, one_bit
+from cryores_lite.fourier.fsc import FSC_CUT, bands, first_crossing, fixed, interpolate_log, one_bit
 from cryores_lite.fourier.local_power import window
 from cryores_lite.fourier.spectrum import transform
 from cryores_lite.half_maps.fsc_curves import fsc_curves, soft_mask
@@ -166,7 +166,7 @@ def test_between_bands_a_curve_is_linear_in_log_f():
     measured, fine = bands(0.25, 1.12), bands(0.25)
     curves = np.stack([0.3 + 0.2 * np.log(measured), np.ones(len(measured))], -1).astype(np.float32)
     expected = np.stack([0.3 + 0.2 * np.log(fine), np.ones(len(fine))], -1)
-    assert_allclose(between(curves, measured, fine), expected, atol=1e-6)
+    assert_allclose(interpolate_log(curves, measured, fine), expected, atol=1e-6)
 
 
 def test_a_dip_of_two_bands_is_not_a_crossing():
@@ -278,7 +278,7 @@ def test_the_statistical_method_agrees_with_the_half_maps_if_solvent_is_noisy(mo
 
 def test_the_statistical_method_refuses_a_map_without_solvent(molecule):
     soft = soft_mask(np.square(np.indices((N, N, N)) - N / 2).sum(0) < 21**2, GRID.voxel_size)
-    with pytest.raises(InputError, match="ring of solvent"):
+    with pytest.raises(InputError, match="noisy solvent"):
         estimate_by_noise(replace(molecule[0], values=molecule[0].values * soft))
 
 

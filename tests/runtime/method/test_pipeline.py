@@ -1,4 +1,4 @@
-"""The method on the example map: right against its truth, and unmoved by what holds no information."""
+"""The method on the example map: close to its truth, and unchanged by what holds no information."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -10,10 +10,11 @@ from scipy import fft, ndimage, signal
 
 from cryores_lite import CryoresError, Model, estimate
 from cryores_lite.io.mrc import read_map
+from cryores_lite.method.band_features import band_features
 from cryores_lite.method.network_inputs import network_inputs
-from cryores_lite.method.pipeline import CERTAIN, predict
+from cryores_lite.method.predict import PROBABILITY_ONE, predict_tiles
 from cryores_lite.method.prepare import prepare
-from cryores_lite.types import Density, Grid
+from cryores_lite.method.solvent_noise import solvent_estimate
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 
@@ -38,7 +39,8 @@ def answer(example, model):
     return estimate(example.values, example.grid.voxel_size, model=model)
 
 
-def filtered(values, voxel_size, b):
+def sharpened(values, voxel_size, b):
+    """The map times exp(-B k²/4): blurred by a positive B (Å²), sharpened by a negative one."""
     k2 = sum(
         np.meshgrid(
             *(np.fft.fftfreq(n, voxel_size) ** 2 for n in values.shape[:2]),
@@ -50,25 +52,26 @@ def filtered(values, voxel_size, b):
 
 
 def resampled(values, points):
-    """The same waves on `points` voxels along each axis."""
+    """The same map on `points` voxels along each axis."""
     for axis in range(3):
         values = signal.resample(values, points, axis=axis)
     return values.astype(np.float32)
 
 
-def moved(here, there):
-    """Shift of the median, and median shift per voxel where both have an answer, in Å."""
-    both = (here > 0) & (there > 0)
-    shift = np.median(there[there > 0]) - np.median(here[here > 0])
-    return abs(shift), np.median(np.abs(there[both] - here[both]))
+def differences(first, second):
+    """Difference of the medians, and median difference per voxel where both are inside the mask, in Å."""
+    both = (first > 0) & (second > 0)
+    shift = np.median(second[second > 0]) - np.median(first[first > 0])
+    return abs(shift), np.median(np.abs(second[both] - first[both]))
 
 
-def test_the_estimate_is_near_the_truth(answer, truth):
+def test_the_estimate_is_as_close_to_the_truth_as_cryores_v5_is(answer, truth):
+    """Relative RMSE 0.062, Pearson r 0.944 and coverage 0.925 with cryores_v5; each may be 20 % worse."""
     inside = (truth > 0) & answer.mask
     error = answer.values[inside] - truth[inside]
-    assert inside.sum() > 0.9 * (truth > 0).sum()
-    assert np.sqrt(np.mean(error**2)) / np.median(truth[truth > 0]) < 0.15
-    assert np.corrcoef(answer.values[inside], truth[inside])[0, 1] > 0.8
+    assert np.sqrt(np.mean(error**2)) / np.median(truth[truth > 0]) < 0.075
+    assert np.corrcoef(answer.values[inside], truth[inside])[0, 1] > 0.933
+    assert inside.sum() > 0.91 * (truth > 0).sum()
 
 
 def test_outside_the_mask_is_zero_and_inside_is_a_resolution(answer, example):
@@ -79,56 +82,55 @@ def test_outside_the_mask_is_zero_and_inside_is_a_resolution(answer, example):
     assert 0.5 * answer.median < answer.global_resolution < 2 * answer.median
 
 
-def test_what_the_caller_has_changed_in_a_mapped_file_stays_changed(model):
+def test_changes_of_the_caller_to_a_mapped_file_are_kept(model):
     values = read_map(EXAMPLES / "example_map.mrc").density.values
     values *= 2
-    kept = np.array(values)
+    before = np.array(values)
     estimate(values, 1.2, model=model)
-    np.testing.assert_array_equal(values, kept)
+    np.testing.assert_array_equal(values, before)
 
 
 def test_gain_and_offset_change_nothing(answer, example, model):
     other = estimate(example.values * 1000 + 7, example.grid.voxel_size, model=model)
-    assert max(moved(answer.values, other.values)) < 0.02
+    assert max(differences(answer.values, other.values)) < 0.02
 
 
 @pytest.mark.parametrize("order", [(2, 0, 1), (1, 0, 2)])
 def test_permuted_axes_permute_the_answer(answer, example, model, order):
     other = estimate(example.values.transpose(order), example.grid.voxel_size, model=model)
-    assert max(moved(answer.values.transpose(order), other.values)) < 0.1
+    assert max(differences(answer.values.transpose(order), other.values)) < 0.1
 
 
 def test_a_quarter_turn_turns_the_answer(answer, example, model):
     other = estimate(np.rot90(example.values, 1, (0, 2)), example.grid.voxel_size, model=model)
-    assert max(moved(np.rot90(answer.values, 1, (0, 2)), other.values)) < 0.1
+    assert max(differences(np.rot90(answer.values, 1, (0, 2)), other.values)) < 0.1
 
 
 def test_more_solvent_around_the_molecule_changes_nothing(answer, example, model):
     pad = ((12, 5), (0, 20), (8, 8))
     other = estimate(np.pad(example.values, pad, mode="reflect"), example.grid.voxel_size, model=model)
     inner = other.values[tuple(slice(a, a + n) for (a, _), n in zip(pad, example.grid.shape, strict=True))]
-    assert max(moved(answer.values, inner)) < 0.1
+    assert max(differences(answer.values, inner)) < 0.1
 
 
 @pytest.mark.parametrize("b", [-60.0, 60.0])
 def test_a_global_filter_hardly_moves_the_answer(answer, example, model, b):
-    sharper = filtered(example.values, example.grid.voxel_size[0], b)
-    other = estimate(sharper, example.grid.voxel_size, model=model)
-    assert moved(answer.values, other.values)[0] < 0.04 * answer.median
+    other = estimate(sharpened(example.values, example.grid.voxel_size[0], b), example.grid.voxel_size, model=model)
+    assert differences(answer.values, other.values)[0] < 0.04 * answer.median
 
 
 def test_sharpening_without_a_low_pass_hardly_moves_the_answer_of_an_oversampled_map(example, model):
-    """Rounding, lifted in the corners of Fourier space above all signal, is left out, and the user told."""
+    """Rounding errors, raised in the corners of Fourier space above all signal, are removed with a warning."""
     fine = resampled(example.values, 120)
     size = example.grid.shape[0] * example.grid.voxel_size[0] / 120
-    plain, sharp = (estimate(values, size, model=model) for values in (fine, filtered(fine, size, -100.0)))
-    assert moved(plain.values, sharp.values)[0] < 0.04 * plain.median
-    assert any("Nyquist" in said for said in sharp.warnings)
-    assert not any("Nyquist" in said for said in plain.warnings)
+    plain, sharp = (estimate(values, size, model=model) for values in (fine, sharpened(fine, size, -100.0)))
+    assert differences(plain.values, sharp.values)[0] < 0.04 * plain.median
+    assert any("Nyquist" in warning for warning in sharp.warnings)
+    assert not any("Nyquist" in warning for warning in plain.warnings)
 
 
-def test_another_voxel_size_scales_lengths_by_what_the_map_says(example, model, answer):
-    """The same voxels called 5 % larger hold the same molecule 5 % larger, at a resolution about 5 % coarser."""
+def test_another_voxel_size_scales_the_resolution(example, model, answer):
+    """With voxels of a 5 % larger size the molecule is 5 % larger, and the resolution about 5 % coarser."""
     larger = [1.05 * v for v in example.grid.voxel_size]
     other = estimate(example.values, larger, model=model)
     assert_allclose(other.median / answer.median, 1.05, rtol=0.04)
@@ -136,13 +138,13 @@ def test_another_voxel_size_scales_lengths_by_what_the_map_says(example, model, 
 
 def test_the_mirror_image_has_the_mirrored_answer(answer, example, model):
     other = estimate(example.values[:, :, ::-1], example.grid.voxel_size, model=model)
-    assert max(moved(answer.values[:, :, ::-1], other.values)) < 0.1
+    assert max(differences(answer.values[:, :, ::-1], other.values)) < 0.1
 
 
 def test_a_shift_by_part_of_a_voxel_hardly_moves_the_answer(answer, example, model):
     waves = ndimage.fourier_shift(fft.fftn(example.values), (0.4, -0.3, 0.5))
     other = estimate(fft.ifftn(waves).real, example.grid.voxel_size, model=model)
-    assert max(moved(answer.values, other.values)) < 0.1
+    assert max(differences(answer.values, other.values)) < 0.1
 
 
 def test_a_turn_by_any_angle_hardly_moves_the_median(answer, example, model):
@@ -159,16 +161,18 @@ def test_resampling_leaves_the_answer_in_angstrom(answer, example, model, points
 
 
 def test_the_answer_does_not_depend_on_where_tiles_fall(example, model):
-    prepared = prepare(example, 2)
-    level = model.level(prepared.evidence)
-    inputs = network_inputs(prepared.spectrum, prepared.powers, prepared.solvent, level.median, level.doubt)
-    relative, error, mask = predict(prepared, inputs, model)
-    tiled = predict(prepared, inputs, replace(model, spec=replace(model.spec, tile=80)))
-    inside = mask > CERTAIN / 2
-    assert np.abs(tiled[2][inside].astype(int) - mask[inside]).max() <= 1
+    _, spectra = prepare(example, 2)
+    solvent = solvent_estimate(spectra.powers, spectra.outline)
+    features = band_features(spectra.powers, solvent)
+    inputs = network_inputs(spectra, solvent, features, model.map_resolution(features))
+    one_tile = predict_tiles(model, inputs, solvent.molecule)
+    small_tiles = predict_tiles(replace(model, spec=replace(model.spec, tile=80)), inputs, solvent.molecule)
+    inside = one_tile.mask_probability > PROBABILITY_ONE / 2
+    one, small = (fields.mask_probability[inside].astype(int) for fields in (one_tile, small_tiles))
+    assert np.abs(small - one).max() <= 1
     quarter = inside[::4, ::4, ::4]
-    assert_allclose(tiled[0][quarter], relative[quarter], atol=1e-3)
-    assert_allclose(tiled[1][quarter], error[quarter], atol=1e-4)
+    assert_allclose(small_tiles.relative[quarter], one_tile.relative[quarter], atol=1e-3)
+    assert_allclose(small_tiles.error[quarter], one_tile.error[quarter], atol=1e-4)
 
 
 def test_the_uncertainty_is_positive_inside_and_covers_the_truth_of_the_example(answer, truth):
@@ -179,7 +183,7 @@ def test_the_uncertainty_is_positive_inside_and_covers_the_truth_of_the_example(
     assert (error <= 1.2816 * answer.uncertainty[inside]).mean() > 0.6
 
 
-@pytest.mark.xfail(strict=True, reason="cryores_v5 states errors that are too large on ordinary maps: see its card")
+@pytest.mark.xfail(strict=True, reason="cryores_v5 predicts errors that are too large on ordinary maps: see its card")
 def test_the_uncertainty_is_not_wider_than_the_errors_of_the_example(answer, truth):
     inside = (truth > 0) & answer.mask
     error = np.abs(answer.values[inside] - truth[inside])
@@ -187,9 +191,9 @@ def test_the_uncertainty_is_not_wider_than_the_errors_of_the_example(answer, tru
 
 
 @pytest.mark.parametrize("edge", [1, 3])
-def test_a_speck_in_an_empty_box_gets_an_answer(model, edge):
-    speck = np.pad(np.random.default_rng(2).random((edge, edge, edge)) + 1, 20)
-    assert np.isfinite(estimate(speck, 1.0, model=model).values).all()
+def test_a_few_voxels_in_an_empty_box_get_a_finite_answer(model, edge):
+    values = np.pad(np.random.default_rng(2).random((edge, edge, edge)) + 1, 20)
+    assert np.isfinite(estimate(values, 1.0, model=model).values).all()
 
 
 @pytest.mark.parametrize(
@@ -200,16 +204,16 @@ def test_any_box_gets_a_finite_answer_on_its_own_grid(model, shape, voxel_size):
     rng = np.random.default_rng(1)
     squares = np.meshgrid(*(((np.arange(n) - n / 2) / (n / 5)) ** 2 for n in shape), indexing="ij")
     values = 5 * np.exp(-sum(squares)) * (1 + 0.5 * rng.standard_normal(shape)) + 0.2 * rng.standard_normal(shape)
-    found = estimate(values, voxel_size, model=model)
-    assert found.values.shape == shape
-    assert np.isfinite(found.values).all()
-    assert found.values[found.mask].min(initial=2 * voxel_size) >= 2 * voxel_size - 1e-4
+    result = estimate(values, voxel_size, model=model)
+    assert result.values.shape == shape
+    assert np.isfinite(result.values).all()
+    assert result.values[result.mask].min(initial=2 * voxel_size) >= 2 * voxel_size - 1e-4
 
 
 def test_a_masked_map_is_answered_with_a_warning(example, truth, model):
-    found = estimate(np.where(truth > 0, example.values, 0), example.grid.voxel_size, model=model)
-    assert any("solvent" in w for w in found.warnings)
-    assert found.mask.any()
+    result = estimate(np.where(truth > 0, example.values, 0), example.grid.voxel_size, model=model)
+    assert any("solvent" in warning for warning in result.warnings)
+    assert result.mask.any()
 
 
 @pytest.mark.parametrize(
@@ -222,23 +226,8 @@ def test_a_masked_map_is_answered_with_a_warning(example, truth, model):
         (np.random.default_rng(0).random((8, 8, 8)), (1.0, 1.0)),
     ],
 )
-def test_what_is_no_map_is_refused_in_one_line(density, voxel_size, model):
+def test_arrays_that_are_not_maps_are_refused_in_one_line(density, voxel_size, model):
     with pytest.raises(CryoresError) as refused:
         estimate(density, voxel_size, model=model)
     assert "\n" not in str(refused.value)
     assert "found" in str(refused.value)
-
-
-def test_the_physical_estimate_alone_is_near_the_truth_and_ignores_gain(example, truth):
-    prepared = prepare(example)
-    assert prepared.solvent.has_solvent
-    assert prepared.solvent.level == pytest.approx(np.median(truth[truth > 0]), rel=0.1)
-    scaled = prepare(Density((example.values * 1e-3).astype(np.float32), example.grid))
-    assert scaled.solvent.level == pytest.approx(prepared.solvent.level, rel=1e-3)
-
-
-def test_a_blank_rim_is_not_taken_for_solvent(example):
-    padded = np.pad(example.values, 16)
-    shape = padded.shape
-    level = prepare(Density(padded, Grid(shape, example.grid.voxel_size))).solvent.level
-    assert level == pytest.approx(prepare(example).solvent.level, rel=0.05)

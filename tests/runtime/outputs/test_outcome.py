@@ -16,7 +16,15 @@ GRID = Grid((2, 3, 4), (1.5, 1.5, 1.5))
 
 def outcome(mask):
     values = np.where(mask, np.float32(4), np.float32(0))
-    result = LocalResolution(values, mask, values / 8, GRID, 3.5 if mask.any() else np.nan, 1.5, "CPUExecutionProvider")
+    result = LocalResolution(
+        values=values,
+        mask=mask,
+        uncertainty=values / 8,
+        grid=GRID,
+        global_resolution=3.5 if mask.any() else np.nan,
+        working_voxel_size=1.5,
+        provider="CPUExecutionProvider",
+    )
     return Outcome(Path("m.mrc"), 1.0, MODEL, None, result, FILES, ("mind this",))
 
 

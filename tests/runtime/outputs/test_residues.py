@@ -63,7 +63,15 @@ def answer(path, cut=None):
     if cut:
         values[cut] = 0
     grid = found.density.grid
-    return found, LocalResolution(values, values > 0, values / 8, grid, 4.0, VOXEL, "CPUExecutionProvider")
+    return found, LocalResolution(
+        values=values,
+        mask=values > 0,
+        uncertainty=values / 8,
+        grid=grid,
+        global_resolution=4.0,
+        working_voxel_size=VOXEL,
+        provider="CPUExecutionProvider",
+    )
 
 
 def molecule(*chains):

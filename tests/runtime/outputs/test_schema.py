@@ -23,7 +23,15 @@ GRID = Grid((2, 3, 4), (1.5, 1.5, 1.5))
 
 def done(mask):
     values = np.where(mask, np.float32(4), np.float32(0))
-    result = LocalResolution(values, mask, values / 8, GRID, 3.5 if mask.any() else np.nan, 1.5, "CPUExecutionProvider")
+    result = LocalResolution(
+        values=values,
+        mask=mask,
+        uncertainty=values / 8,
+        grid=GRID,
+        global_resolution=3.5 if mask.any() else np.nan,
+        working_voxel_size=1.5,
+        provider="CPUExecutionProvider",
+    )
     written = {what: Path(f"{what}.file") for what in FILES}
     return Outcome(Path("m.mrc"), 1.0, ModelName("net", "1", "ab" * 32), None, result, written, ("mind this",))
 

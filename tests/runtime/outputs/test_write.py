@@ -53,7 +53,15 @@ def answer(map_path, files, mask=None):
     found = read_map(map_path)
     mask = ball() if mask is None else mask
     values = np.where(mask, np.random.default_rng(1).normal(4, 0.5, mask.shape), 0).astype(np.float32)
-    result = LocalResolution(values, mask, values / 8, found.density.grid, 3.5, 1.5, "CPUExecutionProvider")
+    result = LocalResolution(
+        values=values,
+        mask=mask,
+        uncertainty=values / 8,
+        grid=found.density.grid,
+        global_resolution=3.5,
+        working_voxel_size=1.5,
+        provider="CPUExecutionProvider",
+    )
     return Answer(map_path, found, result, files, MODEL, None, 1)
 
 

@@ -41,7 +41,15 @@ def test_half_maps_make_labels_near_the_truth(found, bench):
 def test_labels_are_what_the_command_says_of_the_same_half_maps(found, bench, row):
     pair, mean = read_pair((bench / row["half1"], bench / row["half2"]), None)
     even = np.where(found.inside, np.float32(8), np.float32(0))
-    answer = LocalResolution(even, found.inside, even, mean.density.grid, 8.0, 2.0, "none")
+    answer = LocalResolution(
+        values=even,
+        mask=found.inside,
+        uncertainty=even,
+        grid=mean.density.grid,
+        global_resolution=8.0,
+        working_voxel_size=2.0,
+        provider="none",
+    )
     told = compare(pair, answer)
     assert_array_equal(told.values[found.inside], found.local[found.inside])
     assert told.resolution == found.global_resolution

@@ -1,0 +1,47 @@
+"""Pieces of voxel masks, and sums over shells of Fourier space."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from cryores_lite.types import Mask
+
+Slices = tuple[slice, slice, slice]
+
+
+def bounding_slices(mask: npt.NDArray[np.generic]) -> Slices | None:
+    """Return the smallest box that holds all of a mask, or None if the mask is empty."""
+    boxes = ndimage.find_objects(mask.astype(np.int8))
+    if not boxes:
+        return None
+    z, y, x = boxes[0]
+    return z, y, x
+
+
+def without_small_pieces(mask: Mask, min_share: float) -> Mask:
+    """Drop the connected pieces that are smaller than `min_share` of the largest piece."""
+    labels, count = ndimage.label(mask)
+    if count < 2:
+        return mask
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    large: Mask = (sizes >= min_share * sizes.max())[labels]
+    return large
+
+
+def add_shell_sums(
+    sums: npt.NDArray[np.float64], shells: npt.NDArray[np.intp], *fields: npt.NDArray[np.floating]
+) -> None:
+    """Add the sums of fields over shells to `sums`, one row per field.
+
+    Parameters
+    ----------
+    sums : (fields, shells) float64, changed in place
+    shells : number of each wave's shell, any shape
+    fields : real values of the same waves
+    """
+    flat = shells.ravel()
+    for row, values in zip(sums, fields, strict=True):
+        row += np.bincount(flat, values.ravel(), len(row))

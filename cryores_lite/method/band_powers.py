@@ -1,0 +1,54 @@
+"""Local power of a map, band by band, on a coarse grid over its periodic box."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cryores_lite.fourier.fsc import Curve
+from cryores_lite.fourier.local_power import band_frequencies, local_power, smooth, window
+from cryores_lite.fourier.spectrum import Spectrum
+from cryores_lite.types import Lengths, Shape, Volume
+
+MIN_COVERAGE = 0.25  # of a window: where a mask has left less of it, its power is not scaled up further
+
+
+@dataclass(frozen=True, eq=False)
+class BandPowers:
+    """Local power of each band on the coarse grid over a spectrum's periodic box.
+
+    Attributes
+    ----------
+    frequencies : (bands,) 1/Å
+    values : (bands, z, y, x) float32
+    lengths : edges of the box, Å
+    """
+
+    frequencies: Curve
+    values: Volume
+    lengths: Lengths
+
+    @property
+    def shape(self) -> Shape:
+        """Points of the coarse grid."""
+        _, z, y, x = self.values.shape
+        return z, y, x
+
+
+def measure_band_powers(spectrum: Spectrum, masked_out: Volume, threads: int = 1) -> BandPowers:
+    """Measure the local power of every band up to the Nyquist frequency.
+
+    Parameters
+    ----------
+    masked_out : (z, y, x) float32, share of each coarse voxel's power that a mask has removed. The power in a window
+        that reaches over the edge of a mask is divided by the share that is left.
+    """
+    frequencies = band_frequencies(spectrum.nyquist)
+    shape = (masked_out.shape[0], masked_out.shape[1], masked_out.shape[2])
+    values = np.empty((len(frequencies), *shape), np.float32)
+    for power, f in zip(values, frequencies, strict=True):
+        power[:] = local_power(spectrum, f, shape, threads)
+        if masked_out.any():
+            power /= np.maximum(1 - smooth(masked_out, spectrum.lengths, window(f), shape), MIN_COVERAGE)
+    return BandPowers(frequencies, values, spectrum.lengths)

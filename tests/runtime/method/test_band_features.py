@@ -1,0 +1,30 @@
+"""The features of a map's bands depend on neither gain, offset nor a radial filter."""
+
+import numpy as np
+from numpy.testing import assert_allclose
+from scipy import fft
+
+from cryores_lite.fourier.spectrum import radius
+from cryores_lite.method.band_features import FEATURES, MAX_BANDS, band_features
+from cryores_lite.method.prepare import prepare
+from cryores_lite.method.solvent_noise import solvent_estimate
+from tests.runtime.synthetic import blob, density_of
+
+
+def features_of(values):
+    _, spectra = prepare(density_of(values))
+    return band_features(spectra.powers, solvent_estimate(spectra.powers, spectra.outline))
+
+
+def test_features_survive_gain_offset_and_a_radial_filter():
+    rng = np.random.default_rng(13)
+    n = 56
+    values = 6 * blob((n, n, n), (28, 27, 29), 8) * (1 + 0.5 * rng.standard_normal((n, n, n)))
+    values = (values + 0.1 * rng.standard_normal((n, n, n))).astype(np.float32)
+    features = features_of(values)
+    assert features.shape == (FEATURES, MAX_BANDS)
+    assert np.isfinite(features).all()
+    assert_allclose(features_of(1000 * values + 7), features, atol=0.02)
+    k = radius(values.shape, (n * 1.5,) * 3)
+    filtered = fft.irfftn(fft.rfftn(values) * np.exp(-60 * k**2 / 4), s=values.shape).astype(np.float32)
+    assert np.abs(features_of(filtered) - features).mean() < 0.1 * np.abs(features).mean()
