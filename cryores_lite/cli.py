@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
-from collections.abc import Sequence
-from functools import cache, partial
+from collections.abc import Callable, Sequence
+from functools import cache, partial, wraps
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -17,9 +18,7 @@ from cryores_lite.batch import map_list as maplist
 from cryores_lite.console import bar, configure_process, errors_to_exit, errors_to_exit_code, print_outcome
 from cryores_lite.errors import CryoresError
 from cryores_lite.job import Device, Job, Method, RunOptions, plan, run
-
-if TYPE_CHECKING:
-    pass
+from cryores_lite.outputs.catalogue import ON_REQUEST, ON_REQUEST_WITH_ATOMS
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -56,7 +55,33 @@ def _positive(value: float | None) -> float | None:
     return value
 
 
+def _with_output_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Replace a command's parameter `requested`, names of output files, by one switch per file of the catalogue."""
+    kinds = (*ON_REQUEST, *ON_REQUEST_WITH_ATOMS)
+
+    @wraps(command)
+    def with_switches(**values: Any) -> None:
+        command(requested=frozenset(kind.name for kind in kinds if values.pop(kind.name)), **values)
+
+    switches = [
+        Parameter(
+            kind.name,
+            Parameter.POSITIONAL_OR_KEYWORD,
+            default=False,
+            annotation=Annotated[bool, typer.Option(kind.option, help=kind.option_help)],
+        )
+        for kind in kinds
+    ]
+    parameters: list[Parameter] = []
+    for parameter in signature(command, eval_str=True).parameters.values():
+        parameters += switches if parameter.name == "requested" else [parameter]
+    with_switches.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    with_switches.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return with_switches
+
+
 @app.command()
+@_with_output_options
 def estimate(
     maps: Annotated[
         list[Path] | None, typer.Argument(metavar="MAP...", help="MRC/CCP4 maps, plain, .gz or .bz2.")
@@ -100,31 +125,13 @@ def estimate(
     model: Annotated[
         Path | None, typer.Option("--model", metavar="FILE", help="An ONNX network. Default: the one shipped.")
     ] = None,
-    uncertainty: Annotated[
-        bool, typer.Option("--uncertainty", help="Also write NAME_locres_uncertainty.mrc: 1 standard deviation, Å.")
-    ] = False,
-    filtered: Annotated[
-        bool, typer.Option("--filtered", help="Also write NAME_locres_filtered.mrc: the map at its local resolution.")
-    ] = False,
-    display: Annotated[
-        bool, typer.Option("--display", help="Also write NAME_locres_display.mrc: carried outwards, to colour by.")
-    ] = False,
-    chimerax: Annotated[
-        bool, typer.Option("--chimerax", help="Also write NAME_locres.cxc, which shows the map coloured in ChimeraX.")
-    ] = False,
-    report: Annotated[
-        bool, typer.Option("--report", help="Also write NAME_locres.html: slices, histogram, surface, numbers.")
-    ] = False,
-    png: Annotated[bool, typer.Option("--png", help="Also write NAME_locres.png: one picture for a slide.")] = False,
     atoms: Annotated[
         Path | None,
         typer.Option(
             "--atoms", metavar="MODEL", help="PDB or mmCIF: also write residues' values as JSON, CSV and .defattr."
         ),
     ] = None,
-    atoms_model: Annotated[
-        bool, typer.Option("--atoms-model", help="Also write that model with the values in its B-factor column.")
-    ] = False,
+    requested: frozenset[str] = frozenset(),
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per map and line.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace maps that are there already.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print errors only (and --json).")] = False,
@@ -140,19 +147,11 @@ def estimate(
     Writes NAME_locres.mrc (0 outside the molecule) and NAME_mask.mrc for each map.
     Exits with 0 if all went well, 1 if a map failed (the others are done), 2 if the command is wrong.
     """
-    if method is Method.statistical and uncertainty:
+    if method is Method.statistical and "uncertainty" in requested:
         raise typer.BadParameter("--method statistical does not know its --uncertainty.")
-    if atoms_model and not atoms:
-        raise typer.BadParameter("--atoms-model needs --atoms MODEL.")
-    asked = {
-        "uncertainty": uncertainty,
-        "filtered": filtered,
-        "display": display,
-        "chimerax": chimerax,
-        "report": report,
-        "png": png,
-        "atoms_model": atoms_model,
-    }
+    for kind in ON_REQUEST_WITH_ATOMS:
+        if kind.name in requested and not atoms:
+            raise typer.BadParameter(f"{kind.option} needs --atoms MODEL.")
     paths, tables = _chosen(_maps(maps or [], half_maps, maps_from), maps_from, shard, output_dir, table or [])
     more: dict[str, Any] = {
         "atoms": atoms,
@@ -161,7 +160,7 @@ def estimate(
         "voxel_size": voxel_size,
         "overwrite": overwrite,
     }
-    jobs = [plan(path, output_dir, asked, **more) for path in paths]
+    jobs = [plan(path, output_dir, requested, **more) for path in paths]
     _refuse_collisions(jobs)
     means = RunOptions(model, device.value, threads)
     progress = partial(bar, len(jobs)) if sys.stderr.isatty() and not quiet else lambda *_: iter

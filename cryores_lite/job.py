@@ -7,7 +7,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from cryores_lite.errors import CryoresError, OutputError, end_within, is_lack_of_memory, lack_of_memory
-from cryores_lite.outputs.catalogue import ENDINGS
+from cryores_lite.outputs.catalogue import KINDS, When
 
 if TYPE_CHECKING:
     from cryores_lite.half_maps.pair import Pair
@@ -26,10 +26,6 @@ if TYPE_CHECKING:
     from cryores_lite.types import Progress
 
     MapAndHalves: TypeAlias = tuple[Map, Pair | None]  # what a job is about: a map, and its half maps if there are any
-
-ALWAYS = ("locres", "mask")
-WITH_HALVES = ("locres_fsc", "difference")
-WITH_ATOMS = ("atoms_json", "atoms_csv", "atoms_defattr")
 
 
 class Method(str, Enum):
@@ -49,7 +45,7 @@ class Device(str, Enum):
 
 @dataclass(frozen=True)
 class Job:
-    """One map and the files to make of it, by what they hold (the keys of `ENDINGS`)."""
+    """One map and the files to make of it, by name (`OutputKind.name`)."""
 
     map_path: Path
     voxel_size: float | None  # Å, instead of the header's
@@ -72,7 +68,7 @@ class RunOptions:
 def plan(
     map_path: Path | None,
     output_dir: Path | None,
-    asked: Mapping[str, bool],
+    requested: Collection[str] = (),
     *,
     atoms: Path | None = None,
     half_maps: tuple[Path, Path] | None = None,
@@ -80,25 +76,28 @@ def plan(
     voxel_size: float | None = None,
     overwrite: bool = False,
 ) -> Job:
-    """Name the files to make of a map: those always made, those `asked` for by what they hold, those of `atoms`.
+    """Name the files to make of a map: those that its inputs imply, and those `requested` by name.
 
     Without a map there are half maps: their average is the map, and is written too.
     """
     from cryores_lite.io.mrc import map_stem
 
-    wanted = {*ALWAYS, *(what for what, yes in asked.items() if yes), *(WITH_ATOMS if atoms else ())}
-    if half_maps:
-        wanted |= set(WITH_HALVES)
+    implied = {
+        When.ALWAYS: True,
+        When.WITH_HALF_MAPS: bool(half_maps),
+        When.WITHOUT_MAP: map_path is None,
+        When.WITH_ATOMS: bool(atoms),
+    }
     if map_path is None:
         from cryores_lite.io.half_map_names import full_map_stem
 
         assert half_maps, "there is a map, or there are half maps"
         map_path, stem = half_maps[0], full_map_stem(half_maps[0])
-        wanted.add("average")
     else:
         stem = map_stem(map_path)
     folder = output_dir or map_path.parent
-    outputs = {what: folder / f"{stem}{ending}" for what, ending in ENDINGS.items() if what in wanted}
+    kinds = [kind for kind in KINDS if implied.get(kind.when) or kind.name in requested]
+    outputs = {kind.name: folder / f"{stem}{kind.suffix}" for kind in kinds}
     return Job(map_path, voxel_size, outputs, overwrite, atoms, half_maps, method)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryores_lite.errors import InputError
+from cryores_lite.outputs.catalogue import ALWAYS
 
 ARRAY = "SLURM_ARRAY_TASK_"
 
@@ -109,8 +110,8 @@ def _answers(path: Path, output_dir: Path | None) -> Iterator[str]:
     from cryores_lite.io.mrc import map_stem
 
     stem = map_stem(path)
-    for kind in ("locres", "mask"):
-        yield _place((output_dir or path.parent) / f"{stem}_{kind}.mrc")
+    for kind in ALWAYS:
+        yield _place((output_dir or path.parent) / f"{stem}{kind.suffix}")
 
 
 def _place(path: Path) -> str:

@@ -14,13 +14,15 @@ from typing import Any, TypeAlias
 from cryores_lite.errors import InputError, OutputError
 from cryores_lite.io.atomic import whole
 from cryores_lite.io.csv_cells import guarded, plain
+from cryores_lite.outputs.catalogue import ALWAYS
 from cryores_lite.types import PERCENTILES
 
 Row: TypeAlias = dict[str, Any]
 COLUMNS = (
     *("input", "outcome", "global_resolution"),
     *(f"p{p:g}" for p in PERCENTILES),
-    *("median_uncertainty", "mask_volume", "voxel_size", "seconds", "time", "model", "message", "locres", "mask"),
+    *("median_uncertainty", "mask_volume", "voxel_size", "seconds", "time", "model", "message"),
+    *(kind.name for kind in ALWAYS),
 )
 KINDS = (".csv", ".jsonl")
 KEPT = "kept: it was finished before"
@@ -41,7 +43,7 @@ def flat(row: Row) -> Row:
         **{f"p{p}": value for p, value in row["percentiles"].items()},
         "model": " ".join(filter(None, (row["model"]["name"], row["model"]["version"]))) or row.get("method"),
         "message": "; ".join(filter(None, said)),
-        **{what: row["files"][what] for what in ("locres", "mask")},
+        **{what: row["files"][what] for what in (kind.name for kind in ALWAYS)},
     }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeliner.data_structure import NODE_ATOMCOORDS, NODE_DENSITYMAP, NODE_LOGFILE, NODE_VISUALISATIONSCRIPT
+from pipeliner.data_structure import NODE_ATOMCOORDS, NODE_DENSITYMAP
 from pipeliner.display_tools import create_results_display_object, make_maps_slice_montage_and_3d_display
 from pipeliner.job_options import (
     BooleanJobOption,
@@ -19,9 +19,9 @@ from pipeliner.pipeliner_job import ExternalProgram, PipelinerCommand, Pipeliner
 
 from cryores_lite import __version__
 from cryores_lite.errors import CryoresError
-from cryores_lite.integrations.relion import NODE_TYPES, binned
+from cryores_lite.integrations.relion import binned
 from cryores_lite.job import Device, plan
-from cryores_lite.outputs.catalogue import SWITCHES
+from cryores_lite.outputs.catalogue import KIND, ON_REQUEST
 
 COMMAND = "cryores-lite"
 CRYORES = Ref(
@@ -72,9 +72,9 @@ class LocalResolutionJob(PipelinerJob):
             help_text="Only where the map's header is wrong. Leave blank to use the header's.",
             in_continue=True,
         )
-        for what, makes in SWITCHES.items():
-            self.joboptions[what] = BooleanJobOption(
-                label=f"Write {what}?", default_value=False, help_text=f"Also write {makes}.", in_continue=True
+        for kind in ON_REQUEST:
+            self.joboptions[kind.name] = BooleanJobOption(
+                label=f"Write {kind.name}?", default_value=False, help_text=kind.option_help, in_continue=True
             )
         self.joboptions["atoms"] = InputNodeJobOption(
             label="Atomic model:",
@@ -94,15 +94,11 @@ class LocalResolutionJob(PipelinerJob):
         self.get_runtab_options(threads=True, addtl_args=True)
 
     def create_output_nodes(self) -> None:
-        """Name what will be made."""
-        for what, path in self._files().items():
-            if what in NODE_TYPES:
-                toplevel, _, *keywords = NODE_TYPES[what][0].split(".")
+        """List the files that will be written."""
+        for name, path in self._files().items():
+            if node := KIND[name].node:
+                toplevel, _, *keywords = node.label.split(".")
                 self.add_output_node(path.name, toplevel, keywords)
-            elif what == "chimerax":
-                self.add_output_node(path.name, NODE_VISUALISATIONSCRIPT, ["cryores_lite", "chimerax"])
-            elif what == "report":
-                self.add_output_node(path.name, NODE_LOGFILE, ["cryores_lite", "report"])
 
     def get_commands(self) -> list[PipelinerCommand]:
         """Give the one command; the folder is this job's own, and the job may be continued in it."""
@@ -112,7 +108,7 @@ class LocalResolutionJob(PipelinerJob):
             words += ["--voxel-size", self.joboptions["voxel_size"].get_string()]
         if atoms := self.joboptions["atoms"].get_string():
             words += ["--atoms", atoms]
-        words += [f"--{what}" for what, yes in self._asked().items() if yes]
+        words += [KIND[name].option for name in self._requested()]
         return [*self.get_program_version_commands(), PipelinerCommand([*words, *self.parse_additional_args()])]
 
     def create_results_display(self) -> Sequence[Any]:
@@ -125,11 +121,11 @@ class LocalResolutionJob(PipelinerJob):
         maps = {str(files[what]): title for what, title in SHOWN.items() if what in files}
         return [*shown, *make_maps_slice_montage_and_3d_display(in_maps=maps, output_dir=self.output_dir)]
 
-    def _asked(self) -> dict[str, bool]:
-        return {what: self.joboptions[what].get_boolean() for what in SWITCHES}
+    def _requested(self) -> list[str]:
+        return [kind.name for kind in ON_REQUEST if self.joboptions[kind.name].get_boolean()]
 
     def _files(self) -> dict[str, Path]:
-        return plan(Path(self.joboptions["input_map"].get_string()), Path(self.output_dir), self._asked()).outputs
+        return plan(Path(self.joboptions["input_map"].get_string()), Path(self.output_dir), self._requested()).outputs
 
 
 def _histogram(path: Path) -> list[Any]:

@@ -20,7 +20,7 @@ import typer
 
 from cryores_lite.console import configure_process, errors_to_exit_code, print_outcome
 from cryores_lite.job import Device, Job, RunOptions, plan, run
-from cryores_lite.outputs.catalogue import SWITCHES
+from cryores_lite.outputs.catalogue import KIND, ON_REQUEST
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,13 +29,6 @@ if TYPE_CHECKING:
 SUCCESS, FAILURE, ABORTED = (f"RELION_JOB_EXIT_{how}" for how in ("SUCCESS", "FAILURE", "ABORTED"))
 ABORT_NOW = "RELION_JOB_ABORT_NOW"  # what RELION's Abort button makes; whoever obeys removes it
 NODES = "RELION_OUTPUT_NODES.star"
-NODE_TYPES = {  # a label for RELION 4 and 5, a number for RELION 3.1
-    "locres": ("Image3D.mrc.cryores_lite.localresmap", 12),
-    "mask": ("Mask3D.mrc.cryores_lite", 7),
-    "uncertainty": ("Image3D.mrc.cryores_lite.localresmap.uncertainty", 12),
-    "filtered": ("DensityMap.mrc.cryores_lite.localresfiltered", 11),
-    "display": ("Image3D.mrc.cryores_lite.localresmap.display", 12),
-}
 WORDS = {**dict.fromkeys(("yes", "true", "on", "1"), True), **dict.fromkeys(("no", "false", "off", "0"), False)}
 UNUSED = ("movies", "mics", "parts", "coords", "mask")  # inputs that RELION offers and that are not needed
 CONTROL = ("--pipeline_control", "--pipeline-control")  # the job's folder once more, from some RELIONs
@@ -61,9 +54,9 @@ def work(options: argparse.Namespace) -> None:
     for name in UNUSED:
         if getattr(options, f"in_{name}"):
             typer.echo(f"note: --in_{name} is not needed and not used")
-    asked = {what: getattr(options, what) for what in SWITCHES}
+    requested = [kind.name for kind in ON_REQUEST if getattr(options, kind.name)]
     # The folder is this job's own, and the job may be run again in it.
-    job = plan(options.in_3dref, options.o, asked, atoms=options.atoms, voxel_size=options.angpix, overwrite=True)
+    job = plan(options.in_3dref, options.o, requested, atoms=options.atoms, voxel_size=options.angpix, overwrite=True)
     means = RunOptions(options.model, options.device, options.j)
     (outcome,) = run([job], means, lambda *_: partial(until_aborted, folder=options.o))
     print_outcome(outcome)
@@ -86,11 +79,8 @@ def until_aborted(tiles: Sequence[Any], folder: Path) -> Iterator[Any]:
 def output_nodes(job: Job) -> str:
     """Give the STAR file that tells RELION which maps a job made."""
     columns = [f"_rlnPipeLineNode{name} #{n}" for n, name in enumerate(("Name", "TypeLabel", "Type"), 1)]
-    rows = [
-        f"{path.as_posix()} {NODE_TYPES[what][0]} {NODE_TYPES[what][1]}"
-        for what, path in job.outputs.items()
-        if what in NODE_TYPES
-    ]
+    nodes = [(path, KIND[name].node) for name, path in job.outputs.items()]
+    rows = [f"{path.as_posix()} {node.label} {node.number}" for path, node in nodes if node and node.number is not None]
     return "\n".join(("", "data_output_nodes", "", "loop_", *columns, *rows, "", ""))
 
 
@@ -160,9 +150,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--j", "--threads", type=_count, metavar="N", help="Threads. Default: the cores it may use.")
     parser.add_argument("--model", type=Path, metavar="FILE", help="An ONNX network. Default: the one shipped.")
     parser.add_argument("--atoms", type=Path, metavar="FILE", help="PDB or mmCIF: also write residues' values.")
-    for what, makes in SWITCHES.items():
+    for kind in ON_REQUEST:
         parser.add_argument(
-            f"--{what}", type=_switch, nargs="?", const=True, default=False, metavar="YES", help=f"Also write {makes}."
+            kind.option, type=_switch, nargs="?", const=True, default=False, metavar="YES", help=kind.option_help
         )
     for name in UNUSED:
         parser.add_argument(f"--in_{name}", metavar="FILE", help="Not needed and not used.")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cryores_lite.outputs.catalogue import FILES
+from cryores_lite.outputs.catalogue import KIND
 from cryores_lite.types import PERCENTILES, HalfMapComparison, LocalResolution
 
 
@@ -46,7 +46,7 @@ def row(outcome: Outcome) -> dict[str, Any]:
         "outcome": "done" if result else "failed",
         "method": ("network" if model else "statistical") if result else None,
         "error": outcome.error,
-        "files": {what: str(outcome.files[what]) if what in outcome.files else None for what in FILES},
+        "files": {what: str(outcome.files[what]) if what in outcome.files else None for what in KIND},
         "global_resolution": _number(result.global_resolution if result else None),
         "median": _number(percentiles.get("50")),
         "percentiles": {f"{p:g}": _number(percentiles.get(f"{p:g}")) for p in PERCENTILES},

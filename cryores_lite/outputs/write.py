@@ -16,7 +16,7 @@ from cryores_lite.errors import OutputError
 from cryores_lite.figures.palette import colour_range
 from cryores_lite.io.mrc import Map, write_map
 from cryores_lite.io.mrc_header import is_placed_by_start
-from cryores_lite.outputs.catalogue import LABELS
+from cryores_lite.outputs.catalogue import KIND
 from cryores_lite.outputs.outcome import ModelName, Outcome, row
 from cryores_lite.outputs.residues import Fitted, Measured, measure_residues
 from cryores_lite.types import HalfMapComparison, LocalResolution
@@ -70,7 +70,7 @@ def write(what: str, path: Path, answer: Answer) -> None:
     """Write one kind of file, a key of `Answer.files`, at `path`."""
     volume = _volume(what, answer)
     if volume is not None:
-        label = f"cryores_lite {__version__}: {LABELS[what]}"
+        label = f"cryores_lite {__version__}: {KIND[what].label}"
         write_map(path, volume, answer.found.header, label=label, voxel_size=answer.voxel_size)
     elif what == "chimerax":
         _write(path, _script(answer))

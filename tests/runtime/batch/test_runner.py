@@ -278,7 +278,7 @@ def test_a_wrong_list_part_or_table_is_refused_before_any_work(source, tmp_path,
 
 
 def test_only_what_memory_allows_is_read_ahead(source):
-    plain, packed = (plan(source / name, None, {}) for name in ("a.mrc", "c.map.gz"))
+    plain, packed = (plan(source / name, None) for name in ("a.mrc", "c.map.gz"))
 
     def key(job):
         return {}
@@ -310,7 +310,7 @@ def test_a_list_takes_no_more_memory_than_a_job_is_told_to_ask_for(tmp_path):
 
 
 def test_looking_runs_one_ahead_in_the_order_given(source):
-    jobs, seen = [plan(source / f"{n}.mrc", None, {}) for n in range(5)], []
+    jobs, seen = [plan(source / f"{n}.mrc", None) for n in range(5)], []
 
     def prefetch(job, busy):
         seen.append(job)

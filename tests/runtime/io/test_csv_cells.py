@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from cryores_lite.batch import table
 from cryores_lite.io.csv_cells import guarded, plain
-from cryores_lite.outputs.catalogue import FILES
+from cryores_lite.outputs.catalogue import KIND
 
 NAMES = ["=1+1.mrc", "+a.mrc", "-a.mrc", "@a.mrc", "'=a.mrc", "'a.mrc", "a;=1.mrc", 'a",=1.mrc', "a\n=1.mrc", "ü.mrc"]
 
@@ -31,7 +31,7 @@ def test_a_table_gives_names_back_and_shows_no_formula(tmp_path, name):
         "error": f"{name}, size: found",
         "warnings": [],
         "percentiles": {},
-        "files": dict.fromkeys(FILES),
+        "files": dict.fromkeys(KIND),
         "model": {"name": None, "version": None},
         "method": "network",
     }

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cryores_lite.outputs import catalogue as report
+from cryores_lite.outputs.catalogue import KIND
 from cryores_lite.outputs.outcome import ModelName, Outcome, row, summary
 from cryores_lite.types import Grid, LocalResolution
 
@@ -24,7 +24,7 @@ def test_a_done_row_holds_the_answer():
     found = row(outcome(np.ones(GRID.shape, bool)))
     assert (found["outcome"], found["error"], found["warnings"]) == ("done", None, ["mind this"])
     named = {"locres": "out/m_locres.mrc", "mask": "out/m_mask.mrc"}
-    assert found["files"] == {**dict.fromkeys(report.FILES), **named}
+    assert found["files"] == {**dict.fromkeys(KIND), **named}
     assert found["median_uncertainty"] == 0.5
     assert (found["median"], found["global_resolution"], found["voxel_size"]) == (4.0, 3.5, 1.5)
     assert found["percentiles"] == dict.fromkeys(("2.5", "25", "50", "75", "97.5"), 4.0)

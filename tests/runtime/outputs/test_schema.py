@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cryores_lite.outputs.catalogue import FILES
+from cryores_lite.outputs.catalogue import KIND
 from cryores_lite.outputs.outcome import ModelName, Outcome, row
 from cryores_lite.outputs.residue_files import as_json
 from cryores_lite.outputs.residues import Fitted, Measured, Residue
@@ -24,7 +24,7 @@ GRID = Grid((2, 3, 4), (1.5, 1.5, 1.5))
 def done(mask):
     values = np.where(mask, np.float32(4), np.float32(0))
     result = LocalResolution(values, mask, values / 8, GRID, 3.5 if mask.any() else np.nan, 1.5, "CPUExecutionProvider")
-    written = {what: Path(f"{what}.file") for what in FILES}
+    written = {what: Path(f"{what}.file") for what in KIND}
     return Outcome(Path("m.mrc"), 1.0, ModelName("net", "1", "ab" * 32), None, result, written, ("mind this",))
 
 
@@ -47,7 +47,7 @@ def test_the_schema_is_sound_and_names_every_field():
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     told, data = SCHEMA["$defs"]["row"], SCHEMA["$defs"]["data"]
     assert set(told["required"]) == set(told["properties"]) == set(ROWS["done"])
-    assert tuple(told["properties"]["files"]["required"]) == FILES
+    assert told["properties"]["files"]["required"] == list(KIND)
     written = residues()["local_resolution"]["0"]["data"]
     assert set(data["required"]) == set(data["properties"]) == set(written)
 

@@ -17,7 +17,7 @@ from cryores_lite.errors import OutputError
 from cryores_lite.figures.display_map import REACH, contour, extended
 from cryores_lite.figures.palette import LEAST, OUTSIDE, STOPS, colour, colour_range, stops
 from cryores_lite.io.mrc import read_map
-from cryores_lite.outputs.catalogue import ENDINGS
+from cryores_lite.outputs.catalogue import KINDS
 from cryores_lite.outputs.chimerax import quoted
 from cryores_lite.outputs.local_filter import locally_filtered
 from cryores_lite.outputs.outcome import ModelName
@@ -303,4 +303,4 @@ def test_every_file_is_described():
     if not described.exists():
         pytest.skip("the documents are not here")
     text = described.read_text(encoding="utf-8")
-    assert [ending for ending in ENDINGS.values() if f"`NAME{ending}`" not in text] == []
+    assert [kind.name for kind in KINDS if f"`NAME{kind.suffix}`" not in text] == []
