@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
-from functools import cache, partial, wraps
+from functools import cache, wraps
 from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,10 +14,11 @@ import typer
 
 from cryores_lite import __version__
 from cryores_lite.batch import map_list as maplist
-from cryores_lite.console import bar, configure_process, errors_to_exit, errors_to_exit_code, print_outcome
+from cryores_lite.console import Reporting, configure_process, errors_to_exit, errors_to_exit_code
 from cryores_lite.errors import CryoresError
-from cryores_lite.job import Device, Job, Method, RunOptions, plan, run
+from cryores_lite.job import Device, RunOptions, plan
 from cryores_lite.outputs.catalogue import ON_REQUEST, ON_REQUEST_WITH_ATOMS
+from cryores_lite.outputs.result import Job, Method
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -162,19 +162,12 @@ def estimate(
     }
     jobs = [plan(path, output_dir, requested, **more) for path in paths]
     _refuse_collisions(jobs)
-    means = RunOptions(model, device.value, threads)
-    progress = partial(bar, len(jobs)) if sys.stderr.isatty() and not quiet else lambda *_: iter
-    if maps_from or tables:
-        from cryores_lite.batch import runner as batch
+    from cryores_lite.batch.runner import run_jobs
 
-        with errors_to_exit():
-            raise typer.Exit(int(not batch.work(jobs, means, tables, batch.Reporting(as_json, quiet, progress))))
-    failed = False
-    for outcome in run(jobs, means, progress):
-        failed |= outcome.error is not None
-        print_outcome(outcome, as_json, quiet)
-        del outcome  # large, and not needed while the next map is worked on
-    raise typer.Exit(int(failed))
+    options, reporting = RunOptions(model, device.value, threads), Reporting(as_json, quiet)
+    with errors_to_exit():
+        all_done = run_jobs(jobs, options, reporting, tables=tables, resume=bool(maps_from or tables))
+    raise typer.Exit(int(not all_done))
 
 
 def main() -> None:

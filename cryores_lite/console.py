@@ -9,17 +9,16 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from cryores_lite.errors import CryoresError, OutputError, end_within, is_lack_of_memory, lack_of_memory
-from cryores_lite.job import Job
+from cryores_lite.outputs.result import Job, MapResult
 
 if TYPE_CHECKING:
-    from cryores_lite.job import Job
-    from cryores_lite.outputs.outcome import Outcome
     from cryores_lite.types import Progress
 
 INTERRUPTED = 130  # exit code
@@ -85,18 +84,32 @@ def as_user_error(error: Exception) -> CryoresError | None:
     return None
 
 
-def print_outcome(outcome: Outcome, as_json: bool = False, quiet: bool = False) -> None:
-    """Print an outcome: errors and warnings to stderr, the answer to stdout."""
+@dataclass(frozen=True)
+class Reporting:
+    """What is printed: JSON lines instead of summaries, only errors, a bar on a terminal."""
+
+    as_json: bool = False
+    quiet: bool = False
+
+    def progress(self, job: Job, number: int = 1, count: int = 1) -> Progress:
+        """Give what draws a bar for the tiles of job `number` of `count`, if there is a terminal."""
+        if self.quiet or not sys.stderr.isatty():
+            return iter
+        return bar(f"{number}/{count} {job.map_path.name}" if count > 1 else job.map_path.name)
+
+
+def print_outcome(result: MapResult, reporting: Reporting) -> None:
+    """Print a result: errors and warnings to stderr, the row or the summary to stdout."""
     from cryores_lite.outputs.outcome import row, summary
 
-    if outcome.error is not None:
-        typer.echo(f"error: {outcome.error}", err=True)
-    for warning in () if quiet else outcome.warnings:
-        typer.echo(f"warning: {outcome.map_path.name}: {warning}", err=True)
-    if as_json:
-        typer.echo(json.dumps(row(outcome), allow_nan=False))
-    elif outcome.result is not None and not quiet:
-        typer.echo(summary(outcome))
+    if result.error is not None:
+        typer.echo(f"error: {result.error}", err=True)
+    for warning in () if reporting.quiet else result.warnings:
+        typer.echo(f"warning: {result.job.map_path.name}: {warning}", err=True)
+    if reporting.as_json:
+        typer.echo(json.dumps(row(result), allow_nan=False))
+    elif result.error is None and not reporting.quiet:
+        typer.echo(summary(result))
 
 
 @contextlib.contextmanager
@@ -109,12 +122,11 @@ def errors_to_exit(code: int = 1) -> Iterator[None]:
         raise typer.Exit(code) from None
 
 
-def bar(count: int, number: int, job: Job) -> Progress:
-    """A bar for the tiles of one of `count` maps."""
-    label = f"{number}/{count} {job.map_path.name}" if count > 1 else job.map_path.name
+def bar(label: str) -> Progress:
+    """Draw a bar on stderr while a map's tiles are worked on."""
 
-    def shown(tiles: Sequence[Any]) -> Iterator[Any]:
-        with typer.progressbar(tiles, label=label, file=sys.stderr) as bar:
-            yield from bar
+    def with_bar(tiles: Sequence[Any]) -> Iterator[Any]:
+        with typer.progressbar(tiles, label=label, file=sys.stderr) as tiles_with_bar:
+            yield from tiles_with_bar
 
-    return shown
+    return with_bar

@@ -17,7 +17,7 @@ from typing import Any
 from cryores_lite import __version__
 from cryores_lite.errors import OutputError
 from cryores_lite.io.atomic import whole
-from cryores_lite.job import Job
+from cryores_lite.outputs.result import Job
 
 FORM = 1  # of the file; another form is no record of ours
 CHUNK = 1 << 20

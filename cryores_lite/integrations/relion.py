@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from cryores_lite.console import configure_process, errors_to_exit_code, print_outcome
-from cryores_lite.job import Device, Job, RunOptions, plan, run
+from cryores_lite.console import Reporting, configure_process, errors_to_exit_code, print_outcome
+from cryores_lite.job import Device, RunOptions, lazy_model, plan, run_job
 from cryores_lite.outputs.catalogue import KIND, ON_REQUEST
+from cryores_lite.outputs.result import Job
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,13 +58,13 @@ def work(options: argparse.Namespace) -> None:
     requested = [kind.name for kind in ON_REQUEST if getattr(options, kind.name)]
     # The folder is this job's own, and the job may be run again in it.
     job = plan(options.in_3dref, options.o, requested, atoms=options.atoms, voxel_size=options.angpix, overwrite=True)
-    means = RunOptions(options.model, options.device, options.j)
-    (outcome,) = run([job], means, lambda *_: partial(until_aborted, folder=options.o))
-    print_outcome(outcome)
-    if outcome.result is None:
+    network = lazy_model(RunOptions(options.model, options.device, options.j))
+    result = run_job(job, network, options.j, partial(until_aborted, folder=options.o))
+    print_outcome(result, Reporting())
+    if result.local_resolution is None:
         sys.exit(1)
     typer.echo("Voxels inside the mask, by their local resolution in Å:")
-    for line in histogram(outcome.result.values[outcome.result.mask]):
+    for line in histogram(result.local_resolution.values[result.local_resolution.mask]):
         typer.echo(line)
     (options.o / NODES).write_text(output_nodes(job), encoding="utf-8")
 

@@ -1,4 +1,8 @@
-"""The one list of the files that can be written for a map. Importing it loads no numpy, so that `--help` is quick."""
+"""The one list of the files that can be written for a map.
+
+A new file is an entry here and a function of the same name in `contents.py`; options, help, JSON and output nodes
+follow. The list is read for `--help`, so nothing heavy is imported.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +38,7 @@ class OutputKind:
 
     Attributes
     ----------
-    name : key of the JSON field `files`, and option of the command if it can be requested
+    name : key of the JSON field `files`, function of `contents.py`, and option if it can be requested
     suffix : follows the name of the map
     when : it is written
     help : content in a few words, for the options' help

@@ -17,7 +17,7 @@ import numpy as np
 from cryores_lite.errors import CryoresError
 from cryores_lite.io.input_checks import check_input
 from cryores_lite.io.mrc import read_map
-from cryores_lite.job import RunOptions, plan, run
+from cryores_lite.job import RunOptions, lazy_model, plan, run_job
 from tests.hostile.files import BZ2, GZ, mrc
 
 LONGEST = 2.0  # seconds of the processor for one file
@@ -153,7 +153,7 @@ def commanded(path, raw):
     noise = io.StringIO()
     job = plan(path, path.parent / f"{path.stem}_out", {})
     with contextlib.redirect_stderr(noise), contextlib.redirect_stdout(noise):
-        (outcome,) = run([job], RunOptions(None, "cpu", 1), lambda *_: iter)
+        outcome = run_job(job, lazy_model(RunOptions(None, "cpu", 1)), 1, iter)
     there = sorted(made.name for made in job.outputs["locres"].parent.glob("*"))
     wrong = ""
     if "Traceback" in noise.getvalue() or "internal error" in (outcome.error or ""):

@@ -16,7 +16,8 @@ from cryores_lite.batch import map_list as maplist
 from cryores_lite.batch import merge_tables as gather
 from cryores_lite.batch import table
 from cryores_lite.errors import InputError
-from cryores_lite.outputs.outcome import ModelName, Outcome, row
+from cryores_lite.outputs.outcome import row
+from cryores_lite.outputs.result import Job, MapResult, ModelIdentity
 
 NAMES = st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\n\r\0"), min_size=1).filter(str.strip))
 SUBMIT = Path(__file__).parents[3] / "examples" / "slurm" / "submit.py"
@@ -82,7 +83,8 @@ def test_answers_elsewhere_do_not_clash_with_maps():
 
 
 def failed(name, error="no"):
-    return table.stamped(row(Outcome(Path(name), 1.0, ModelName("net", "1", "ab" * 32), error)))
+    job, model = Job(map_path=Path(name), outputs={}), ModelIdentity("net", "1", "ab" * 32)
+    return table.stamped(row(MapResult(job=job, seconds=1.0, model=model, error=error)))
 
 
 ODD = ("a,b.mrc", 'say "x".mrc', "åé.mrc", "\udcff.mrc", " a b .mrc")

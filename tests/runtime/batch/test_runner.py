@@ -284,9 +284,9 @@ def test_only_what_memory_allows_is_read_ahead(source):
         return {}
 
     for busy in (0.0, memory.available()):
-        assert ahead.prefetch(plain, busy, key).found[0].density.mapped
-    assert ahead.prefetch(packed, 0.0, key).found is not None
-    assert ahead.prefetch(packed, memory.available(), key).found is None
+        assert ahead.prefetch(plain, busy, key).ahead[0].density.mapped
+    assert ahead.prefetch(packed, 0.0, key).ahead is not None
+    assert ahead.prefetch(packed, memory.available(), key).ahead is None
 
 
 def test_a_list_takes_no_more_memory_than_a_job_is_told_to_ask_for(tmp_path):
@@ -314,7 +314,7 @@ def test_looking_runs_one_ahead_in_the_order_given(source):
 
     def prefetch(job, busy):
         seen.append(job)
-        return ahead.Prefetched(job)
+        return ahead.Prefetched(job=job)
 
     for number, ready in enumerate(ahead.prefetch_jobs(jobs, prefetch)):
         assert ready.job is jobs[number]

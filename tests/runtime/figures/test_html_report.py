@@ -25,7 +25,7 @@ from cryores_lite.figures.palette import OUTSIDE, colour_range, colours
 from cryores_lite.figures.png_summary import SIZE
 from cryores_lite.io.mrc import read_map
 from cryores_lite.outputs import write as outputs
-from cryores_lite.outputs.outcome import ModelName
+from cryores_lite.outputs.result import Job, MapResult, ModelIdentity
 from cryores_lite.types import LocalResolution
 
 EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "example_map.mrc"
@@ -105,8 +105,8 @@ def answer(density_path, mask=None, path=None):
     values = np.where(mask, np.linspace(3, 5, shape[2], dtype=np.float32), np.float32(0))
     overall = 4.0 if mask.any() else float("nan")
     result = LocalResolution(values, mask, values / 10, found.density.grid, overall, 1.2, "CPUExecutionProvider")
-    name = ModelName("net", "1", "ab" * 32)
-    return outputs.Answer(path or Path(density_path), found, result, {"locres": Path("m.mrc")}, name, None, 1)
+    job = Job(map_path=path or Path(density_path), outputs={"locres": Path("m.mrc")})
+    return MapResult(job=job, map=found, local_resolution=result, model=ModelIdentity("net", "1", "ab" * 32))
 
 
 def ball(shape, part=0.3):
@@ -225,8 +225,9 @@ def test_the_worst_map_still_makes_a_small_page(tmp_path):
         mrc.set_data(rng.normal(size=(200, 250, 240)).astype(np.float32))
         mrc.voxel_size = 1.1
     noisy = answer(tmp_path / "noise.mrc", np.ones((200, 250, 240), bool))
-    values = noisy.result.values + rng.random(noisy.result.values.shape, np.float32)
-    outputs.write("report", tmp_path / "page.html", replace(noisy, result=replace(noisy.result, values=values)))
+    result = noisy.local_resolution
+    result = replace(result, values=result.values + rng.random(result.values.shape, np.float32))
+    outputs.write("report", tmp_path / "page.html", replace(noisy, local_resolution=result))
     assert (tmp_path / "page.html").stat().st_size < LIMIT
     mesh = Reader((tmp_path / "page.html").read_text("utf-8")).data("mesh")
     assert 0 < mesh["triangles"] <= surface.TRIANGLES
@@ -234,14 +235,14 @@ def test_the_worst_map_still_makes_a_small_page(tmp_path):
 
 def test_every_axis_order_of_a_file_is_turned_the_same_way_up():
     there = answer(EXAMPLE)
-    density = there.found.density.values
+    density = there.map.density.values
     for axes in ((1, 2, 3), (3, 1, 2), (2, 1, 3)):
         stored = [3 - axis for axis in reversed(axes)]  # the upright axis that each stored one is
-        values, mask = (field.transpose(stored) for field in (there.result.values, there.result.mask))
-        result = replace(there.result, values=values, mask=mask)
+        values, mask = (field.transpose(stored) for field in (there.local_resolution.values, there.local_resolution.mask))
+        result = replace(there.local_resolution, values=values, mask=mask)
         shown = upright(density.transpose(stored), result, axes)
         np.testing.assert_array_equal(shown.density, density)
-        np.testing.assert_array_equal(shown.local, there.result.values)
+        np.testing.assert_array_equal(shown.local, there.local_resolution.values)
         assert sorted(order(axes)) == [0, 1, 2]
 
 
@@ -300,7 +301,7 @@ def test_a_mesh_comes_out_of_the_page_as_it_went_in():
 
 def test_notes_say_what_is_so_and_nothing_of_an_ordinary_map():
     plain = answer(EXAMPLE)
-    density, result = plain.found.density.values, plain.result
+    density, result = plain.map.density.values, plain.local_resolution
     assert findings.notes(density, result) == []
     (masked,) = findings.notes(np.where(ball(density.shape, 0.45), density, 0), result)
     assert "masked or padded" in masked

@@ -6,18 +6,20 @@ from pathlib import Path
 import numpy as np
 
 from cryores_lite.outputs.catalogue import KIND
-from cryores_lite.outputs.outcome import ModelName, Outcome, row, summary
+from cryores_lite.outputs.outcome import row, summary
+from cryores_lite.outputs.result import Job, MapResult, ModelIdentity
 from cryores_lite.types import Grid, LocalResolution
 
-MODEL = ModelName("net", "1", "ab" * 32)
-FILES = {"locres": Path("out/m_locres.mrc"), "mask": Path("out/m_mask.mrc")}
+MODEL = ModelIdentity("net", "1", "ab" * 32)
+OUTPUTS = {"locres": Path("out/m_locres.mrc"), "mask": Path("out/m_mask.mrc")}
+JOB = Job(map_path=Path("m.mrc"), outputs=OUTPUTS)
 GRID = Grid((2, 3, 4), (1.5, 1.5, 1.5))
 
 
 def outcome(mask):
     values = np.where(mask, np.float32(4), np.float32(0))
     result = LocalResolution(values, mask, values / 8, GRID, 3.5 if mask.any() else np.nan, 1.5, "CPUExecutionProvider")
-    return Outcome(Path("m.mrc"), 1.0, MODEL, None, result, FILES, ("mind this",))
+    return MapResult(job=JOB, seconds=1.0, model=MODEL, local_resolution=result, warnings=("mind this",))
 
 
 def test_a_done_row_holds_the_answer():
@@ -45,7 +47,7 @@ def test_an_empty_mask_gives_null_and_not_nan():
 
 
 def test_a_failed_row_has_the_same_fields():
-    done, failed = row(outcome(np.ones(GRID.shape, bool))), row(Outcome(Path("m.mrc"), 0.0, None, "no such file"))
+    done, failed = row(outcome(np.ones(GRID.shape, bool))), row(MapResult(job=JOB, error="no such file"))
     assert list(done) == list(failed)
     for name in ("files", "percentiles", "model"):
         assert list(done[name]) == list(failed[name])

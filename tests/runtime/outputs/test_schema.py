@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from cryores_lite.outputs.catalogue import KIND
-from cryores_lite.outputs.outcome import ModelName, Outcome, row
+from cryores_lite.outputs.outcome import row
 from cryores_lite.outputs.residue_files import as_json
 from cryores_lite.outputs.residues import Fitted, Measured, Residue
+from cryores_lite.outputs.result import Job, MapResult, ModelIdentity
 from cryores_lite.types import Grid, LocalResolution
 
 jsonschema = pytest.importorskip("jsonschema")
@@ -19,13 +20,14 @@ jsonschema = pytest.importorskip("jsonschema")
 SCHEMA = json.loads((files("cryores_lite.outputs") / "schema.json").read_text(encoding="utf-8"))
 VALID = jsonschema.Draft202012Validator(SCHEMA)
 GRID = Grid((2, 3, 4), (1.5, 1.5, 1.5))
+OUTPUTS = {name: Path(f"{name}.file") for name in KIND}
 
 
 def done(mask):
     values = np.where(mask, np.float32(4), np.float32(0))
     result = LocalResolution(values, mask, values / 8, GRID, 3.5 if mask.any() else np.nan, 1.5, "CPUExecutionProvider")
-    written = {what: Path(f"{what}.file") for what in KIND}
-    return Outcome(Path("m.mrc"), 1.0, ModelName("net", "1", "ab" * 32), None, result, written, ("mind this",))
+    job, model = Job(map_path=Path("m.mrc"), outputs=OUTPUTS), ModelIdentity("net", "1", "ab" * 32)
+    return MapResult(job=job, seconds=1.0, model=model, local_resolution=result, warnings=("mind this",))
 
 
 def as_read(outcome):
@@ -35,7 +37,7 @@ def as_read(outcome):
 ROWS = {
     "done": as_read(done(np.ones(GRID.shape, bool))),
     "empty": as_read(done(np.zeros(GRID.shape, bool))),
-    "failed": as_read(Outcome(Path("m.mrc"), 0.0, None, "no such file")),
+    "failed": as_read(MapResult(job=Job(map_path=Path("m.mrc"), outputs=OUTPUTS), error="no such file")),
 }
 
 

@@ -17,16 +17,17 @@ from cryores_lite.errors import OutputError
 from cryores_lite.figures.display_map import REACH, contour, extended
 from cryores_lite.figures.palette import LEAST, OUTSIDE, STOPS, colour, colour_range, stops
 from cryores_lite.io.mrc import read_map
+from cryores_lite.outputs import contents
 from cryores_lite.outputs.catalogue import KINDS
 from cryores_lite.outputs.chimerax import quoted
 from cryores_lite.outputs.local_filter import locally_filtered
-from cryores_lite.outputs.outcome import ModelName
-from cryores_lite.outputs.write import Answer, check, write
+from cryores_lite.outputs.result import Job, MapResult, ModelIdentity
+from cryores_lite.outputs.write import check, write
 from cryores_lite.types import LocalResolution
 
 EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "example_map.mrc"
 PLACEMENT = (slice(16, 76), slice(196, 208))  # header bytes: NSTART to MAPS, and ORIGIN
-MODEL = ModelName("net", "1", "ab" * 32)
+MODEL = ModelIdentity("net", "1", "ab" * 32)
 
 
 def ball(n=32, radius=8.0):
@@ -47,7 +48,7 @@ def answer(map_path, files, mask=None):
     mask = ball() if mask is None else mask
     values = np.where(mask, np.random.default_rng(1).normal(4, 0.5, mask.shape), 0).astype(np.float32)
     result = LocalResolution(values, mask, values / 8, found.density.grid, 3.5, 1.5, "CPUExecutionProvider")
-    return Answer(map_path, found, result, files, MODEL, None, 1)
+    return MapResult(job=Job(map_path=map_path, outputs=files), map=found, local_resolution=result, model=MODEL)
 
 
 def files(folder, *kinds):
@@ -92,8 +93,8 @@ def test_any_name_is_refused_or_read_as_it_is_on_one_line(name):
 
 def test_a_name_that_no_script_can_hold_is_refused_before_anything_is_written(tmp_path):
     with pytest.raises(OutputError):
-        check(tmp_path / 'a" b.mrc', files(tmp_path))
-    check(tmp_path / 'a" b.mrc', {"locres": tmp_path / "a"})
+        check(Job(map_path=tmp_path / 'a" b.mrc', outputs=files(tmp_path)))
+    check(Job(map_path=tmp_path / 'a" b.mrc', outputs={"locres": tmp_path / "a"}))
 
 
 def test_the_script_finds_both_maps_from_its_own_folder(tmp_path):
@@ -142,7 +143,7 @@ def test_the_answer_is_opened_as_ccp4_where_chimerax_ignores_the_maps_origin(tmp
 
 def test_colours_run_over_the_palettes_range_and_grey_ends_below_the_finest_value(tmp_path):
     map_path = save(tmp_path / "m.mrc")
-    values = answer(map_path, files(tmp_path)).result.values
+    values = answer(map_path, files(tmp_path)).local_resolution.values
     low, high = colour_range(values)
     *_, sample, key = script(map_path, tmp_path)
     pairs = [pair.split(",") for pair in sample.split(" palette ")[1].split(":")]
@@ -298,7 +299,13 @@ def test_the_command_writes_sound_files_where_the_input_lies(tmp_path):
     assert named(second) == Path(named_files["display"]).name
 
 
-def test_every_file_is_described():
+def test_every_kind_of_file_has_a_function_that_makes_its_content_and_every_map_a_label():
+    for kind in KINDS:
+        assert getattr(contents, kind.name).__doc__
+        assert (kind.label is not None) == kind.suffix.endswith(".mrc")
+
+
+def test_every_kind_of_file_is_described_in_the_documents():
     described = Path(__file__).resolve().parents[3] / "docs" / "outputs.md"
     if not described.exists():
         pytest.skip("the documents are not here")
