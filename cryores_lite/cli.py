@@ -1,52 +1,38 @@
-"""The command: words in, one call per map, words out. Whatever is heavy is imported when there is work."""
+"""The command's options, and errors in their use. Heavy libraries are imported when the work begins."""
 
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Callable, Sequence
-from functools import cache, wraps
+from functools import wraps
 from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from cryores_lite import __version__
-from cryores_lite.batch import map_list as maplist
-from cryores_lite.console import Reporting, configure_process, errors_to_exit, errors_to_exit_code
-from cryores_lite.errors import CryoresError
+from cryores_lite.batch.map_list import check_no_duplicates, parse_shard, read_list
+from cryores_lite.console import Reporting, configure_process, errors_to_exit, errors_to_exit_code, versions
 from cryores_lite.job import Device, RunOptions, plan
 from cryores_lite.outputs.catalogue import ON_REQUEST, ON_REQUEST_WITH_ATOMS
-from cryores_lite.outputs.result import Job, Method
+from cryores_lite.outputs.result import Method
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
-def _version(wanted: bool) -> None:
-    if not wanted:
-        return
-    import onnxruntime  # noqa: TID251
-
-    from cryores_lite.method.network import Model
-
-    try:
-        model = Model.open(None, device="cpu", threads=1)
-        shipped = f"model {model.spec.name} {model.spec.version} (sha256 {model.sha256[:12]})"
-    except CryoresError as error:
-        shipped = f"no model: {error}"
-    typer.echo(f"cryores-lite {__version__}\n{shipped}\nonnxruntime {onnxruntime.__version__}")
-    raise typer.Exit
+def _version(requested: bool) -> None:
+    if requested:
+        typer.echo(versions())
+        raise typer.Exit
 
 
-def _check(wanted: bool) -> None:
-    if not wanted:
-        return
-    from cryores_lite.diagnostics import report
+def _check(requested: bool) -> None:
+    if requested:
+        from cryores_lite.diagnostics import report
 
-    text, well = report()
-    typer.echo(text)
-    raise typer.Exit(int(not well))
+        text, all_well = report()
+        typer.echo(text)
+        raise typer.Exit(int(not all_well))
 
 
 def _positive(value: float | None) -> float | None:
@@ -152,67 +138,51 @@ def estimate(
     for kind in ON_REQUEST_WITH_ATOMS:
         if kind.name in requested and not atoms:
             raise typer.BadParameter(f"{kind.option} needs --atoms MODEL.")
-    paths, tables = _chosen(_maps(maps or [], half_maps, maps_from), maps_from, shard, output_dir, table or [])
-    more: dict[str, Any] = {
-        "atoms": atoms,
-        "half_maps": half_maps,
-        "method": method,
-        "voxel_size": voxel_size,
-        "overwrite": overwrite,
-    }
-    jobs = [plan(path, output_dir, requested, **more) for path in paths]
-    _refuse_collisions(jobs)
+    _check_maps(maps or [], half_maps, maps_from, shard)
+    with errors_to_exit(2):
+        listed = read_list(maps_from) if maps_from else []
+        without_map = [None] if half_maps and not maps else []
+        jobs = [
+            plan(
+                path,
+                output_dir,
+                requested,
+                atoms=atoms,
+                half_maps=half_maps,
+                method=method,
+                voxel_size=voxel_size,
+                overwrite=overwrite,
+            )
+            for path in (*(maps or ()), *listed, *without_map)
+        ]
+        check_no_duplicates(jobs)
+        part = parse_shard(shard, os.environ) if shard else None
+    if part:
+        jobs, table = part.of(jobs), [part.name(path) for path in table or ()]
     from cryores_lite.batch.runner import run_jobs
 
     options, reporting = RunOptions(model, device.value, threads), Reporting(as_json, quiet)
     with errors_to_exit():
-        all_done = run_jobs(jobs, options, reporting, tables=tables, resume=bool(maps_from or tables))
+        all_done = run_jobs(jobs, options, reporting, tables=table or (), resume=bool(maps_from or table))
     raise typer.Exit(int(not all_done))
 
 
-def main() -> None:
-    """Run the command, and be interrupted politely: nothing half-written stays."""
-    configure_process()
-    with errors_to_exit_code():
-        app()
-
-
-def _maps(maps: Sequence[Path], half_maps: tuple[Path, Path] | None, maps_from: str | None) -> Sequence[Path | None]:
-    """Give the maps named in the command; None stands for the average of the half maps."""
+def _check_maps(
+    maps: Sequence[Path], half_maps: tuple[Path, Path] | None, maps_from: str | None, shard: str | None
+) -> None:
+    """Refuse options that contradict each other about the maps."""
     if half_maps and maps_from:
         raise typer.BadParameter("--half-maps belong to one MAP, not to a list. Run that map apart.")
     if half_maps and len(maps) > 1:
         raise typer.BadParameter("--half-maps belong to one MAP. Run the others apart.")
     if not maps and not maps_from and not half_maps:
         raise typer.BadParameter("Name a map, or a list of maps with --maps-from.")
-    return maps or ([None] if half_maps else [])
-
-
-def _chosen(
-    maps: Sequence[Path | None],
-    maps_from: str | None,
-    words: str | None,
-    output_dir: Path | None,
-    tables: Sequence[Path],
-) -> tuple[Sequence[Path | None], Sequence[Path]]:
-    """Choose the maps of this call, and name its tables."""
-    if not maps_from and words:
+    if shard and not maps_from:
         raise typer.BadParameter("--shard needs --maps-from: all parts must see one list.")
-    if not maps_from:
-        return maps, tables
-    with errors_to_exit(2):
-        listed = [*filter(None, maps), *maplist.read_list(maps_from)]
-        maplist.check_no_duplicates(listed, output_dir)
-        part = maplist.shard(words, os.environ) if words else None
-    return (part.of(listed), [part.name(path) for path in tables]) if part else (listed, tables)
 
 
-def _refuse_collisions(jobs: Sequence[Job]) -> None:
-    """Refuse names that would collide, before any work."""
-    folder = cache(Path.resolve)  # one look for all that is written there
-    places = [(path, folder(path.parent) / path.name) for job in jobs for path in job.outputs.values()]
-    taken = Counter(place for _, place in places)
-    taken.update({path.resolve() for job in jobs for path in (job.map_path, *(job.half_maps or ()))})
-    for path, place in places:
-        if taken[place] > 1:
-            raise typer.BadParameter(f"Two of these maps would write {path}, or it is one of them. Run them apart.")
+def main() -> None:
+    """Run the command. An interrupted run leaves no half-written files."""
+    configure_process()
+    with errors_to_exit_code():
+        app()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from cryores_lite import __version__
 from cryores_lite.errors import CryoresError, OutputError, end_within, is_lack_of_memory, lack_of_memory
 from cryores_lite.outputs.result import Job, MapResult
 
@@ -82,6 +83,20 @@ def as_user_error(error: Exception) -> CryoresError | None:
             what, found=error.strerror or error, expected="to use it", try_="check where it is, and the space there"
         )
     return None
+
+
+def versions() -> str:
+    """Name the versions of the package, its network and onnxruntime, one a line."""
+    import onnxruntime  # noqa: TID251
+
+    from cryores_lite.method.network import Model
+
+    try:
+        model = Model.open(None, device="cpu", threads=1)
+        model_version = f"model {model.spec.name} {model.spec.version} (sha256 {model.sha256[:12]})"
+    except CryoresError as error:
+        model_version = f"no model: {error}"
+    return f"cryores-lite {__version__}\n{model_version}\nonnxruntime {onnxruntime.__version__}"
 
 
 @dataclass(frozen=True)

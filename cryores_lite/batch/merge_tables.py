@@ -10,8 +10,8 @@ from typing import Annotated
 
 import typer
 
-from cryores_lite.batch import map_list as maplist
 from cryores_lite.batch import table
+from cryores_lite.batch.map_list import read_list
 from cryores_lite.errors import CryoresError
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -42,7 +42,7 @@ def gather(
     Exits with 0 if all maps are done, 1 if one failed or is missing, 2 if the command is wrong.
     """
     try:
-        wanted = [str(path) for path in maplist.read_list(maps_from)] if maps_from else []
+        wanted = [str(path) for path in read_list(maps_from)] if maps_from else []
         rows, missing = gathered([row for path in tables for row in table.read(path)], wanted)
         table.write(out, rows)
     except CryoresError as error:

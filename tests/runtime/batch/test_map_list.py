@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from importlib.resources import files
@@ -12,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cryores_lite.batch import map_list as maplist
-from cryores_lite.batch import merge_tables as gather
-from cryores_lite.batch import table
+from cryores_lite.batch import merge_tables, table
+from cryores_lite.batch.map_list import check_no_duplicates, parse_shard, read_list
 from cryores_lite.errors import InputError
+from cryores_lite.job import plan
 from cryores_lite.outputs.outcome import row
 from cryores_lite.outputs.result import Job, MapResult, ModelIdentity
 
@@ -37,7 +38,7 @@ def array(number, lowest, highest, step, count):
 @given(st.integers(0, 50), st.integers(1, 9))
 def test_every_map_is_in_one_part_and_parts_are_equal(maps, count):
     paths = [Path(str(n)) for n in range(maps)]
-    parts = [maplist.shard(f"{n}/{count}", {}).of(paths) for n in range(1, count + 1)]
+    parts = [parse_shard(f"{n}/{count}", {}).of(paths) for n in range(1, count + 1)]
     assert sorted(chain(*parts)) == sorted(paths)
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
@@ -45,8 +46,8 @@ def test_every_map_is_in_one_part_and_parts_are_equal(maps, count):
 @given(st.integers(0, 9), st.integers(1, 9), st.integers(1, 5))
 def test_the_tasks_of_any_even_array_are_its_parts(lowest, count, step):
     numbers = range(lowest, lowest + count * step, step)
-    parts = [maplist.shard("slurm", array(n, lowest, numbers[-1], step, count)) for n in numbers]
-    assert parts == [maplist.shard(f"{n}/{count}", {}) for n in range(1, count + 1)]
+    parts = [parse_shard("slurm", array(n, lowest, numbers[-1], step, count)) for n in numbers]
+    assert parts == [parse_shard(f"{n}/{count}", {}) for n in range(1, count + 1)]
 
 
 @pytest.mark.parametrize(
@@ -54,32 +55,57 @@ def test_the_tasks_of_any_even_array_are_its_parts(lowest, count, step):
 )
 def test_an_irregular_array_or_none_is_refused_with_advice(environment):
     with pytest.raises(InputError, match="--shard I/N"):
-        maplist.shard("slurm", environment)
+        parse_shard("slurm", environment)
 
 
 @pytest.mark.parametrize("words", ["0/4", "5/4", "1", "1/0", "-1/4", "a/b", "1/4/2", "Slurm"])
 def test_other_words_are_refused(words):
     with pytest.raises(InputError, match="I/N"):
-        maplist.shard(words, {})
+        parse_shard(words, {})
 
 
 @given(NAMES.filter(bool))
 def test_a_list_is_read_as_it_was_written(tmp_path_factory, names):
     path = tmp_path_factory.mktemp("list") / "list.txt"
     path.write_bytes("\n\n".join(names).encode())
-    assert maplist.read_list(str(path)) == [Path(name) for name in names]
+    assert read_list(str(path)) == [Path(name) for name in names]
 
 
-def test_answers_elsewhere_do_not_clash_with_maps():
-    maplist.check_no_duplicates([Path("a.mrc"), Path("a_mask.mrc")], Path("out"))
-    maplist.check_no_duplicates([Path("a/x.mrc"), Path("b/x.mrc")], None)
-    for paths, folder in (
-        (["a/x.mrc", "b/x.map"], Path("out")),
-        (["a.mrc", "a_mask.mrc"], None),
-        (["a", "b/../a"], None),
-    ):
-        with pytest.raises(InputError, match="the list"):
-            maplist.check_no_duplicates(list(map(Path, paths)), folder)
+def jobs_of(names, folder=None, requested=()):
+    return [plan(Path(name), folder, requested) for name in names]
+
+
+def test_maps_whose_files_have_different_names_or_folders_are_accepted():
+    check_no_duplicates(jobs_of(["a.mrc", "a_mask.mrc"], Path("out")))
+    check_no_duplicates(jobs_of(["a/x.mrc", "b/x.mrc"]))
+    check_no_duplicates(jobs_of(["a.mrc", "a_locres_filtered.mrc"]))
+
+
+@pytest.mark.parametrize(
+    ("names", "folder", "requested", "collision"),
+    [
+        (["a/x.mrc", "b/x.map"], Path("out"), (), "a/x.mrc and b/x.map, of which both are or write out/x_locres.mrc"),
+        (["a.mrc", "a_mask.mrc"], None, (), "a_mask.mrc and a.mrc, of which both are or write a_mask.mrc"),
+        (["a.mrc", "a_locres_filtered.mrc"], None, ("filtered",), "write a_locres_filtered.mrc"),
+        (["a", "b/../a"], None, (), "b/../a twice"),
+    ],
+)
+def test_maps_that_would_write_the_same_file_or_each_other_are_refused(names, folder, requested, collision):
+    with pytest.raises(InputError, match=re.escape(collision)):
+        check_no_duplicates(jobs_of(names, folder, requested))
+
+
+def test_a_link_to_a_folder_does_not_hide_a_collision(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    with pytest.raises(InputError, match="twice"):
+        check_no_duplicates(jobs_of([tmp_path / "real" / "a.mrc", tmp_path / "link" / "a.mrc"]))
+
+
+def test_an_output_that_would_replace_a_half_map_is_refused():
+    halves = (Path("a_locres_half1.mrc"), Path("a_mask.mrc"))
+    with pytest.raises(InputError, match=re.escape("write a_mask.mrc")):
+        check_no_duplicates([plan(Path("a.mrc"), None, half_maps=halves)])
 
 
 def failed(name, error="no"):
@@ -118,7 +144,7 @@ def test_a_line_that_was_cut_off_is_taken_away(tmp_path, kind):
 def test_gathering_gives_every_map_once_with_its_last_outcome(inputs, wanted):
     rows = [{"input": name, "time": f"{n:03}"} for n, name in enumerate(inputs)]
     for shuffled in (rows, rows[::-1]):
-        found, missing = gather.gathered(shuffled, wanted)
+        found, missing = merge_tables.gathered(shuffled, wanted)
         assert [one["input"] for one in found] == [name for name in wanted if name in inputs]
         assert missing == [name for name in wanted if name not in inputs]
         for one in found:

@@ -238,7 +238,9 @@ def test_every_axis_order_of_a_file_is_turned_the_same_way_up():
     density = there.map.density.values
     for axes in ((1, 2, 3), (3, 1, 2), (2, 1, 3)):
         stored = [3 - axis for axis in reversed(axes)]  # the upright axis that each stored one is
-        values, mask = (field.transpose(stored) for field in (there.local_resolution.values, there.local_resolution.mask))
+        values, mask = (
+            field.transpose(stored) for field in (there.local_resolution.values, there.local_resolution.mask)
+        )
         result = replace(there.local_resolution, values=values, mask=mask)
         shown = upright(density.transpose(stored), result, axes)
         np.testing.assert_array_equal(shown.density, density)
