@@ -1,4 +1,4 @@
-"""The process of a command: its set-up, what it prints, errors as exit codes, the progress bar."""
+"""The process of a command: set-up, printing of results, errors as exit codes, progress bar."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ INTERRUPTED = 130  # exit code
 
 
 def configure_process() -> None:
-    """Prepare the process for work, before numpy is imported."""
-    for library in ("OPENBLAS", "MKL"):  # the steps have threads of their own
+    """Set thread counts, signals and standard streams. Call it before numpy is imported."""
+    for library in ("OPENBLAS", "MKL"):  # our own threads use all cores
         os.environ.setdefault(f"{library}_NUM_THREADS", "1")
-    for name, code in (("SIGTERM", 143), ("SIGHUP", 129)):  # an exit cleans up
+    for name, code in (("SIGTERM", 143), ("SIGHUP", 129)):  # an exit removes unfinished files
         number = getattr(signal, name, None)
-        if number and signal.getsignal(number) == signal.SIG_DFL:  # not what nohup has switched off
+        if number and signal.getsignal(number) == signal.SIG_DFL:  # a signal that nohup ignores stays ignored
             signal.signal(number, partial(_leave, code))
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:  # closed by the caller: its number would go to the next file that is opened
+        if getattr(sys, name) is None:  # closed by the caller: the next file opened would get its number
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode, errors="backslashreplace"))
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may know no Å, a file name may be no text
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may lack Å, a file name may be no text
 
 
 def _leave(code: int, *_: object) -> None:
@@ -46,8 +46,10 @@ def _leave(code: int, *_: object) -> None:
 
 @contextlib.contextmanager
 def errors_to_exit_code() -> Iterator[None]:
-    """End the command with one line where a library cannot be loaded, memory or the place for words runs out, or where
-    it is interrupted."""
+    """Turn an expected failure into one line on stderr and an exit code. Bugs keep their traceback.
+
+    Expected are a missing library, no memory, a full disk, and an interrupt, which ends without a line.
+    """
     from cryores_lite.resources import require_libraries
 
     try:
@@ -59,15 +61,15 @@ def errors_to_exit_code() -> Iterator[None]:
         end = end_within(error)
         if end is not None:
             sys.exit(end.code if isinstance(end, SystemExit) else INTERRUPTED)
-        told = as_user_error(error)
-        if told is None:
+        user_error = as_user_error(error)
+        if user_error is None:
             raise
-        typer.echo(f"error: {' '.join(str(told).split())}", err=True)
+        _print_error(user_error)
         sys.exit(1)
 
 
 def as_user_error(error: Exception) -> CryoresError | None:
-    """Say what a user can put right of an error that is none of ours, or None of a bug."""
+    """Translate an exception of another library into a CryoresError; return None if it is a bug."""
     if isinstance(error, CryoresError):
         return error
     if is_lack_of_memory(error):
@@ -129,12 +131,16 @@ def print_outcome(result: MapResult, reporting: Reporting) -> None:
 
 @contextlib.contextmanager
 def errors_to_exit(code: int = 1) -> Iterator[None]:
-    """Make what the user can put right one line and an exit code."""
+    """Turn a CryoresError into one line on stderr and an exit code."""
     try:
         yield
     except CryoresError as error:
-        typer.echo(f"error: {' '.join(str(error).split())}", err=True)
+        _print_error(error)
         raise typer.Exit(code) from None
+
+
+def _print_error(error: CryoresError) -> None:
+    typer.echo(f"error: {' '.join(str(error).split())}", err=True)
 
 
 def bar(label: str) -> Progress:

@@ -1,4 +1,4 @@
-"""Plan the files of one map, and make them."""
+"""One map from its input to its output files."""
 
 from __future__ import annotations
 

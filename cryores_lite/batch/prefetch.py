@@ -1,4 +1,4 @@
-"""Look at the next map while the present one is worked on: is it finished already, and if not, read it."""
+"""Look up the next job while the present one runs: skip it if an earlier run finished it, else read its map."""
 
 from __future__ import annotations
 
@@ -47,17 +47,18 @@ class Prefetched:
 
 
 def prefetch(job: Job, busy: float, key: Callable[[Job], dict[str, Any]]) -> Prefetched:
-    """Tell whether a job is finished; if not, read its map as far as memory allows.
+    """Find out whether a job is finished; if not, read its map if there is memory for it.
 
-    Plain maps of float32 take no memory: they are mapped, and the digest has brought them into the system's cache.
+    Uncompressed maps of float32 take no memory: they are memory-mapped, and computing the digest has brought them into
+    the system's cache. Errors are kept, and raised when the job's turn comes.
 
     Parameters
     ----------
-    job : whose files may be missing: that is told when its turn comes
-    busy : bytes that other work will take meanwhile
-    key : of its work
+    job : its files may be missing
+    busy : bytes that the present job will take
+    key : gives the key of a job's work
     """
-    if not all(path.is_file() for path in (job.map_path, *(job.half_maps or ()))):  # reading a pipe would wait for ever
+    if not all(path.is_file() for path in (job.map_path, *(job.half_maps or ()))):  # a pipe would block
         return Prefetched(job=job)
     try:
         job_key, earlier = key(job), provenance.read(job)
@@ -65,7 +66,7 @@ def prefetch(job: Job, busy: float, key: Callable[[Job], dict[str, Any]]) -> Pre
             return Prefetched(job=job, key=job_key, record=earlier, is_finished=True)
         shape, unpacked = mrc.extent(job.map_path)
         fits = not unpacked or busy + COPIES_WHILE_UNPACKING * unpacked <= resources.available()
-        ahead = _read(job) if fits and not job.half_maps else None  # one job has those: nothing to do meanwhile
+        ahead = _read(job) if fits and not job.half_maps else None  # a run with half maps has one job only
     except OSError as error:
         return Prefetched(job=job, ahead=error if isinstance(error, CryoresError) else None)
     except Exception as error:  # raised when the job's turn comes
@@ -75,15 +76,15 @@ def prefetch(job: Job, busy: float, key: Callable[[Job], dict[str, Any]]) -> Pre
 
 
 def prefetch_jobs(jobs: Sequence[Job], prefetch: Callable[[Job, float], Prefetched]) -> Iterator[Prefetched]:
-    """Look at every job, one ahead of the present one, in a thread that nobody waits for at the end."""
-    coming: SimpleQueue[Prefetched] = SimpleQueue()
+    """Yield the jobs in order, each looked up while the one before it runs, in a daemon thread."""
+    queue: SimpleQueue[Prefetched] = SimpleQueue()
     for number, job in enumerate(jobs):
-        ready = coming.get() if number else prefetch(job, 0.0)
+        ready = queue.get() if number else prefetch(job, 0.0)
         if number + 1 < len(jobs):
-            thread = partial(_put, coming, partial(prefetch, jobs[number + 1], ready.needs))
-            threading.Thread(target=thread, daemon=True).start()
+            look_up_next = partial(_put, queue, partial(prefetch, jobs[number + 1], ready.needs))
+            threading.Thread(target=look_up_next, daemon=True).start()
         yield ready
-        del ready  # a map of its own should not outlive its turn
+        del ready  # its map takes memory
 
 
 def _put(queue: SimpleQueue[Prefetched], prefetch: Callable[[], Prefetched]) -> None:

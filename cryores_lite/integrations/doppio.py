@@ -1,4 +1,4 @@
-"""A job of ccpem-pipeliner, and so of Doppio. Loaded by it through an entry point, and by nothing else."""
+"""The job for ccpem-pipeliner, and so for Doppio, which load it through an entry point."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ CRYORES = Ref(
     pages="168059",
     doi="10.1016/j.jmb.2023.168059",
 )
-SHOWN = {"locres": "Local resolution (Å)", "mask": "Mask", "filtered": "Map at its local resolution"}
+DISPLAYED_MAPS = {"locres": "Local resolution (Å)", "mask": "Mask", "filtered": "Map at its local resolution"}
 
 
 class LocalResolutionJob(PipelinerJob):
-    """Local resolution and a mask of one map."""
+    """Local resolution and mask of one map."""
 
     PROCESS_NAME = "cryores_lite.map_analysis.local_resolution"
     OUT_DIR = "LocalRes"
@@ -101,25 +101,27 @@ class LocalResolutionJob(PipelinerJob):
                 self.add_output_node(path.name, toplevel, keywords)
 
     def get_commands(self) -> list[PipelinerCommand]:
-        """Give the one command; the folder is this job's own, and the job may be continued in it."""
-        words = [COMMAND, self.joboptions["input_map"].get_string(), "--output-dir", self.output_dir, "--overwrite"]
-        words += ["--device", self.joboptions["device"].get_string(), "--threads", str(self.get_nr_threads())]
+        """Give the command. The folder belongs to this job, which may be continued in it."""
+        command = [COMMAND, self.joboptions["input_map"].get_string(), "--output-dir", self.output_dir, "--overwrite"]
+        command += ["--device", self.joboptions["device"].get_string(), "--threads", str(self.get_nr_threads())]
         if not self.joboptions["voxel_size"].is_blank:
-            words += ["--voxel-size", self.joboptions["voxel_size"].get_string()]
+            command += ["--voxel-size", self.joboptions["voxel_size"].get_string()]
         if atoms := self.joboptions["atoms"].get_string():
-            words += ["--atoms", atoms]
-        words += [KIND[name].option for name in self._requested()]
-        return [*self.get_program_version_commands(), PipelinerCommand([*words, *self.parse_additional_args()])]
+            command += ["--atoms", atoms]
+        command += [KIND[name].option for name in self._requested()]
+        return [*self.get_program_version_commands(), PipelinerCommand([*command, *self.parse_additional_args()])]
 
     def create_results_display(self) -> Sequence[Any]:
         """Show the histogram of the local resolution inside the mask, the report if there is one, and the maps."""
         files = self._files()
-        shown = _histogram(files["locres"])
+        displays = _histogram(files["locres"])
         if "report" in files:
             page = str(files["report"])
-            shown.append(create_results_display_object("html", title="Report", html_file=page, associated_data=[page]))
-        maps = {str(files[what]): title for what, title in SHOWN.items() if what in files}
-        return [*shown, *make_maps_slice_montage_and_3d_display(in_maps=maps, output_dir=self.output_dir)]
+            displays.append(
+                create_results_display_object("html", title="Report", html_file=page, associated_data=[page])
+            )
+        maps = {str(files[name]): title for name, title in DISPLAYED_MAPS.items() if name in files}
+        return [*displays, *make_maps_slice_montage_and_3d_display(in_maps=maps, output_dir=self.output_dir)]
 
     def _requested(self) -> list[str]:
         return [kind.name for kind in ON_REQUEST if self.joboptions[kind.name].get_boolean()]
@@ -129,7 +131,7 @@ class LocalResolutionJob(PipelinerJob):
 
 
 def _histogram(path: Path) -> list[Any]:
-    """Show how much of the molecule is resolved how well; nothing where no molecule was found."""
+    """Show the histogram of local resolution, if a molecule was found."""
     from cryores_lite.io.mrc import read_map
 
     try:

@@ -116,7 +116,7 @@ def failed(name, error="no"):
 ODD = ("a,b.mrc", 'say "x".mrc', "åé.mrc", "\udcff.mrc", " a b .mrc")
 
 
-@pytest.mark.parametrize("kind", table.KINDS)
+@pytest.mark.parametrize("kind", table.SUFFIXES)
 def test_rows_come_back_as_they_were_written(tmp_path, kind):
     path, rows = tmp_path / f"all{kind}", [failed(name) for name in ODD]
     table.check(path)
@@ -130,7 +130,7 @@ def test_rows_come_back_as_they_were_written(tmp_path, kind):
     assert table.read(path) == told
 
 
-@pytest.mark.parametrize("kind", table.KINDS)
+@pytest.mark.parametrize("kind", table.SUFFIXES)
 def test_a_line_that_was_cut_off_is_taken_away(tmp_path, kind):
     path = tmp_path / f"all{kind}"
     for name in "ab":
@@ -144,7 +144,7 @@ def test_a_line_that_was_cut_off_is_taken_away(tmp_path, kind):
 def test_gathering_gives_every_map_once_with_its_last_outcome(inputs, wanted):
     rows = [{"input": name, "time": f"{n:03}"} for n, name in enumerate(inputs)]
     for shuffled in (rows, rows[::-1]):
-        found, missing = merge_tables.gathered(shuffled, wanted)
+        found, missing = merge_tables.merged_rows(shuffled, wanted)
         assert [one["input"] for one in found] == [name for name in wanted if name in inputs]
         assert missing == [name for name in wanted if name not in inputs]
         for one in found:
