@@ -74,21 +74,21 @@ def estimate(
     ] = None,
     maps_from: Annotated[
         str | None,
-        typer.Option(
-            "--maps-from", metavar="LIST", help="A file of maps, one a line, or -. Finished ones are skipped."
-        ),
+        typer.Option("--maps-from", metavar="LIST", help="File with one map a line, or -. Finished maps are skipped."),
     ] = None,
     table: Annotated[
         list[Path] | None,
-        typer.Option("--table", metavar="FILE", help="A row per map, as .csv or .jsonl. Finished maps are skipped."),
+        typer.Option("--table", metavar="FILE", help="One row per map, .csv or .jsonl. Finished maps are skipped."),
     ] = None,
     shard: Annotated[
         str | None,
-        typer.Option("--shard", metavar="I/N", help="Do part I of N of LIST; slurm: this array task's part."),
+        typer.Option("--shard", metavar="I/N", help="Run part I of N of LIST; slurm: the part of this array task."),
     ] = None,
     output_dir: Annotated[
         Path | None,
-        typer.Option("-o", "--output-dir", "--o", metavar="DIR", file_okay=False, help="Default: beside each map."),
+        typer.Option(
+            "-o", "--output-dir", "--o", metavar="DIR", file_okay=False, help="Default: the folder of each map."
+        ),
     ] = None,
     voxel_size: Annotated[
         float | None,
@@ -96,12 +96,10 @@ def estimate(
     ] = None,
     half_maps: Annotated[
         tuple[Path, Path] | None,
-        typer.Option(
-            "--half-maps", metavar="H1 H2", help="Compare with their FSC. Without MAP, their average is the map."
-        ),
+        typer.Option("--half-maps", metavar="H1 H2", help="Compare with their FSC. Without MAP, use their average."),
     ] = None,
     method: Annotated[
-        Method, typer.Option("--method", help="statistical: no network, only the noise of visible solvent.")
+        Method, typer.Option("--method", help="statistical: no network, needs noisy solvent in the map.")
     ] = Method.network,
     device: Annotated[Device, typer.Option("-d", "--device", help="Where the network runs.")] = Device.auto,
     threads: Annotated[
@@ -109,18 +107,18 @@ def estimate(
         typer.Option("-j", "--threads", "--j", metavar="N", min=1, help="Default: the cores this process may use."),
     ] = None,
     model: Annotated[
-        Path | None, typer.Option("--model", metavar="FILE", help="An ONNX network. Default: the one shipped.")
+        Path | None, typer.Option("--model", metavar="FILE", help="ONNX network. Default: the one of this package.")
     ] = None,
     atoms: Annotated[
         Path | None,
         typer.Option(
-            "--atoms", metavar="MODEL", help="PDB or mmCIF: also write residues' values as JSON, CSV and .defattr."
+            "--atoms", metavar="MODEL", help="PDB or mmCIF: also write values of residues: JSON, CSV, .defattr."
         ),
     ] = None,
     requested: frozenset[str] = frozenset(),
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per map and line.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace maps that are there already.")] = False,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print errors only (and --json).")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON per map.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print errors only, and --json.")] = False,
     version: Annotated[
         bool, typer.Option("--version", is_eager=True, callback=_version, help="Print the versions and exit.")
     ] = False,
@@ -134,7 +132,7 @@ def estimate(
     Exits with 0 if all went well, 1 if a map failed (the others are done), 2 if the command is wrong.
     """
     if method is Method.statistical and "uncertainty" in requested:
-        raise typer.BadParameter("--method statistical does not know its --uncertainty.")
+        raise typer.BadParameter("--method statistical gives no uncertainty. Leave out --uncertainty.")
     for kind in ON_REQUEST_WITH_ATOMS:
         if kind.name in requested and not atoms:
             raise typer.BadParameter(f"{kind.option} needs --atoms MODEL.")
@@ -172,9 +170,9 @@ def _check_maps(
 ) -> None:
     """Refuse options that contradict each other about the maps."""
     if half_maps and maps_from:
-        raise typer.BadParameter("--half-maps belong to one MAP, not to a list. Run that map apart.")
+        raise typer.BadParameter("--half-maps belong to one MAP, not to a list. Run that map by itself.")
     if half_maps and len(maps) > 1:
-        raise typer.BadParameter("--half-maps belong to one MAP. Run the others apart.")
+        raise typer.BadParameter("--half-maps belong to one MAP. Run the other maps by themselves.")
     if not maps and not maps_from and not half_maps:
         raise typer.BadParameter("Name a map, or a list of maps with --maps-from.")
     if shard and not maps_from:

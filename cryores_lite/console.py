@@ -77,12 +77,15 @@ def as_user_error(error: Exception) -> CryoresError | None:
     if isinstance(error, ImportError):
         found, expected = str(error), "the packages that pip installs with cryores-lite"
         return CryoresError(
-            "cryores-lite cannot begin", found=found, expected=expected, try_="see cryores-lite --check, and reinstall"
+            "cryores-lite cannot start", found=found, expected=expected, try_="run cryores-lite --check, and reinstall"
         )
     if isinstance(error, OSError):
-        what = str(error.filename or "what the command prints")
+        what = str(error.filename or "standard output")
         return OutputError(
-            what, found=error.strerror or error, expected="to use it", try_="check where it is, and the space there"
+            what,
+            found=error.strerror or error,
+            expected="to read or write it",
+            try_="check its folder and the space left",
         )
     return None
 

@@ -127,7 +127,7 @@ def _slurm_shard(environment: Mapping[str, str]) -> Shard:
     except (KeyError, ValueError):
         raise InputError(
             "--shard slurm",
-            found=f"no {ARRAY_VARIABLES}ID and its like in the environment",
+            found=f"no {ARRAY_VARIABLES}ID and related variables",
             expected="a task of a job array",
             try_="submit with sbatch --array=1-N, or pass --shard I/N",
         ) from None

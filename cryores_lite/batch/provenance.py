@@ -108,7 +108,7 @@ def read(job: Job) -> Record | None:
             return None
         raise OutputError(
             str(path),
-            found="a file that is no record of ours",
+            found="a file that is not a record of cryores-lite",
             expected="a free name",
             try_="pass --overwrite or -o DIR",
         ) from error

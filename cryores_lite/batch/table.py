@@ -25,7 +25,7 @@ COLUMNS = (
     *(kind.name for kind in ALWAYS),
 )
 SUFFIXES = (".csv", ".jsonl")
-KEPT = "kept: it was finished before"
+KEPT = "kept: an earlier run finished it"
 
 
 def stamped(row: Row, kept: bool = False) -> Row:
@@ -139,7 +139,7 @@ def last_of_each(rows: Iterable[Row]) -> list[Row]:
 def _check_suffix(path: Path) -> None:
     if path.suffix not in SUFFIXES:
         raise InputError(
-            f"--table {path}", found=path.suffix or "no ending", expected=".csv or .jsonl", try_="rename it"
+            f"--table {path}", found=path.suffix or "no suffix", expected=".csv or .jsonl", try_="rename it"
         )
 
 

@@ -51,8 +51,8 @@ class LocalResolutionJob(PipelinerJob):
         self.jobinfo.job_author = "The cryores_lite developers"
         self.jobinfo.short_desc = "Local resolution of a map and a mask, from the map alone"
         self.jobinfo.long_desc = (
-            "Estimates the local resolution of a final map at every voxel of its molecule, in Å, and a molecular mask."
-            " It needs no half maps, no mask and no parameters."
+            "Estimates the local resolution of a final map at every voxel of its molecule, in Å, and a mask."
+            " Half maps, a mask or parameters are not needed."
         )
         self.jobinfo.references = [CRYORES]
         self.jobinfo.programs = [ExternalProgram(COMMAND, vers_com=[COMMAND, "--version"])]
@@ -60,7 +60,7 @@ class LocalResolutionJob(PipelinerJob):
             label="Map:",
             node_type=NODE_DENSITYMAP,
             pattern=FileDescription("MRC/CCP4 map", [".mrc", ".map", ".ccp4", ".gz", ".bz2"]),
-            help_text="The final map, unmasked if there is a choice. Its local resolution is estimated.",
+            help_text="The final map whose local resolution is estimated, if possible without a mask.",
             is_required=True,
         )
         self.joboptions["voxel_size"] = FloatJobOption(
@@ -69,7 +69,7 @@ class LocalResolutionJob(PipelinerJob):
             suggested_min=0.3,
             suggested_max=10,
             step_value=0.01,
-            help_text="Only where the map's header is wrong. Leave blank to use the header's.",
+            help_text="Only if the map's header is wrong. Leave blank to use the header's.",
             in_continue=True,
         )
         for kind in ON_REQUEST:

@@ -141,23 +141,25 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="cryores-lite-relion",
         description="Estimate the local resolution of a cryo-EM map, in Å per voxel, as an External job of RELION.",
-        epilog="A switch stands alone or is followed by Yes or No. RELION puts no quotes: let paths have no blanks.",
+        epilog="A switch may be followed by Yes or No. RELION does not quote paths: use paths without blanks.",
         allow_abbrev=False,
     )
     parser.add_argument("--o", type=Path, required=True, metavar="JOBDIR", help="The job's folder.")
     parser.add_argument("--in_3dref", type=Path, required=True, metavar="MAP", help="'Input 3D reference': the map.")
     parser.add_argument("--angpix", "--voxel-size", "--apix", type=_length, metavar="Å", help="Default: the map's.")
     parser.add_argument("--device", choices=[device.value for device in Device], default=Device.auto.value)
-    parser.add_argument("--j", "--threads", type=_count, metavar="N", help="Threads. Default: the cores it may use.")
-    parser.add_argument("--model", type=Path, metavar="FILE", help="An ONNX network. Default: the one shipped.")
-    parser.add_argument("--atoms", type=Path, metavar="FILE", help="PDB or mmCIF: also write residues' values.")
+    parser.add_argument(
+        "--j", "--threads", type=_count, metavar="N", help="Threads. Default: the cores that the job may use."
+    )
+    parser.add_argument("--model", type=Path, metavar="FILE", help="ONNX network. Default: the one of this package.")
+    parser.add_argument("--atoms", type=Path, metavar="FILE", help="PDB or mmCIF: also write values of residues.")
     for kind in ON_REQUEST:
         parser.add_argument(
             kind.option, type=_switch, nargs="?", const=True, default=False, metavar="YES", help=kind.option_help
         )
     for name in UNUSED_INPUTS:
         parser.add_argument(f"--in_{name}", metavar="FILE", help="Not needed and not used.")
-    parser.add_argument(*PIPELINE_CONTROL, metavar="JOBDIR", help="From RELION; the same as --o.")
+    parser.add_argument(*PIPELINE_CONTROL, metavar="JOBDIR", help="Passed by RELION; the same as --o.")
     return parser
 
 

@@ -114,7 +114,7 @@ KINDS = (
     OutputKind(
         name="display",
         suffix="_locres_display.mrc",
-        help="carried outwards, to colour by",
+        help="extended outwards, to colour surfaces",
         label="local resolution (A) carried outwards, to colour by",
         node=Node("Image3D.mrc.cryores_lite.localresmap.display", 12),
     ),

@@ -33,8 +33,8 @@ def script(
     )
     palette = [f"{value:.3f},{colour}" for value, colour in points]
     lines = (
-        f"# Local resolution, light {low:.2f} A (fine) to dark {high:.2f} A (coarse); grey where there is no answer.",
-        "# For a session of its own: it calls the maps #1 and #2.",
+        f"# Local resolution, light {low:.2f} A (fine) to dark {high:.2f} A (coarse); grey outside the mask.",
+        "# Open it in an empty session: the maps are #1 and #2.",
         f"open {map_name} id 1",
         f"open {locres_name} id 2" + (" format ccp4" if as_ccp4 else ""),
         "volume #2 hide",

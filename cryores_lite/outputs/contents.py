@@ -174,10 +174,10 @@ def _settings(result: MapResult) -> dict[str, str]:
     source, estimate = result.estimate()
     z, y, x = (estimate.grid.shape[n] for n in order(source.header.axes))
     voxel_size_from = "the header" if job.voxel_size is None else "the command line"
-    identity = f"{model.name} {model.version}, sha256 {model.sha256}" if model else "none: noise of the solvent"
-    working = f"; the network saw {estimate.working_voxel_size:.4g} Å" if model else ""
+    identity = f"{model.name} {model.version}, sha256 {model.sha256}" if model else "none (statistical method)"
+    working = f"; {estimate.working_voxel_size:.4g} Å for the network" if model else ""
     return {
-        "Map": "the half maps' average" if job.averages_half_maps else str(job.map_path),
+        "Map": "average of the half maps" if job.averages_half_maps else str(job.map_path),
         **({"Half maps": " and ".join(map(str, comparison.paths))} if comparison else {}),
         "Box": f"{x} × {y} × {z} voxels (x, y, z)",
         "Voxel size": f"{voxel_size(estimate):.4g} Å, from {voxel_size_from}{working}",

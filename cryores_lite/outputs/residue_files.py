@@ -83,7 +83,7 @@ def left_out(measured: Measured) -> tuple[str, ...]:
     if not names:
         return ()
     chains = ", ".join(map(ascii, names))
-    return (f"The .defattr leaves out residues that no ChimeraX specifier can name, of chain {chains}.",)
+    return (f"The .defattr file omits residues that no ChimeraX specifier can name, of chain {chains}.",)
 
 
 def has_specifier(residue: Residue) -> bool:

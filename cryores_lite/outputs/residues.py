@@ -83,7 +83,9 @@ class Measured:
         total, inside = len(self.fitted.positions), sum(residue.atoms for residue in self.residues)
         if inside >= MIN_ATOMS_IN_MASK * total:
             return self.fitted.notes
-        outside = f"{inside} of {total} atoms of {self.fitted.name} lie in the molecule; is it fitted to this map?"
+        outside = (
+            f"{inside} of {total} atoms of {self.fitted.name} lie inside the mask: check that it is fitted to this map."
+        )
         return (*self.fitted.notes, outside)
 
 
@@ -103,7 +105,7 @@ def read_fitted(path: Path, source: Map, map_path: Path) -> Fitted:
     structure = _read(path)
     notes = [remark(source.header, source.density.grid.voxel_size, map_path)]
     if len(structure) > 1:
-        notes.append(f"{path.name} holds {len(structure)} models; the first was taken.")
+        notes.append(f"{path.name} contains {len(structure)} models; the first was used.")
         del structure[1:]
     positions = np.array([atom.pos.tolist() for _, residue in _residues(structure) for atom in _heavy(residue)])
     if not positions.size:
@@ -111,8 +113,8 @@ def read_fitted(path: Path, source: Map, map_path: Path) -> Fitted:
     grid = source.density.grid
     in_map = in_voxels(positions, source.header, grid.voxel_size, map_path)
     if not np.all((in_map >= -0.5) & (in_map <= np.array(grid.shape) - 0.5), axis=1).any():
-        where = "its middle at {:.1f}, {:.1f}, {:.1f} Å, outside the map's box".format(*positions.mean(0))
-        raise _refusal(path, where, "a model fitted to this map", "look at both in ChimeraX")
+        where = "its centre at {:.1f}, {:.1f}, {:.1f} Å, outside the map's box".format(*positions.mean(0))
+        raise _refusal(path, where, "a model fitted to this map", "open both in ChimeraX")
     return Fitted(path.name, structure, in_map, tuple(note for note in notes if note))
 
 
@@ -173,7 +175,7 @@ def _read(path: Path) -> Any:
         raise InputError(
             "--atoms needs gemmi",
             found="no such package",
-            expected="it beside cryores_lite",
+            expected="gemmi beside cryores_lite",
             try_="pip install 'cryores-lite[atoms]'",
         ) from error
     try:

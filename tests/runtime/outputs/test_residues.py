@@ -287,7 +287,7 @@ def test_only_the_first_of_several_models_is_taken(tmp_path, model):
     structure.add_model(other)
     found = measured(saved(tmp_path / "two.cif", structure), save(tmp_path / "a.mrc"))
     assert len(found.residues) == 6
-    assert "two.cif holds 2 models" in found.notes[0]
+    assert "two.cif contains 2 models" in found.notes[0]
     assert len(copy_of(found)) == 1
 
 
@@ -397,4 +397,4 @@ def test_many_atoms_outside_the_molecule_are_a_warning_and_the_maps_are_written(
     finished = run(EXAMPLE, "-o", tmp_path / "out", "--atoms", corner, "--json", "-j", 1)
     row = json.loads(finished.stdout)
     assert row["outcome"] == "done"
-    assert "0 of 1 atoms of corner.cif lie in the molecule" in row["warnings"][-1]
+    assert "0 of 1 atoms of corner.cif lie inside the mask" in row["warnings"][-1]
