@@ -43,9 +43,13 @@ class Aborted(SystemExit):
 
 
 def main() -> None:
-    """Run as an External job. An exit file for RELION is left even after an error."""
+    """Run as an External job."""
     configure_process()
-    arguments = sys.argv[1:]
+    command(sys.argv[1:])
+
+
+def command(arguments: Sequence[str]) -> None:
+    """Run with the arguments of the command line. An exit file for RELION is left even after an error."""
     with _exit_file(_job_folder(arguments)), errors_to_exit_code():
         run(_parser().parse_args(arguments))
 

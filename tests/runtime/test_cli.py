@@ -17,8 +17,10 @@ import mrcfile
 import numpy as np
 import pytest
 from scipy import ndimage
+from typer.testing import CliRunner
 
-from cryores_lite.outputs.catalogue import KIND
+from cryores_lite.cli import app
+from cryores_lite.outputs.catalogue import KIND, ON_REQUEST, ON_REQUEST_WITH_ATOMS
 
 SCRIPT = Path(sys.executable).with_name("cryores-lite")
 COMMAND = [str(SCRIPT)] if SCRIPT.exists() else [sys.executable, "-c", "from cryores_lite.cli import main; main()"]
@@ -46,6 +48,14 @@ FIELDS = {
 def run(*arguments, **options):
     words = [*COMMAND, *map(str, arguments)]
     return subprocess.run(words, capture_output=True, text=True, timeout=300, check=False, **options)
+
+
+def invoke(monkeypatch, folder, *words, app=app):
+    """Run a command in this process, with `folder` as the working directory: exit code, and stdout with stderr."""
+    monkeypatch.chdir(folder)
+    result = CliRunner().invoke(app, words)
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result.output
 
 
 def rows(finished):
@@ -216,22 +226,39 @@ def test_two_maps_that_would_write_one_file_are_refused_before_any_work(tmp_path
     assert len(list(tmp_path.iterdir())) == 2
 
 
+def test_a_usage_error_goes_to_stderr_and_exits_with_2():
+    finished = run("a.mrc", "--nonsense")
+    assert (finished.returncode, finished.stdout) == (2, "")
+    assert finished.stderr.startswith("Usage:")
+    assert "--nonsense" in finished.stderr
+
+
 @pytest.mark.parametrize(
-    "words",
+    ("words", "message"),
     [
-        "",
-        "a.mrc --device gpu",
-        "a.mrc --threads 0",
-        "a.mrc --voxel-size 0",
-        "a.mrc --voxel-size nan",
-        "a.mrc --nonsense",
+        ("", "Name a map"),
+        ("a.mrc --device gpu", "'gpu'"),
+        ("a.mrc --threads 0", "'--threads'"),
+        ("a.mrc --voxel-size 0", "0 is not a length in Å"),
+        ("a.mrc --voxel-size nan", "nan is not a length in Å"),
+        ("a.mrc --method statistical --uncertainty", "gives no uncertainty"),
+        ("a.mrc --atoms-model", "--atoms-model needs --atoms MODEL"),
+        ("a.mrc b.mrc --half-maps h1.mrc h2.mrc", "belong to one MAP"),
+        ("--maps-from list.txt --half-maps h1.mrc h2.mrc", "not to a list"),
+        ("a.mrc --shard 1/2", "--shard needs --maps-from"),
     ],
 )
-def test_a_wrong_command_exits_with_2(words):
-    finished = run(*words.split())
-    assert (finished.returncode, finished.stdout) == (2, "")
-    assert "Usage:" in finished.stderr
-    assert "Traceback" not in finished.stderr
+def test_a_usage_error_names_what_is_wrong(tmp_path, monkeypatch, words, message):
+    code, output = invoke(monkeypatch, tmp_path, *words.split())
+    assert code == 2
+    assert output.startswith("Usage:")
+    assert message in output
+
+
+def test_every_file_that_can_be_requested_has_an_option_with_its_help():
+    output = " ".join(CliRunner().invoke(app, ["--help"]).output.split())
+    for kind in (*ON_REQUEST, *ON_REQUEST_WITH_ATOMS):
+        assert f"{kind.option} {kind.option_help}" in output
 
 
 def test_an_output_folder_that_is_a_file_is_refused(tmp_path):

@@ -19,6 +19,7 @@ from cryores_lite.errors import InputError
 from cryores_lite.job import plan
 from cryores_lite.outputs.outcome import row
 from cryores_lite.outputs.result import Job, MapResult, ModelIdentity
+from tests.runtime.test_cli import invoke
 
 NAMES = st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\n\r\0"), min_size=1).filter(str.strip))
 SUBMIT = Path(__file__).parents[3] / "examples" / "slurm" / "submit.py"
@@ -168,13 +169,21 @@ def test_the_command_gathers_tables_and_names_what_is_missing(tmp_path, kind, in
 
 
 @pytest.mark.parametrize(
-    "words", ["", "missing.csv --table all.csv", "a.csv --table all.jsonl", "a.csv --table all.txt"]
+    ("words", "message"),
+    [
+        ("", "Usage: "),
+        ("missing.csv --table all.csv", "error: the table missing.csv: "),
+        ("a.csv --table all.jsonl", "error: --table all.jsonl: "),
+        ("a.csv --table all.txt", "error: --table all.txt: "),
+    ],
 )
-def test_gathering_what_is_no_table_or_into_one_that_cannot_hold_it_is_refused(tmp_path, words):
+def test_merging_is_refused_without_a_table_or_into_one_that_cannot_hold_the_rows(
+    tmp_path, monkeypatch, words, message
+):
     table.append(tmp_path / "a.csv", failed("a"))
-    finished = gather_command(tmp_path, *words.split())
-    assert finished.returncode == 2
-    assert "Traceback" not in finished.stderr
+    code, output = invoke(monkeypatch, tmp_path, *words.split(), app=merge_tables.app)
+    assert code == 2
+    assert output.startswith(message)
     assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
 
 

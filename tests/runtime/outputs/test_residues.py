@@ -386,12 +386,6 @@ def test_without_gemmi_one_line_says_so_before_the_long_work(tmp_path, inside):
     assert "gemmi" not in run(*words).stderr
 
 
-def test_a_copy_of_the_model_needs_a_model():
-    finished = run(EXAMPLE, "--atoms-model")
-    assert finished.returncode == 2
-    assert "--atoms" in finished.stderr
-
-
 def test_many_atoms_outside_the_molecule_are_a_warning_and_the_maps_are_written(tmp_path):
     corner = saved(tmp_path / "corner.cif", molecule(("A", [(1, [("C", (2.0, 2.0, 2.0))])])))
     finished = run(EXAMPLE, "-o", tmp_path / "out", "--atoms", corner, "--json", "-j", 1)
