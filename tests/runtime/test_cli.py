@@ -105,7 +105,7 @@ def batch(placed, tmp_path_factory):
     return maps, out, run(*maps, "--json", "--o", out, "--j", 1)
 
 
-def test_a_failing_map_leaves_the_others_done(batch):
+def test_maps_after_a_failed_one_are_done(batch):
     maps, _, finished = batch
     assert finished.returncode == 1
     assert [row["outcome"] for row in rows(finished)] == ["done", "failed", "failed", "done"]
@@ -115,7 +115,7 @@ def test_a_failing_map_leaves_the_others_done(batch):
     assert "Traceback" not in finished.stderr
 
 
-def test_every_row_has_every_field_whatever_the_outcome(batch):
+def test_the_row_of_every_outcome_has_every_field(batch):
     _, out, finished = batch
     for row in rows(finished):
         assert set(row) == FIELDS
@@ -131,13 +131,13 @@ def test_every_row_has_every_field_whatever_the_outcome(batch):
     assert done["seconds"] > 0
 
 
-def test_only_the_answers_of_the_good_maps_are_left(batch):
+def test_only_the_files_of_the_good_maps_are_written(batch):
     _, out, _ = batch
     names = {f"{stem}_{kind}.mrc" for stem in ("placed", "packed") for kind in ("locres", "mask")}
     assert {path.name for path in out.iterdir()} == names
 
 
-def test_the_answers_lie_on_the_input_to_the_bit(batch):
+def test_output_maps_have_the_placement_of_the_input_bit_for_bit(batch):
     (placed, *_), out, _ = batch
     before = placed.read_bytes()
     for kind in ("locres", "mask"):
@@ -147,7 +147,7 @@ def test_the_answers_lie_on_the_input_to_the_bit(batch):
         assert [path.read_bytes()[words] for words in PLACEMENT] == [before[words] for words in PLACEMENT]
 
 
-def test_the_row_says_what_the_files_hold(batch):
+def test_the_numbers_of_the_row_are_those_of_the_files(batch):
     _, out, finished = batch
     row = rows(finished)[0]
     locres, mask = mrcfile.read(out / "placed_locres.mrc"), mrcfile.read(out / "placed_mask.mrc")
@@ -161,13 +161,13 @@ def test_the_row_says_what_the_files_hold(batch):
     )
 
 
-def test_compression_and_company_change_nothing(batch):
+def test_a_compressed_map_gives_the_same_files_as_an_uncompressed_one(batch):
     _, out, _ = batch
     for kind in ("locres", "mask"):
         assert (out / f"placed_{kind}.mrc").read_bytes() == (out / f"packed_{kind}.mrc").read_bytes()
 
 
-def test_a_person_gets_a_few_lines_and_the_files_beside_the_map(tmp_path):
+def test_without_options_the_files_lie_beside_the_map_and_a_summary_names_them(tmp_path):
     finished = run(save(tmp_path / "a.mrc"), "--threads", 1)
     assert finished.returncode == 0
     assert 3 <= len(finished.stdout.splitlines()) <= 8
@@ -176,7 +176,7 @@ def test_a_person_gets_a_few_lines_and_the_files_beside_the_map(tmp_path):
         assert str(path) in finished.stdout
 
 
-def test_the_uncertainty_is_written_when_asked_and_lies_inside_the_mask(tmp_path):
+def test_the_uncertainty_is_written_on_request_and_is_positive_inside_the_mask(tmp_path):
     finished = run(save(tmp_path / "a.mrc"), "--uncertainty", "--json", "-j", 1)
     (row,) = rows(finished)
     locres, found = (mrcfile.read(row["files"][kind]) for kind in ("locres", "uncertainty"))
@@ -185,7 +185,7 @@ def test_the_uncertainty_is_written_when_asked_and_lies_inside_the_mask(tmp_path
     np.testing.assert_allclose(row["median_uncertainty"], np.median(found[locres > 0]), rtol=1e-5)
 
 
-def test_quiet_says_nothing_when_all_is_well(tmp_path):
+def test_quiet_prints_nothing_without_an_error(tmp_path):
     finished = run(save(tmp_path / "a.mrc", voxel_size=1.0), "--quiet", "-j", 1)  # 1 Å exactly is worth a warning
     assert (finished.returncode, finished.stdout, finished.stderr) == (0, "", "")
 
@@ -200,7 +200,7 @@ def test_a_voxel_size_given_replaces_the_header_and_warnings_go_to_stderr(tmp_pa
 
 
 @pytest.mark.parametrize("there", ["a_locres.mrc", "a_mask.mrc"])
-def test_a_file_that_is_there_stays_and_is_noticed_before_the_map_is_read(tmp_path, there):
+def test_an_existing_file_is_kept_and_refused_before_the_map_is_read(tmp_path, there):
     (tmp_path / "a.mrc").write_bytes(b"not a map")
     (tmp_path / there).write_bytes(b"precious")
     finished = run(tmp_path / "a.mrc")
@@ -209,7 +209,7 @@ def test_a_file_that_is_there_stays_and_is_noticed_before_the_map_is_read(tmp_pa
     assert (tmp_path / there).read_bytes() == b"precious"
 
 
-def test_overwriting_is_done_when_asked(tmp_path):
+def test_overwrite_replaces_existing_files(tmp_path):
     save(tmp_path / "a.mrc")
     (tmp_path / "a_mask.mrc").write_bytes(b"old")
     assert run(tmp_path / "a.mrc", "--overwrite", "-j", 1).returncode == 0
@@ -280,7 +280,7 @@ def test_a_model_that_cannot_be_opened_fails_every_map_the_same_way(tmp_path):
         assert "Traceback" not in finished.stderr
 
 
-def test_a_gpu_that_cannot_be_had_is_an_error_and_not_a_silent_cpu(tmp_path):
+def test_a_requested_gpu_that_is_unavailable_is_an_error_not_a_silent_cpu(tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         pytest.skip("this onnxruntime has CUDA")
@@ -290,7 +290,7 @@ def test_a_gpu_that_cannot_be_had_is_an_error_and_not_a_silent_cpu(tmp_path):
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_neither_file_is_left_when_the_disk_takes_no_more(tmp_path):
+def test_a_full_disk_leaves_no_file(tmp_path):
     def small_files():
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 
@@ -340,7 +340,7 @@ def test_a_bar_is_drawn_on_a_terminal_and_stdout_stays_clean(tmp_path, names, la
     assert [json.loads(line)["outcome"] for line in stdout.splitlines()] == ["done"] * len(names)
 
 
-def test_help_is_there_at_once():
+def test_help_takes_less_than_half_a_second_of_cpu():
     def cpu_seconds():
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
         return used.ru_utime + used.ru_stime
@@ -366,7 +366,7 @@ def test_version_names_package_model_and_onnxruntime():
     assert engine.startswith("onnxruntime ")
 
 
-def test_a_map_that_will_not_fit_into_memory_is_refused_before_the_work(tmp_path):
+def test_a_map_that_does_not_fit_into_memory_is_refused_before_the_work(tmp_path):
     limited = (
         "import resource, sys; from cryores_lite import resources; from cryores_lite.method import pipeline\n"
         "from cryores_lite.cli import main\n"
@@ -387,7 +387,7 @@ def test_a_map_that_will_not_fit_into_memory_is_refused_before_the_work(tmp_path
 
 
 @pytest.mark.parametrize(("end", "code"), [("KeyboardInterrupt", 130), ("SystemExit(143)", 143)])
-def test_an_interrupt_that_a_library_wraps_while_it_is_loaded_still_ends_the_command_quietly(tmp_path, end, code):
+def test_an_interrupt_wrapped_by_a_library_that_is_being_loaded_ends_the_command_quietly(tmp_path, end, code):
     """Seen with onnxruntime, whose C code turns an interrupt into ImportError."""
     wrapped = f"try:\n    raise {end}\nexcept BaseException as error:\n    raise ImportError('failed') from error\n"
     (tmp_path / "onnxruntime.py").write_text(wrapped)

@@ -37,7 +37,7 @@ def array(number, lowest, highest, step, count):
 
 
 @given(st.integers(0, 50), st.integers(1, 9))
-def test_every_map_is_in_one_part_and_parts_are_equal(maps, count):
+def test_every_map_is_in_exactly_one_part_and_parts_differ_by_one_map_at_most(maps, count):
     paths = [Path(str(n)) for n in range(maps)]
     parts = [parse_shard(f"{n}/{count}", {}).of(paths) for n in range(1, count + 1)]
     assert sorted(chain(*parts)) == sorted(paths)
@@ -45,7 +45,7 @@ def test_every_map_is_in_one_part_and_parts_are_equal(maps, count):
 
 
 @given(st.integers(0, 9), st.integers(1, 9), st.integers(1, 5))
-def test_the_tasks_of_any_even_array_are_its_parts(lowest, count, step):
+def test_the_tasks_of_an_evenly_spaced_array_are_its_parts(lowest, count, step):
     numbers = range(lowest, lowest + count * step, step)
     parts = [parse_shard("slurm", array(n, lowest, numbers[-1], step, count)) for n in numbers]
     assert parts == [parse_shard(f"{n}/{count}", {}) for n in range(1, count + 1)]
@@ -54,19 +54,19 @@ def test_the_tasks_of_any_even_array_are_its_parts(lowest, count, step):
 @pytest.mark.parametrize(
     "environment", [{}, array(3, 1, 7, 1, 3), array(2, 1, 7, 3, 3), array(1, 1, 3, 0, 3), {"X": "1"}]
 )
-def test_an_irregular_array_or_none_is_refused_with_advice(environment):
+def test_without_an_evenly_spaced_array_the_error_advises_shard_i_of_n(environment):
     with pytest.raises(InputError, match="--shard I/N"):
         parse_shard("slurm", environment)
 
 
 @pytest.mark.parametrize("words", ["0/4", "5/4", "1", "1/0", "-1/4", "a/b", "1/4/2", "Slurm"])
-def test_other_words_are_refused(words):
+def test_a_part_that_is_not_i_of_n_is_refused(words):
     with pytest.raises(InputError, match="I/N"):
         parse_shard(words, {})
 
 
 @given(NAMES.filter(bool))
-def test_a_list_is_read_as_it_was_written(tmp_path_factory, names):
+def test_a_list_is_read_back_as_it_was_written(tmp_path_factory, names):
     path = tmp_path_factory.mktemp("list") / "list.txt"
     path.write_bytes("\n\n".join(names).encode())
     assert read_list(str(path)) == [Path(name) for name in names]
@@ -118,7 +118,7 @@ ODD = ("a,b.mrc", 'say "x".mrc', "åé.mrc", "\udcff.mrc", " a b .mrc")
 
 
 @pytest.mark.parametrize("kind", table.SUFFIXES)
-def test_rows_come_back_as_they_were_written(tmp_path, kind):
+def test_rows_are_read_back_as_they_were_written(tmp_path, kind):
     path, rows = tmp_path / f"all{kind}", [failed(name) for name in ODD]
     table.check(path)
     for one in rows:
@@ -132,7 +132,7 @@ def test_rows_come_back_as_they_were_written(tmp_path, kind):
 
 
 @pytest.mark.parametrize("kind", table.SUFFIXES)
-def test_a_line_that_was_cut_off_is_taken_away(tmp_path, kind):
+def test_a_last_line_that_was_cut_off_is_removed(tmp_path, kind):
     path = tmp_path / f"all{kind}"
     for name in "ab":
         table.append(path, failed(name))
@@ -142,7 +142,7 @@ def test_a_line_that_was_cut_off_is_taken_away(tmp_path, kind):
 
 
 @given(st.lists(st.sampled_from("abcd"), min_size=1), st.permutations("abcd"))
-def test_gathering_gives_every_map_once_with_its_last_outcome(inputs, wanted):
+def test_merging_gives_every_map_once_with_its_latest_row(inputs, wanted):
     rows = [{"input": name, "time": f"{n:03}"} for n, name in enumerate(inputs)]
     for shuffled in (rows, rows[::-1]):
         found, missing = merge_tables.merged_rows(shuffled, wanted)
@@ -153,7 +153,7 @@ def test_gathering_gives_every_map_once_with_its_last_outcome(inputs, wanted):
 
 
 @pytest.mark.parametrize(("kind", "into"), [(".csv", ".csv"), (".jsonl", ".csv"), (".jsonl", ".jsonl")])
-def test_the_command_gathers_tables_and_names_what_is_missing(tmp_path, kind, into):
+def test_the_command_merges_tables_and_names_missing_maps(tmp_path, kind, into):
     for part, names in (("1", "ab"), ("2", "bc")):
         for name in names:
             table.append(tmp_path / f"all.{part}-of-2{kind}", failed(name, f"part {part}"))
@@ -187,7 +187,7 @@ def test_merging_is_refused_without_a_table_or_into_one_that_cannot_hold_the_row
     assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
 
 
-def test_a_row_of_the_table_keeps_the_promise_of_the_schema():
+def test_a_row_of_the_table_is_valid_by_the_schema():
     jsonschema = pytest.importorskip("jsonschema")
     schema = json.loads((files("cryores_lite.outputs") / "schema.json").read_text(encoding="utf-8"))
     jsonschema.Draft202012Validator(schema).validate(failed("a"))
@@ -197,7 +197,7 @@ def test_a_row_of_the_table_keeps_the_promise_of_the_schema():
     ("content", "said"),
     [(None, "No such file"), ("", "no path"), ("a.mrc\n./a.mrc\n", "a.mrc twice"), ("a.mrc\n", "no sbatch")],
 )
-def test_what_cannot_be_submitted_is_refused_in_one_line(tmp_path, content, said):
+def test_a_list_that_cannot_be_submitted_is_refused_in_one_line(tmp_path, content, said):
     if content is not None:
         (tmp_path / "list.txt").write_text(content)
     words, where = [sys.executable, SUBMIT, "list.txt", "answers"], {**os.environ, "PATH": str(tmp_path)}

@@ -63,7 +63,7 @@ def times(folder):
     return {path.name: path.stat().st_mtime_ns for path in folder.glob("*.mrc")}
 
 
-def test_every_map_has_a_row_and_a_failed_one_stops_nothing(maps, tmp_path):
+def test_every_map_has_a_row_and_the_maps_after_a_failed_one_are_done(maps, tmp_path):
     _, listed = maps
     finished = many(listed, "--table", tmp_path / "all.csv", "--table", tmp_path / "all.jsonl", "--json")
     assert finished.returncode == 1
@@ -83,7 +83,7 @@ def test_every_map_has_a_row_and_a_failed_one_stops_nothing(maps, tmp_path):
     assert not list((tmp_path / "out").glob(".*"))
 
 
-def test_company_and_reading_ahead_change_nothing(maps, tmp_path):
+def test_a_map_read_ahead_among_others_gives_the_same_files_as_alone(maps, tmp_path):
     folder, listed = maps
     many(listed)
     run(folder / "c.map.gz", "-o", tmp_path / "alone", "-j", 1)
@@ -92,7 +92,7 @@ def test_company_and_reading_ahead_change_nothing(maps, tmp_path):
         assert alone.read_bytes() == together.read_bytes()
 
 
-def test_a_second_run_does_what_is_left_and_keeps_the_rest(maps, tmp_path):
+def test_a_second_run_keeps_finished_maps_and_does_the_others(maps, tmp_path):
     folder, listed = maps
     many(listed, "--table", tmp_path / "all.csv")
     before = times(tmp_path / "out")
@@ -135,7 +135,7 @@ def spoil_an_answer(folder, out):
     [change_the_map, change_the_settings, ask_for_more, lose_an_answer, spoil_an_answer],
     ids=lambda f: f.__name__,
 )
-def test_a_map_whose_answer_would_differ_is_done_again(maps, tmp_path, spoil):
+def test_a_map_whose_files_would_differ_is_done_again(maps, tmp_path, spoil):
     folder, listed = maps
     listed.write_text(f"{folder / 'b.mrc'}\n")
     many(listed)
@@ -152,7 +152,7 @@ def test_a_map_whose_answer_would_differ_is_done_again(maps, tmp_path, spoil):
     assert times(out) == before
 
 
-def test_a_map_is_known_again_by_what_it_holds_not_by_name_or_date(maps, tmp_path):
+def test_a_finished_map_is_recognised_by_its_content_not_by_name_or_date(maps, tmp_path):
     folder, listed = maps
     many(listed)
     before = times(tmp_path / "out")
@@ -165,7 +165,7 @@ def test_a_map_is_known_again_by_what_it_holds_not_by_name_or_date(maps, tmp_pat
     assert [row["input"] for row in rows(finished)] == [str(moved / name) for name in GOOD]
 
 
-def test_a_list_may_be_done_without_a_network_and_is_known_again(maps, tmp_path):
+def test_a_list_done_by_the_statistical_method_is_kept_by_a_second_run(maps, tmp_path):
     _, listed = maps
     words = ("--method", "statistical", "--model", tmp_path / "none.onnx", "--table", tmp_path / "all.csv", "--json")
     first, second = (rows(many(listed, *words)) for _ in range(2))
@@ -178,7 +178,7 @@ def test_a_list_may_be_done_without_a_network_and_is_known_again(maps, tmp_path)
     assert [row["method"] for row in again] == ["network", "network", None, None, "network"]
 
 
-def test_somebody_elses_files_stay(maps, tmp_path):
+def test_files_that_no_record_claims_are_not_replaced(maps, tmp_path):
     _, listed = maps
     (tmp_path / "out").mkdir()
     for name in ("a_mask.mrc", "b_locres.json"):
@@ -191,7 +191,7 @@ def test_somebody_elses_files_stay(maps, tmp_path):
         assert row["outcome"] == "done"
 
 
-def test_a_killed_run_is_gone_on_with(maps, tmp_path):
+def test_a_run_continues_where_a_killed_one_stopped(maps, tmp_path):
     folder, listed = maps
     for name in "ef":
         save(folder / f"{name}.mrc", shape=(112, 112, 112))
@@ -214,7 +214,7 @@ def test_a_killed_run_is_gone_on_with(maps, tmp_path):
     assert found[0]["kept"]
 
 
-def test_two_runs_of_one_map_at_a_time_leave_one_whole_answer(maps, tmp_path):
+def test_two_runs_of_one_map_at_the_same_time_leave_complete_files(maps, tmp_path):
     folder, listed = maps
     listed.write_text(f"{save(folder / 'e.mrc', shape=(96, 96, 96))}\n")
     words = [*COMMAND, "--maps-from", str(listed), "-o", str(tmp_path / "out"), "-j", "1", "-q"]
@@ -230,7 +230,7 @@ def test_two_runs_of_one_map_at_a_time_leave_one_whole_answer(maps, tmp_path):
     assert times(tmp_path / "out") == before
 
 
-def test_parts_have_tables_of_their_own_and_share_the_maps(maps, tmp_path):
+def test_each_part_writes_its_own_table_of_its_own_maps(maps, tmp_path):
     _, listed = maps
     for part in "12":
         many(listed, "--shard", f"{part}/2", "--table", tmp_path / "all.csv", "-q")
@@ -239,7 +239,7 @@ def test_parts_have_tables_of_their_own_and_share_the_maps(maps, tmp_path):
     assert ([row["input"] for row in first], [row["input"] for row in second]) == (names[::2], names[1::2])
 
 
-def test_a_list_may_come_from_another_program(maps, tmp_path):
+def test_a_list_is_read_from_standard_input(maps, tmp_path):
     _, listed = maps
     finished = run("--maps-from", "-", "-o", tmp_path / "out", "-j", 1, "--json", input=listed.read_text())
     assert [row["input"] for row in rows(finished)] == listed.read_text().splitlines()
@@ -279,7 +279,7 @@ def test_a_wrong_list_part_or_table_is_refused_in_one_line_before_any_work(
     assert not list(tmp_path.glob("a_*"))
 
 
-def test_only_what_memory_allows_is_read_ahead(source):
+def test_a_compressed_map_is_read_ahead_only_if_memory_allows(source):
     plain, packed = (plan(source / name, None) for name in ("a.mrc", "c.map.gz"))
 
     def key(job):
@@ -291,7 +291,7 @@ def test_only_what_memory_allows_is_read_ahead(source):
     assert ahead.prefetch(packed, memory.available(), key).ahead is None
 
 
-def test_a_list_takes_no_more_memory_than_a_job_is_told_to_ask_for(tmp_path):
+def test_a_list_takes_no_more_memory_than_the_slurm_example_asks_for(tmp_path):
     """Packed maps whose molecule fills the box, in the finest detail that voxels hold: nothing takes more."""
     if not Path("/proc/self/status").exists():
         pytest.skip("only Linux tells the peak of a process")
@@ -311,7 +311,7 @@ def test_a_list_takes_no_more_memory_than_a_job_is_told_to_ask_for(tmp_path):
     assert 0.5 * asked < 1024 * int(finished.stdout.split()[0]) < asked
 
 
-def test_looking_runs_one_ahead_in_the_order_given(source):
+def test_jobs_are_prefetched_one_ahead_in_order(source):
     jobs, seen = [plan(source / f"{n}.mrc", None) for n in range(5)], []
 
     def prefetch(job, busy):

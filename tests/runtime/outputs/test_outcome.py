@@ -22,7 +22,7 @@ def outcome(mask):
     return MapResult(job=JOB, seconds=1.0, model=MODEL, local_resolution=result, warnings=("mind this",))
 
 
-def test_a_done_row_holds_the_answer():
+def test_the_row_of_a_done_map_holds_its_numbers_files_and_model():
     found = row(outcome(np.ones(GRID.shape, bool)))
     assert (found["outcome"], found["error"], found["warnings"]) == ("done", None, ["mind this"])
     named = {"locres": "out/m_locres.mrc", "mask": "out/m_mask.mrc"}
@@ -34,7 +34,7 @@ def test_a_done_row_holds_the_answer():
     assert found["model"] == {"name": "net", "version": "1", "sha256": "ab" * 32}
 
 
-def test_an_empty_mask_gives_null_and_not_nan():
+def test_an_empty_mask_gives_null_and_never_nan():
     found = row(outcome(np.zeros(GRID.shape, bool)))
     json.dumps(found, allow_nan=False)
     assert (
@@ -55,6 +55,6 @@ def test_a_failed_row_has_the_same_fields():
     assert (failed["outcome"], failed["error"]) == ("failed", "no such file")
 
 
-def test_a_summary_is_short_even_without_a_molecule():
+def test_a_summary_has_three_to_eight_lines_with_and_without_a_molecule():
     for mask in (np.ones(GRID.shape, bool), np.zeros(GRID.shape, bool)):
         assert 3 <= len(summary(outcome(mask)).splitlines()) <= 8

@@ -146,20 +146,20 @@ def locres(found):
         ("crop.mrc", {"cell": (40, 44, 48)}, False),
     ],
 )
-def test_the_same_place_has_the_same_numbers_whatever_says_where_it_is(tmp_path, model, axes, name, words, warned):
+def test_atoms_get_the_same_values_by_origin_nstart_axis_order_and_suffix(tmp_path, model, axes, name, words, warned):
     found = measured(model, save(tmp_path / name, axes, **words))
     np.testing.assert_allclose(locres(found), expected(model), atol=1e-3)
     assert [bool("ORIGIN and NSTART" in note) for note in found.notes] == [True] * warned
 
 
-def test_the_suffix_counts_under_compression_too(tmp_path, model):
+def test_the_suffix_under_compression_places_the_map(tmp_path, model):
     path = save(tmp_path / "a.map", origin=(300.0, 0.0, 0.0))
     packed = path.with_suffix(".map.gz")
     packed.write_bytes(gzip.compress(path.read_bytes()))
     np.testing.assert_allclose(locres(measured(model, packed)), expected(model), atol=1e-3)
 
 
-def test_a_voxel_size_given_by_the_user_places_atoms_too(tmp_path, model):
+def test_the_users_voxel_size_places_the_atoms(tmp_path, model):
     path = save(tmp_path / "a.mrc", cell=(1, 1, 1))
     with mrcfile.open(path, "r+") as mrc:
         mrc.header.cella = (0, 0, 0)
@@ -171,7 +171,7 @@ def test_a_voxel_size_given_by_the_user_places_atoms_too(tmp_path, model):
 
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.tuples(*[st.floats(-3, 9)] * 3), min_size=1, max_size=20))
-def test_what_is_read_off_lies_between_the_voxels_around_or_is_no_number(places):
+def test_an_interpolated_value_lies_between_the_voxels_around_it_or_is_nan(places):
     values = np.random.default_rng(0).uniform(2, 5, (4, 5, 6)).astype(np.float32)
     values[values < 3] = 0
     for place, found in zip(places, atoms.interpolate_at_atoms(values, np.array(places)), strict=True):
@@ -196,7 +196,7 @@ def test_hydrogens_and_deuterium_change_nothing(tmp_path):
     assert both.residues[0].atoms == 1
 
 
-def test_what_lies_outside_the_mask_is_not_counted_and_a_residue_of_it_is_null(tmp_path):
+def test_atoms_outside_the_mask_are_not_counted_and_a_residue_of_such_atoms_is_null(tmp_path):
     """The mask ends between x = 0 and x = 1.5 Å."""
     path = save(tmp_path / "a.mrc")
     inside, edge, beyond, outside = ((x, 15.0, 30.0) for x in (-3.0, 0.5, 1.0, 9.0))
@@ -219,7 +219,7 @@ def test_what_lies_outside_the_mask_is_not_counted_and_a_residue_of_it_is_null(t
     assert residues.as_defattr(found).count("\t/") == 2
 
 
-def test_an_empty_mask_gives_nulls_and_a_note_and_no_nan(tmp_path, model):
+def test_an_empty_mask_gives_nulls_and_a_note_and_never_nan(tmp_path, model):
     found = measured(model, save(tmp_path / "a.mrc"), cut=np.s_[:])
     assert set(locres(found)) == {None}
     assert "NaN" not in residues.as_json(found, (0.1, 0.2))
@@ -227,7 +227,7 @@ def test_an_empty_mask_gives_nulls_and_a_note_and_no_nan(tmp_path, model):
     assert "0 of 18" in found.notes[0]
 
 
-def test_means_of_chains_and_of_the_whole_are_those_of_their_atoms(tmp_path):
+def test_means_of_chains_and_of_the_model_are_means_over_atoms(tmp_path):
     places = positions(6)
     chains = [
         ("A", [(1, [("C", places[0])]), (2, [("C", p) for p in places[1:4]])]),
@@ -295,7 +295,7 @@ HOSTILE = ["A B", "a,b", "\"'", "A\nB", "/B:1-99", "=1+1", "#1", "*", ";exit", "
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_names_are_data_in_every_file(tmp_path, model, name):
+def test_any_chain_name_is_written_as_data_in_every_file(tmp_path, model, name):
     found, result = answer(save(tmp_path / "a.mrc"))
     fitted = atoms.read_fitted(model, found, tmp_path / "a.mrc")
     fitted.structure[0][0].name = name
@@ -327,7 +327,7 @@ def test_names_are_data_in_every_file(tmp_path, model, name):
         ("data_x\nloop_\n_atom_site.id\n_atom_site.auth_asym_id\n1 'ü'\n".encode("latin-1"), "model"),
     ],
 )
-def test_a_file_that_holds_no_fitted_model_is_refused_in_one_line(tmp_path, content, words):
+def test_a_file_without_a_fitted_model_is_refused_in_one_line(tmp_path, content, words):
     path, map_path = tmp_path / "model.pdb", save(tmp_path / "a.mrc")
     if content == "folder":
         path.mkdir()
@@ -352,7 +352,7 @@ def inside(tmp_path):
     return saved(tmp_path / "it's; a # model.cif", molecule(("A", [(n, [("C", p)]) for n, p in enumerate(places)])))
 
 
-def test_the_command_writes_residues_of_every_map_and_says_where(tmp_path, inside):
+def test_the_command_writes_the_residues_of_every_map_and_names_the_files(tmp_path, inside):
     other = tmp_path / "an 'other'; # map.mrc"
     other.write_bytes(EXAMPLE.read_bytes())
     words = (EXAMPLE, other, "-o", tmp_path / "out", "--atoms", inside, "--atoms-model", "--json", "-j", 1)
@@ -374,7 +374,7 @@ def test_the_command_writes_residues_of_every_map_and_says_where(tmp_path, insid
     np.testing.assert_allclose(data["locres"], near, atol=0.4)
 
 
-def test_without_gemmi_one_line_says_so_before_the_long_work(tmp_path, inside):
+def test_without_gemmi_the_command_fails_in_one_line_before_the_long_work(tmp_path, inside):
     """The output folder, which cannot be made, is looked at just before the work: the message came earlier."""
     blocked = "import sys; sys.modules['gemmi'] = None"
     words = (EXAMPLE, "-o", EXAMPLE / "below", "--atoms", inside)
@@ -386,7 +386,7 @@ def test_without_gemmi_one_line_says_so_before_the_long_work(tmp_path, inside):
     assert "gemmi" not in run(*words).stderr
 
 
-def test_many_atoms_outside_the_molecule_are_a_warning_and_the_maps_are_written(tmp_path):
+def test_atoms_outside_the_mask_give_a_warning_and_the_maps_are_written(tmp_path):
     corner = saved(tmp_path / "corner.cif", molecule(("A", [(1, [("C", (2.0, 2.0, 2.0))])])))
     finished = run(EXAMPLE, "-o", tmp_path / "out", "--atoms", corner, "--json", "-j", 1)
     row = json.loads(finished.stdout)

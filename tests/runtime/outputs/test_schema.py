@@ -45,7 +45,7 @@ def residues(*members):
     return json.loads(as_json(Measured(Fitted("m.cif", None, np.empty((0, 3))), members), (3.0, 5.0)))
 
 
-def test_the_schema_is_sound_and_names_every_field():
+def test_the_schema_is_valid_and_names_every_field():
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     told, data = SCHEMA["$defs"]["row"], SCHEMA["$defs"]["data"]
     assert set(told["required"]) == set(told["properties"]) == set(ROWS["done"])
@@ -55,11 +55,11 @@ def test_the_schema_is_sound_and_names_every_field():
 
 
 @pytest.mark.parametrize("outcome", ROWS)
-def test_every_row_is_valid_whatever_the_outcome(outcome):
+def test_the_row_of_every_outcome_is_valid(outcome):
     VALID.validate(ROWS[outcome])
 
 
-def test_residues_are_valid_measured_or_not():
+def test_residues_inside_and_outside_the_mask_are_valid():
     VALID.validate(residues(Residue("A", -1, "", "ALA", 5, 3.2), Residue('"', 7, "B", "H\n", 0, None)))
     VALID.validate(residues(Residue("A", 1, "", "ALA", 0, None)))
 
@@ -76,11 +76,11 @@ def test_residues_are_valid_measured_or_not():
         {"model": {"name": "net", "version": "1", "sha256": "abc"}},
     ],
 )
-def test_a_row_that_breaks_the_promise_is_told(spoil):
+def test_a_row_with_a_wrong_value_is_invalid(spoil):
     assert not VALID.is_valid(ROWS["done"] | spoil)
 
 
-def test_a_row_without_a_field_is_told():
+def test_a_row_without_a_field_is_invalid():
     for field in ROWS["done"]:
         shortened = copy.deepcopy(ROWS["done"])
         del shortened[field]

@@ -71,7 +71,7 @@ def named(line):
 
 
 @pytest.mark.parametrize("name", ["a b", "a;exit", "#1", "it's", 'a"b', "[1]", "ü", "a\\", "--help", 'a";"b', "$HOME"])
-def test_a_name_in_quotes_is_read_as_it_is(name):
+def test_a_quoted_name_is_read_back_unchanged(name):
     assert named(f"open {quoted(name)} id 1") == name
 
 
@@ -82,7 +82,7 @@ def test_a_name_that_would_end_its_quotes_or_its_line_is_refused(name):
 
 
 @given(st.text(st.sampled_from("ab \"';#\n\t\u2028"), min_size=1, max_size=8))
-def test_any_name_is_refused_or_read_as_it_is_on_one_line(name):
+def test_any_name_is_refused_or_read_back_unchanged_on_one_line(name):
     try:
         line = f"open {quoted(name)} id 1"
     except OutputError:
@@ -105,7 +105,7 @@ def test_the_script_finds_both_maps_from_its_own_folder(tmp_path):
     assert second.endswith('" id 2')
 
 
-def test_the_script_finds_the_map_when_its_folder_is_a_link_to_elsewhere(tmp_path):
+def test_the_script_finds_the_map_from_a_linked_folder(tmp_path):
     map_path = save(tmp_path / "maps" / "m.mrc")
     (tmp_path / "far" / "away").mkdir(parents=True)
     (tmp_path / "out").symlink_to(tmp_path / "far" / "away")
@@ -136,7 +136,7 @@ def test_surfaces_take_colour_from_the_display_map_where_there_is_one(tmp_path):
         ("m.map.mrc", (1, 2, 3), False),
     ],
 )
-def test_the_answer_is_opened_as_ccp4_where_chimerax_ignores_the_maps_origin(tmp_path, name, origin, as_ccp4):
+def test_local_resolution_is_opened_as_ccp4_where_chimerax_ignores_the_maps_origin(tmp_path, name, origin, as_ccp4):
     _, second, *_ = script(save(tmp_path / name, origin=origin), tmp_path / "out")
     assert second.endswith(" format ccp4") == as_ccp4
 
@@ -156,7 +156,7 @@ def test_colours_run_over_the_palettes_range_and_grey_ends_below_the_finest_valu
     assert key.split()[1:7] == [f"{name}:{value:.1f}" for value, name in stops(low, high)]
 
 
-def test_a_map_without_a_molecule_has_a_script_too(tmp_path):
+def test_a_map_without_a_molecule_has_a_script(tmp_path):
     *_, sample, _ = script(save(tmp_path / "m.mrc"), tmp_path, mask=np.zeros((32, 32, 32), bool))
     places = [float(pair.split(",")[0]) for pair in sample.split(" palette ")[1].split(":")]
     assert places == sorted(set(places))
@@ -182,7 +182,7 @@ def test_the_contour_encloses_part_of_the_molecule_and_hardly_any_noise():
 
 
 @pytest.mark.parametrize("voxel_size", [1.0, 3.1, 20.0])
-def test_colours_reach_out_and_inside_nothing_changes(voxel_size):
+def test_extended_values_reach_outwards_and_leave_the_mask_unchanged(voxel_size):
     mask = ball(40)
     values = np.where(mask, np.random.default_rng(0).uniform(3, 6, mask.shape), 0).astype(np.float32)
     out = extended(values, (voxel_size,) * 3)
@@ -196,7 +196,7 @@ def test_colours_reach_out_and_inside_nothing_changes(voxel_size):
 
 @settings(deadline=None, max_examples=30)
 @given(st.integers(0, 1000), st.tuples(*[st.integers(1, 9)] * 3))
-def test_colours_never_wrap_around_the_box(seed, shape):
+def test_extended_values_never_wrap_around_the_box(seed, shape):
     """Each new voxel is a mean of its neighbours, so that the values beside a slab are those of its nearer face."""
     rng = np.random.default_rng(seed)
     values = (rng.uniform(3, 6, shape) * (rng.random(shape) < 0.1)).astype(np.float32)
@@ -207,7 +207,7 @@ def test_colours_never_wrap_around_the_box(seed, shape):
     assert (faced[9:] == 0).all()
 
 
-def test_nothing_is_carried_out_of_nothing():
+def test_an_empty_mask_stays_empty_when_extended():
     assert not extended(np.zeros((4, 5, 6), np.float32), (1.0, 1.0, 1.0)).any()
 
 
@@ -243,14 +243,14 @@ def test_one_resolution_everywhere_is_a_plain_low_pass():
     assert (out[local == 0] == 0).all()
 
 
-def test_the_filter_is_linear_in_the_map_and_takes_no_notice_of_its_level():
+def test_the_filter_is_linear_in_the_map_and_ignores_a_constant():
     local = np.random.default_rng(3).uniform(4, 12, (40, 40, 40)).astype(np.float32)
     one, other = noisy(0), noisy(1)
     both, *each = (locally_filtered(v, local, (1.5,) * 3) for v in (2 * one - 3 * other + 7, one, other))
     np.testing.assert_allclose(both, 2 * each[0] - 3 * each[1], atol=1e-4)
 
 
-def test_waves_beyond_the_local_resolution_are_gone_and_others_stay():
+def test_the_filter_removes_waves_beyond_the_local_resolution_and_keeps_the_others():
     values = noisy()
     local = np.full(values.shape, 5.0, np.float32)
     out = locally_filtered(values, local, (1.5,) * 3)
@@ -268,11 +268,11 @@ def test_each_half_is_filtered_at_its_own_resolution():
     assert power(coarse, 1 / 8) < 0.05 * power(fine, 1 / 8)
 
 
-def test_a_map_without_a_molecule_is_filtered_to_nothing():
+def test_a_map_without_a_molecule_is_filtered_to_zeros():
     assert not locally_filtered(noisy(), np.zeros((40, 40, 40), np.float32), (1.5,) * 3).any()
 
 
-def test_the_command_writes_sound_files_where_the_input_lies(tmp_path):
+def test_the_command_writes_valid_files_placed_as_the_input(tmp_path):
     placed = tmp_path / "it's a #1; map.mrc"
     placed.write_bytes(EXAMPLE.read_bytes())
     with mrcfile.open(placed, "r+") as mrc:
