@@ -1,11 +1,9 @@
-"""Lists, their parts and the table of them all: every map in exactly one part, and in one row."""
+"""A list of maps, its parts, and maps that would write the same files."""
 
-import json
 import os
 import re
 import subprocess
 import sys
-from importlib.resources import files
 from itertools import chain
 from pathlib import Path
 
@@ -13,22 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cryores_lite.batch import merge_tables, table
 from cryores_lite.batch.map_list import check_no_duplicates, parse_shard, read_list
 from cryores_lite.errors import InputError
 from cryores_lite.job import plan
-from cryores_lite.outputs.outcome import row
-from cryores_lite.outputs.result import Job, MapResult, ModelIdentity
-from tests.runtime.test_cli import invoke
 
 NAMES = st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\n\r\0"), min_size=1).filter(str.strip))
 SUBMIT = Path(__file__).parents[3] / "examples" / "slurm" / "submit.py"
-GATHER = "from cryores_lite.batch.merge_tables import main; main()"
-
-
-def gather_command(folder, *words):
-    command = [sys.executable, "-c", GATHER, *words]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
 
 
 def array(number, lowest, highest, step, count):
@@ -59,10 +47,10 @@ def test_without_an_evenly_spaced_array_the_error_advises_shard_i_of_n(environme
         parse_shard("slurm", environment)
 
 
-@pytest.mark.parametrize("words", ["0/4", "5/4", "1", "1/0", "-1/4", "a/b", "1/4/2", "Slurm"])
-def test_a_part_that_is_not_i_of_n_is_refused(words):
+@pytest.mark.parametrize("text", ["0/4", "5/4", "1", "1/0", "-1/4", "a/b", "1/4/2", "Slurm"])
+def test_a_part_that_is_not_i_of_n_is_refused(text):
     with pytest.raises(InputError, match="I/N"):
-        parse_shard(words, {})
+        parse_shard(text, {})
 
 
 @given(NAMES.filter(bool))
@@ -109,100 +97,18 @@ def test_an_output_that_would_replace_a_half_map_is_refused():
         check_no_duplicates([plan(Path("a.mrc"), None, half_maps=halves)])
 
 
-def failed(name, error="no"):
-    job, model = Job(map_path=Path(name), outputs={}), ModelIdentity("net", "1", "ab" * 32)
-    return table.stamped(row(MapResult(job=job, seconds=1.0, model=model, error=error)))
-
-
-ODD = ("a,b.mrc", 'say "x".mrc', "åé.mrc", "\udcff.mrc", " a b .mrc")
-
-
-@pytest.mark.parametrize("kind", table.SUFFIXES)
-def test_rows_are_read_back_as_they_were_written(tmp_path, kind):
-    path, rows = tmp_path / f"all{kind}", [failed(name) for name in ODD]
-    table.check(path)
-    for one in rows:
-        table.append(path, one)
-    told = table.read(path)
-    assert [one["input"] for one in told] == list(ODD)
-    table.write(path, told)
-    assert table.read(path) == told
-    table.check(path)
-    assert table.read(path) == told
-
-
-@pytest.mark.parametrize("kind", table.SUFFIXES)
-def test_a_last_line_that_was_cut_off_is_removed(tmp_path, kind):
-    path = tmp_path / f"all{kind}"
-    for name in "ab":
-        table.append(path, failed(name))
-    path.write_bytes(path.read_bytes()[:-5])
-    table.check(path)
-    assert [one["input"] for one in table.read(path)] == ["a"]
-
-
-@given(st.lists(st.sampled_from("abcd"), min_size=1), st.permutations("abcd"))
-def test_merging_gives_every_map_once_with_its_latest_row(inputs, wanted):
-    rows = [{"input": name, "time": f"{n:03}"} for n, name in enumerate(inputs)]
-    for shuffled in (rows, rows[::-1]):
-        found, missing = merge_tables.merged_rows(shuffled, wanted)
-        assert [one["input"] for one in found] == [name for name in wanted if name in inputs]
-        assert missing == [name for name in wanted if name not in inputs]
-        for one in found:
-            assert one["time"] == max(other["time"] for other in rows if other["input"] == one["input"])
-
-
-@pytest.mark.parametrize(("kind", "into"), [(".csv", ".csv"), (".jsonl", ".csv"), (".jsonl", ".jsonl")])
-def test_the_command_merges_tables_and_names_missing_maps(tmp_path, kind, into):
-    for part, names in (("1", "ab"), ("2", "bc")):
-        for name in names:
-            table.append(tmp_path / f"all.{part}-of-2{kind}", failed(name, f"part {part}"))
-    (tmp_path / "list.txt").write_text("d\nc\nb\na\n")
-    parts = (f"all.{part}-of-2{kind}" for part in "12")
-    finished = gather_command(tmp_path, *parts, "--table", f"all{into}", "--maps-from", "list.txt")
-    assert finished.returncode == 1
-    assert finished.stderr.splitlines() == ["failed: c", "failed: b", "failed: a", "missing: d"]
-    assert finished.stdout == "3 maps: 0 done, 3 failed; 1 missing\n"
-    told = table.read(tmp_path / f"all{into}")
-    said = [one["message"] if into == ".csv" else one["error"] for one in told]
-    assert said == ["part 2", "part 2", "part 1"]
-
-
 @pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        ("", "Usage: "),
-        ("missing.csv --table all.csv", "error: the table missing.csv: "),
-        ("a.csv --table all.jsonl", "error: --table all.jsonl: "),
-        ("a.csv --table all.txt", "error: --table all.txt: "),
-    ],
-)
-def test_merging_is_refused_without_a_table_or_into_one_that_cannot_hold_the_rows(
-    tmp_path, monkeypatch, words, message
-):
-    table.append(tmp_path / "a.csv", failed("a"))
-    code, output = invoke(monkeypatch, tmp_path, *words.split(), app=merge_tables.app)
-    assert code == 2
-    assert output.startswith(message)
-    assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
-
-
-def test_a_row_of_the_table_is_valid_by_the_schema():
-    jsonschema = pytest.importorskip("jsonschema")
-    schema = json.loads((files("cryores_lite.outputs") / "schema.json").read_text(encoding="utf-8"))
-    jsonschema.Draft202012Validator(schema).validate(failed("a"))
-
-
-@pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [(None, "No such file"), ("", "no path"), ("a.mrc\n./a.mrc\n", "a.mrc twice"), ("a.mrc\n", "no sbatch")],
 )
-def test_a_list_that_cannot_be_submitted_is_refused_in_one_line(tmp_path, content, said):
+def test_a_list_that_cannot_be_submitted_is_refused_in_one_line(tmp_path, content, message):
     if content is not None:
         (tmp_path / "list.txt").write_text(content)
-    words, where = [sys.executable, SUBMIT, "list.txt", "answers"], {**os.environ, "PATH": str(tmp_path)}
-    finished = subprocess.run(words, cwd=tmp_path, env=where, capture_output=True, text=True, timeout=60, check=False)
+    command, environment = [sys.executable, SUBMIT, "list.txt", "answers"], {**os.environ, "PATH": str(tmp_path)}
+    finished = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
     assert (finished.returncode, finished.stdout) == (1, "")
     (line,) = finished.stderr.splitlines()
     assert line.startswith("error: ")
-    assert said in line
+    assert message in line

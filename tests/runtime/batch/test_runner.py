@@ -1,4 +1,4 @@
-"""Many maps: what is finished is known again, what was killed is gone on with, and every map has its row."""
+"""Many maps: finished ones are kept, a killed run is continued, and every map has its row."""
 
 import csv
 import gzip
@@ -16,10 +16,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from cryores_lite import resources as memory
-from cryores_lite.batch import prefetch as ahead
 from cryores_lite.batch.table import COLUMNS, KEPT
-from cryores_lite.job import plan
 from tests.runtime.test_cli import COMMAND, invoke, rows, run, save
 
 GOOD = ("a.mrc", "b.mrc", "c.map.gz")
@@ -279,18 +276,6 @@ def test_a_wrong_list_part_or_table_is_refused_in_one_line_before_any_work(
     assert not list(tmp_path.glob("a_*"))
 
 
-def test_a_compressed_map_is_read_ahead_only_if_memory_allows(source):
-    plain, packed = (plan(source / name, None) for name in ("a.mrc", "c.map.gz"))
-
-    def key(job):
-        return {}
-
-    for busy in (0.0, memory.available()):
-        assert ahead.prefetch(plain, busy, key).ahead[0].density.mapped
-    assert ahead.prefetch(packed, 0.0, key).ahead is not None
-    assert ahead.prefetch(packed, memory.available(), key).ahead is None
-
-
 def test_a_list_takes_no_more_memory_than_the_slurm_example_asks_for(tmp_path):
     """Packed maps whose molecule fills the box, in the finest detail that voxels hold: nothing takes more."""
     if not Path("/proc/self/status").exists():
@@ -309,16 +294,3 @@ def test_a_list_takes_no_more_memory_than_the_slurm_example_asks_for(tmp_path):
     finished = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=True)
     asked = runpy.run_path(str(SUBMIT))["size"](tmp_path / "b.mrc.gz")[1]
     assert 0.5 * asked < 1024 * int(finished.stdout.split()[0]) < asked
-
-
-def test_jobs_are_prefetched_one_ahead_in_order(source):
-    jobs, seen = [plan(source / f"{n}.mrc", None) for n in range(5)], []
-
-    def prefetch(job, busy):
-        seen.append(job)
-        return ahead.Prefetched(job=job)
-
-    for number, ready in enumerate(ahead.prefetch_jobs(jobs, prefetch)):
-        assert ready.job is jobs[number]
-        assert len(seen) <= number + 2
-    assert seen == jobs
