@@ -179,10 +179,10 @@ def test_without_options_the_files_lie_beside_the_map_and_a_summary_names_them(t
 def test_the_uncertainty_is_written_on_request_and_is_positive_inside_the_mask(tmp_path):
     finished = run(save(tmp_path / "a.mrc"), "--uncertainty", "--json", "-j", 1)
     (row,) = rows(finished)
-    locres, found = (mrcfile.read(row["files"][kind]) for kind in ("locres", "uncertainty"))
+    locres, uncertainty = (mrcfile.read(row["files"][kind]) for kind in ("locres", "uncertainty"))
     assert row["files"]["uncertainty"] == str(tmp_path / "a_locres_uncertainty.mrc")
-    np.testing.assert_array_equal(found > 0, locres > 0)
-    np.testing.assert_allclose(row["median_uncertainty"], np.median(found[locres > 0]), rtol=1e-5)
+    np.testing.assert_array_equal(uncertainty > 0, locres > 0)
+    np.testing.assert_allclose(row["median_uncertainty"], np.median(uncertainty[locres > 0]), rtol=1e-5)
 
 
 def test_quiet_prints_nothing_without_an_error(tmp_path):
@@ -199,14 +199,14 @@ def test_a_voxel_size_given_replaces_the_header_and_warnings_go_to_stderr(tmp_pa
     assert [f"warning: a.mrc: {text}" for text in row["warnings"]] == finished.stderr.splitlines()
 
 
-@pytest.mark.parametrize("there", ["a_locres.mrc", "a_mask.mrc"])
-def test_an_existing_file_is_kept_and_refused_before_the_map_is_read(tmp_path, there):
+@pytest.mark.parametrize("existing", ["a_locres.mrc", "a_mask.mrc"])
+def test_an_existing_file_is_kept_and_refused_before_the_map_is_read(tmp_path, existing):
     (tmp_path / "a.mrc").write_bytes(b"not a map")
-    (tmp_path / there).write_bytes(b"precious")
+    (tmp_path / existing).write_bytes(b"precious")
     finished = run(tmp_path / "a.mrc")
     assert finished.returncode == 1
-    one_error(finished, there, "--overwrite")
-    assert (tmp_path / there).read_bytes() == b"precious"
+    one_error(finished, existing, "--overwrite")
+    assert (tmp_path / existing).read_bytes() == b"precious"
 
 
 def test_overwrite_replaces_existing_files(tmp_path):
@@ -327,16 +327,16 @@ def test_a_bar_is_drawn_on_a_terminal_and_stdout_stays_clean(tmp_path, names, la
     words = [*COMMAND, *(str(save(tmp_path / name)) for name in names), "--json", "-j", "1"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=theirs, env={**os.environ, "TERM": "xterm"}) as process:
         os.close(theirs)
-        seen = b""
+        terminal_output = b""
         with contextlib.suppress(OSError):  # how Linux says that the other end is closed
             while chunk := os.read(ours, 1024):
-                seen += chunk
+                terminal_output += chunk
         stdout = process.stdout.read()
     os.close(ours)
-    drawn = [line.strip() for line in re.split(rb"\r|\n|\x1b\[[?0-9]*[A-Za-z]", seen)]
+    drawn = [line.strip() for line in re.split(rb"\r|\n|\x1b\[[?0-9]*[A-Za-z]", terminal_output)]
     for label in labels:
         assert any(line.startswith(label) for line in drawn)
-    assert seen.count(b"100%") >= len(names)
+    assert terminal_output.count(b"100%") >= len(names)
     assert [json.loads(line)["outcome"] for line in stdout.splitlines()] == ["done"] * len(names)
 
 

@@ -39,7 +39,7 @@ def source(tmp_path_factory):
 
 @pytest.fixture
 def maps(source, tmp_path):
-    """A copy of them, listed with one that is not there; the folder, and the list."""
+    """A copy of them, listed with one that is missing; the folder, and the list."""
     folder = shutil.copytree(source, tmp_path / "maps")
     listed = tmp_path / "list.txt"
     listed.write_text("".join(f"{folder / name}\n" for name in (*GOOD[:2], "missing.mrc", "d.mrc", GOOD[2])))
@@ -65,10 +65,10 @@ def test_every_map_has_a_row_and_the_maps_after_a_failed_one_are_done(maps, tmp_
     finished = many(listed, "--table", tmp_path / "all.csv", "--table", tmp_path / "all.jsonl", "--json")
     assert finished.returncode == 1
     outcomes = ["done", "done", "failed", "failed", "done"]
-    told, lines = table(tmp_path / "all.csv"), (tmp_path / "all.jsonl").read_text().splitlines()
-    assert tuple(told[0]) == COLUMNS
-    assert [row["outcome"] for row in told] == [json.loads(line)["outcome"] for line in lines] == outcomes
-    for row, printed in zip(told, rows(finished), strict=True):
+    table_rows, lines = table(tmp_path / "all.csv"), (tmp_path / "all.jsonl").read_text().splitlines()
+    assert tuple(table_rows[0]) == COLUMNS
+    assert [row["outcome"] for row in table_rows] == [json.loads(line)["outcome"] for line in lines] == outcomes
+    for row, printed in zip(table_rows, rows(finished), strict=True):
         assert row["input"] == printed["input"]
         assert row["message"] == (printed["error"] or "; ".join(printed["warnings"]))
         assert [row[name] for name in ("p50", "global_resolution")] == [
@@ -95,11 +95,11 @@ def test_a_second_run_keeps_finished_maps_and_does_the_others(maps, tmp_path):
     before = times(tmp_path / "out")
     save(folder / "missing.mrc", shape=(36, 36, 36))
     finished = many(listed, "--table", tmp_path / "all.csv", "--json")
-    after, told = times(tmp_path / "out"), table(tmp_path / "all.csv")
+    after, table_rows = times(tmp_path / "out"), table(tmp_path / "all.csv")
     assert before.items() < after.items()
-    assert [row["outcome"] for row in told] == ["done", "done", "done", "failed", "done"]
-    assert [row["message"].startswith(KEPT) for row in told] == [True, True, False, False, True]
-    assert [row["outcome"] for row in rows(finished)] == [row["outcome"] for row in told]
+    assert [row["outcome"] for row in table_rows] == ["done", "done", "done", "failed", "done"]
+    assert [row["message"].startswith(KEPT) for row in table_rows] == [True, True, False, False, True]
+    assert [row["outcome"] for row in rows(finished)] == [row["outcome"] for row in table_rows]
 
 
 def change_the_map(folder, out):
@@ -166,8 +166,8 @@ def test_a_list_done_by_the_statistical_method_is_kept_by_a_second_run(maps, tmp
     _, listed = maps
     words = ("--method", "statistical", "--model", tmp_path / "none.onnx", "--table", tmp_path / "all.csv", "--json")
     first, second = (rows(many(listed, *words)) for _ in range(2))
-    for told in (first, second):
-        assert [row["method"] for row in told] == ["statistical", "statistical", None, None, "statistical"]
+    for run_rows in (first, second):
+        assert [row["method"] for row in run_rows] == ["statistical", "statistical", None, None, "statistical"]
     flat = table(tmp_path / "all.csv")
     assert [row["model"] for row in flat] == ["statistical", "statistical", "", "", "statistical"]
     assert [row["message"].startswith(KEPT) for row in flat] == [True, True, False, False, True]
@@ -193,22 +193,22 @@ def test_a_run_continues_where_a_killed_one_stopped(maps, tmp_path):
     for name in "ef":
         save(folder / f"{name}.mrc", shape=(112, 112, 112))
     listed.write_text("".join(f"{folder / name}.mrc\n" for name in "aef"))
-    told, out = tmp_path / "all.jsonl", tmp_path / "out"
-    words = [*COMMAND, "--maps-from", str(listed), "-o", str(out), "--table", str(told), "-j", "1", "-q"]
+    table_path, out = tmp_path / "all.jsonl", tmp_path / "out"
+    words = [*COMMAND, "--maps-from", str(listed), "-o", str(out), "--table", str(table_path), "-j", "1", "-q"]
     with subprocess.Popen(words) as process:
         while process.poll() is None and not list(out.glob("e_locres.json")):
-            time.sleep(0.01)  # until the second map has begun, told by its claim
+            time.sleep(0.01)  # until the second map has begun, as its claim shows
         process.send_signal(signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
-    with told.open("a") as file:
+    with table_path.open("a") as file:
         file.write('{"input": "cut off in the mid')
     before = times(out)
-    finished = many(listed, "--table", told, "-q")
+    finished = many(listed, "--table", table_path, "-q")
     assert (finished.returncode, finished.stderr) == (0, "")
     assert before.items() <= times(out).items()
-    found = [json.loads(line) for line in told.read_text().splitlines()]
-    assert [(row["input"], row["outcome"]) for row in found] == [(str(folder / f"{n}.mrc"), "done") for n in "aef"]
-    assert found[0]["kept"]
+    table_rows = [json.loads(line) for line in table_path.read_text().splitlines()]
+    assert [(row["input"], row["outcome"]) for row in table_rows] == [(str(folder / f"{n}.mrc"), "done") for n in "aef"]
+    assert table_rows[0]["kept"]
 
 
 def test_two_runs_of_one_map_at_the_same_time_leave_complete_files(maps, tmp_path):

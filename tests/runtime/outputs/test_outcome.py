@@ -1,4 +1,4 @@
-"""Outcomes in words: every row has every field, and NaN never reaches a reader."""
+"""Rows and summaries: every row has every field, and no number is NaN."""
 
 import json
 from pathlib import Path
@@ -23,25 +23,25 @@ def outcome(mask):
 
 
 def test_the_row_of_a_done_map_holds_its_numbers_files_and_model():
-    found = row(outcome(np.ones(GRID.shape, bool)))
-    assert (found["outcome"], found["error"], found["warnings"]) == ("done", None, ["mind this"])
+    done_row = row(outcome(np.ones(GRID.shape, bool)))
+    assert (done_row["outcome"], done_row["error"], done_row["warnings"]) == ("done", None, ["mind this"])
     named = {"locres": "out/m_locres.mrc", "mask": "out/m_mask.mrc"}
-    assert found["files"] == {**dict.fromkeys(KIND), **named}
-    assert found["median_uncertainty"] == 0.5
-    assert (found["median"], found["global_resolution"], found["voxel_size"]) == (4.0, 3.5, 1.5)
-    assert found["percentiles"] == dict.fromkeys(("2.5", "25", "50", "75", "97.5"), 4.0)
-    assert found["mask_volume"] == 24 * 1.5**3
-    assert found["model"] == {"name": "net", "version": "1", "sha256": "ab" * 32}
+    assert done_row["files"] == {**dict.fromkeys(KIND), **named}
+    assert done_row["median_uncertainty"] == 0.5
+    assert (done_row["median"], done_row["global_resolution"], done_row["voxel_size"]) == (4.0, 3.5, 1.5)
+    assert done_row["percentiles"] == dict.fromkeys(("2.5", "25", "50", "75", "97.5"), 4.0)
+    assert done_row["mask_volume"] == 24 * 1.5**3
+    assert done_row["model"] == {"name": "net", "version": "1", "sha256": "ab" * 32}
 
 
 def test_an_empty_mask_gives_null_and_never_nan():
-    found = row(outcome(np.zeros(GRID.shape, bool)))
-    json.dumps(found, allow_nan=False)
+    done_row = row(outcome(np.zeros(GRID.shape, bool)))
+    json.dumps(done_row, allow_nan=False)
     assert (
-        found["median"]
-        is found["global_resolution"]
-        is found["percentiles"]["2.5"]
-        is found["median_uncertainty"]
+        done_row["median"]
+        is done_row["global_resolution"]
+        is done_row["percentiles"]["2.5"]
+        is done_row["median_uncertainty"]
         is None
     )
 

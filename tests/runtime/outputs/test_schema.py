@@ -47,9 +47,9 @@ def residues(*members):
 
 def test_the_schema_is_valid_and_names_every_field():
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
-    told, data = SCHEMA["$defs"]["row"], SCHEMA["$defs"]["data"]
-    assert set(told["required"]) == set(told["properties"]) == set(ROWS["done"])
-    assert told["properties"]["files"]["required"] == list(KIND)
+    row_schema, data = SCHEMA["$defs"]["row"], SCHEMA["$defs"]["data"]
+    assert set(row_schema["required"]) == set(row_schema["properties"]) == set(ROWS["done"])
+    assert row_schema["properties"]["files"]["required"] == list(KIND)
     written = residues()["local_resolution"]["0"]["data"]
     assert set(data["required"]) == set(data["properties"]) == set(written)
 

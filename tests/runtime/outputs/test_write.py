@@ -1,4 +1,4 @@
-"""What is written of an answer: a script ChimeraX reads as meant, colours that reach out, a map filtered locally."""
+"""Output files: the ChimeraX script, the map to colour surfaces by, the locally filtered map."""
 
 import json
 import re
@@ -44,11 +44,11 @@ def save(path, *, origin=(0, 0, 0)):
 
 
 def answer(map_path, files, mask=None):
-    found = read_map(map_path)
+    source = read_map(map_path)
     mask = ball() if mask is None else mask
     values = np.where(mask, np.random.default_rng(1).normal(4, 0.5, mask.shape), 0).astype(np.float32)
-    result = LocalResolution(values, mask, values / 8, found.density.grid, 3.5, 1.5, "CPUExecutionProvider")
-    return MapResult(job=Job(map_path=map_path, outputs=files), map=found, local_resolution=result, model=MODEL)
+    result = LocalResolution(values, mask, values / 8, source.density.grid, 3.5, 1.5, "CPUExecutionProvider")
+    return MapResult(job=Job(map_path=map_path, outputs=files), map=source, local_resolution=result, model=MODEL)
 
 
 def files(folder, *kinds):
@@ -58,10 +58,10 @@ def files(folder, *kinds):
 
 def script(map_path, folder, *kinds, mask=None):
     """The lines of the script, by their first words."""
-    wanted = files(folder, *kinds)
+    outputs = files(folder, *kinds)
     folder.mkdir(parents=True, exist_ok=True)
-    write("chimerax", wanted["chimerax"], answer(map_path, wanted, mask))
-    lines = wanted["chimerax"].read_text().splitlines()
+    write("chimerax", outputs["chimerax"], answer(map_path, outputs, mask))
+    lines = outputs["chimerax"].read_text().splitlines()
     return [line for line in lines if not line.startswith("#")]
 
 
