@@ -25,17 +25,17 @@ Voxels: TypeAlias = npt.NDArray[Any]
 
 def locres(result: MapResult) -> Voxels:
     """Local resolution in Å, 0 outside the mask."""
-    return result.estimate()[1].values
+    return result.map_and_estimate()[1].values
 
 
 def mask(result: MapResult) -> Voxels:
     """The molecule."""
-    return result.estimate()[1].mask
+    return result.map_and_estimate()[1].mask
 
 
 def uncertainty(result: MapResult) -> Voxels:
     """Standard deviation of the error in Å, 0 outside the mask."""
-    return result.estimate()[1].uncertainty
+    return result.map_and_estimate()[1].uncertainty
 
 
 def locres_fsc(result: MapResult) -> Voxels:
@@ -49,19 +49,19 @@ def difference(result: MapResult) -> Voxels:
     from cryores_lite.half_maps import comparison
 
     assert result.comparison, "written with half maps only"
-    return comparison.difference(result.estimate()[1], result.comparison)
+    return comparison.difference(result.map_and_estimate()[1], result.comparison)
 
 
 def average(result: MapResult) -> Voxels:
     """The map itself."""
-    return result.estimate()[0].density.values
+    return result.map_and_estimate()[0].density.values
 
 
 def filtered(result: MapResult) -> Voxels:
     """The map, low-passed at its local resolution."""
     from cryores_lite.outputs.local_filter import locally_filtered
 
-    source, estimate = result.estimate()
+    source, estimate = result.map_and_estimate()
     return locally_filtered(source.density.values, estimate.values, source.density.grid.voxel_size, result.threads)
 
 
@@ -69,7 +69,7 @@ def display(result: MapResult) -> Voxels:
     """Local resolution in Å, carried outwards to colour a surface by."""
     from cryores_lite.figures.display_map import extended
 
-    _, estimate = result.estimate()
+    _, estimate = result.map_and_estimate()
     return extended(estimate.values, estimate.grid.voxel_size)
 
 
@@ -77,7 +77,7 @@ def chimerax(result: MapResult) -> str:
     """Commands that show the map in ChimeraX, coloured by its local resolution."""
     from cryores_lite.figures.display_map import contour
 
-    source, estimate = result.estimate()
+    source, estimate = result.map_and_estimate()
     as_ccp4 = is_placed_by_start(result.job.density_path) and any(source.header.origin)
     contour_level = contour(source.density.values, estimate.mask)
     finest = float(estimate.values.min(where=estimate.values > 0, initial=np.inf))
@@ -109,7 +109,7 @@ def report(result: MapResult) -> str:
     from cryores_lite.figures import findings, html_report
     from cryores_lite.figures.display_map import upright
 
-    source, estimate = result.estimate()
+    source, estimate = result.map_and_estimate()
     density = source.density.values
     trained = findings.TRAINED if result.model else None
     notes = (*result.warnings, *findings.notes(density, estimate, trained))
@@ -123,7 +123,7 @@ def png(result: MapResult) -> bytes:
     from cryores_lite.figures import png_summary
     from cryores_lite.figures.display_map import upright
 
-    source, estimate = result.estimate()
+    source, estimate = result.map_and_estimate()
     shown = upright(source.density.values, estimate, source.header.axes)
     return png_summary.picture(_row(result), result.job.density_path.name, shown)
 
@@ -132,7 +132,7 @@ def atoms_json(result: MapResult) -> str:
     """Local resolution of the residues, in the form of EMDB's validation files."""
     from cryores_lite.outputs.residue_files import as_json
 
-    return as_json(_residues(result), colour_range(result.estimate()[1].values))
+    return as_json(_residues(result), colour_range(result.map_and_estimate()[1].values))
 
 
 def atoms_csv(result: MapResult) -> str:
@@ -171,7 +171,7 @@ def _settings(result: MapResult) -> dict[str, str]:
     from cryores_lite.figures.display_map import order
 
     job, model, comparison = result.job, result.model, result.comparison
-    source, estimate = result.estimate()
+    source, estimate = result.map_and_estimate()
     z, y, x = (estimate.grid.shape[n] for n in order(source.header.axes))
     voxel_size_from = "the header" if job.voxel_size is None else "the command line"
     identity = f"{model.name} {model.version}, sha256 {model.sha256}" if model else "none (statistical method)"

@@ -97,8 +97,8 @@ class MapResult:
     residues: Measured | None = None
     warnings: tuple[str, ...] = ()
 
-    def estimate(self) -> tuple[Map, LocalResolution]:
-        """Give the map and its local resolution, of a map that is done."""
+    def map_and_estimate(self) -> tuple[Map, LocalResolution]:
+        """Give the map and its local resolution, for a map that is done."""
         assert self.map, "a map that is done has been read"
         assert self.local_resolution, "a map that is done has a local resolution"
         return self.map, self.local_resolution

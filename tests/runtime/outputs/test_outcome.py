@@ -35,13 +35,13 @@ def test_the_row_of_a_done_map_holds_its_numbers_files_and_model():
 
 
 def test_an_empty_mask_gives_null_and_never_nan():
-    done_row = row(outcome(np.zeros(GRID.shape, bool)))
-    json.dumps(done_row, allow_nan=False)
+    empty_row = row(outcome(np.zeros(GRID.shape, bool)))
+    json.dumps(empty_row, allow_nan=False)
     assert (
-        done_row["median"]
-        is done_row["global_resolution"]
-        is done_row["percentiles"]["2.5"]
-        is done_row["median_uncertainty"]
+        empty_row["median"]
+        is empty_row["global_resolution"]
+        is empty_row["percentiles"]["2.5"]
+        is empty_row["median_uncertainty"]
         is None
     )
 
