@@ -76,7 +76,6 @@ def run(path: Path, threads: int) -> dict[str, float]:
     from cryores_lite.io import mrc
     from cryores_lite.method import pipeline, prepare
     from cryores_lite.method.network import Model
-    from cryores_lite.outputs.outcome import ModelName
 
     clock.seconds["import"] = time.perf_counter() - start
     for module in (prepare, pipeline, mrc):
@@ -89,7 +88,8 @@ def run(path: Path, threads: int) -> dict[str, float]:
     model = replace(model, session=session)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         outputs = {what: Path(folder) / f"{what}.mrc" for what in ("locres", "mask")}
-        job._estimate(job.Job(path, None, outputs, False), model, ModelName("", "", ""), threads, iter)
+        result = job.run_job(job.Job(map_path=path, outputs=outputs), lambda: model, threads, iter)
+        assert result.error is None, result.error
     whole = time.perf_counter() - start
     rest = whole - sum(clock.seconds.values())
     return {**clock.seconds, "rest": rest, "whole": whole, "voxels": session.voxels}

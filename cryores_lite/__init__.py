@@ -5,7 +5,16 @@
     density = read_map("emd_1234.map.gz").density
     print(estimate(density.values, density.grid.voxel_size))
 
-The names below are loaded on first use, so that importing the package costs nothing.
+Public names
+------------
+estimate : estimate the local resolution of an array of densities; returns a `LocalResolution`
+LocalResolution : local resolution, mask and uncertainty at every voxel, and numbers for the map
+Model : an open network, to serve many maps
+read_map, write_map : MRC/CCP4 files
+plot : a figure of slices and histogram, with matplotlib
+CryoresError : base class of every error that a user can correct
+
+They are loaded when first used, so that importing the package takes no time.
 """
 
 from __future__ import annotations

@@ -1,53 +1,38 @@
-"""The command: words in, one call per map, words out. Whatever is heavy is imported when there is work."""
+"""The command's options, and errors in their use. Heavy libraries are imported when the work begins."""
 
 from __future__ import annotations
 
 import os
-import sys
-from collections import Counter
-from collections.abc import Sequence
-from functools import cache, partial
+from collections.abc import Callable, Sequence
+from functools import wraps
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from cryores_lite import __version__
-from cryores_lite.batch import map_list as maplist
-from cryores_lite.console import bar, configure_process, errors_to_exit, errors_to_exit_code, print_outcome
-from cryores_lite.errors import CryoresError
-from cryores_lite.job import Device, Job, Method, RunOptions, plan, run
-
-if TYPE_CHECKING:
-    pass
+from cryores_lite.batch.map_list import check_no_duplicates, parse_shard, read_list
+from cryores_lite.console import Reporting, configure_process, errors_to_exit, errors_to_exit_code, versions
+from cryores_lite.job import Device, RunOptions, plan
+from cryores_lite.outputs.catalogue import ON_REQUEST, ON_REQUEST_WITH_ATOMS
+from cryores_lite.outputs.result import Method
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
-def _version(wanted: bool) -> None:
-    if not wanted:
-        return
-    import onnxruntime  # noqa: TID251
-
-    from cryores_lite.method.network import Model
-
-    try:
-        model = Model.open(None, device="cpu", threads=1)
-        shipped = f"model {model.spec.name} {model.spec.version} (sha256 {model.sha256[:12]})"
-    except CryoresError as error:
-        shipped = f"no model: {error}"
-    typer.echo(f"cryores-lite {__version__}\n{shipped}\nonnxruntime {onnxruntime.__version__}")
-    raise typer.Exit
+def _version(requested: bool) -> None:
+    if requested:
+        typer.echo(versions())
+        raise typer.Exit
 
 
-def _check(wanted: bool) -> None:
-    if not wanted:
-        return
-    from cryores_lite.diagnostics import report
+def _check(requested: bool) -> None:
+    if requested:
+        from cryores_lite.diagnostics import report
 
-    text, well = report()
-    typer.echo(text)
-    raise typer.Exit(int(not well))
+        text, all_well = report()
+        typer.echo(text)
+        raise typer.Exit(int(not all_well))
 
 
 def _positive(value: float | None) -> float | None:
@@ -56,28 +41,54 @@ def _positive(value: float | None) -> float | None:
     return value
 
 
+def _with_output_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Replace a command's parameter `requested`, names of output files, by one switch per file of the catalogue."""
+    kinds = (*ON_REQUEST, *ON_REQUEST_WITH_ATOMS)
+
+    @wraps(command)
+    def with_switches(**values: Any) -> None:
+        command(requested=frozenset(kind.name for kind in kinds if values.pop(kind.name)), **values)
+
+    switches = [
+        Parameter(
+            kind.name,
+            Parameter.POSITIONAL_OR_KEYWORD,
+            default=False,
+            annotation=Annotated[bool, typer.Option(kind.option, help=kind.option_help)],
+        )
+        for kind in kinds
+    ]
+    parameters: list[Parameter] = []
+    for parameter in signature(command, eval_str=True).parameters.values():
+        parameters += switches if parameter.name == "requested" else [parameter]
+    with_switches.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    with_switches.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return with_switches
+
+
 @app.command()
+@_with_output_options
 def estimate(
     maps: Annotated[
         list[Path] | None, typer.Argument(metavar="MAP...", help="MRC/CCP4 maps, plain, .gz or .bz2.")
     ] = None,
     maps_from: Annotated[
         str | None,
-        typer.Option(
-            "--maps-from", metavar="LIST", help="A file of maps, one a line, or -. Finished ones are skipped."
-        ),
+        typer.Option("--maps-from", metavar="LIST", help="File with one map a line, or -. Finished maps are skipped."),
     ] = None,
     table: Annotated[
         list[Path] | None,
-        typer.Option("--table", metavar="FILE", help="A row per map, as .csv or .jsonl. Finished maps are skipped."),
+        typer.Option("--table", metavar="FILE", help="One row per map, .csv or .jsonl. Finished maps are skipped."),
     ] = None,
     shard: Annotated[
         str | None,
-        typer.Option("--shard", metavar="I/N", help="Do part I of N of LIST; slurm: this array task's part."),
+        typer.Option("--shard", metavar="I/N", help="Run part I of N of LIST; slurm: the part of this array task."),
     ] = None,
     output_dir: Annotated[
         Path | None,
-        typer.Option("-o", "--output-dir", "--o", metavar="DIR", file_okay=False, help="Default: beside each map."),
+        typer.Option(
+            "-o", "--output-dir", "--o", metavar="DIR", file_okay=False, help="Default: the folder of each map."
+        ),
     ] = None,
     voxel_size: Annotated[
         float | None,
@@ -85,12 +96,10 @@ def estimate(
     ] = None,
     half_maps: Annotated[
         tuple[Path, Path] | None,
-        typer.Option(
-            "--half-maps", metavar="H1 H2", help="Compare with their FSC. Without MAP, their average is the map."
-        ),
+        typer.Option("--half-maps", metavar="H1 H2", help="Compare with their FSC. Without MAP, use their average."),
     ] = None,
     method: Annotated[
-        Method, typer.Option("--method", help="statistical: no network, only the noise of visible solvent.")
+        Method, typer.Option("--method", help="statistical: no network, needs noisy solvent in the map.")
     ] = Method.network,
     device: Annotated[Device, typer.Option("-d", "--device", help="Where the network runs.")] = Device.auto,
     threads: Annotated[
@@ -98,36 +107,18 @@ def estimate(
         typer.Option("-j", "--threads", "--j", metavar="N", min=1, help="Default: the cores this process may use."),
     ] = None,
     model: Annotated[
-        Path | None, typer.Option("--model", metavar="FILE", help="An ONNX network. Default: the one shipped.")
+        Path | None, typer.Option("--model", metavar="FILE", help="ONNX network. Default: the one of this package.")
     ] = None,
-    uncertainty: Annotated[
-        bool, typer.Option("--uncertainty", help="Also write NAME_locres_uncertainty.mrc: 1 standard deviation, Å.")
-    ] = False,
-    filtered: Annotated[
-        bool, typer.Option("--filtered", help="Also write NAME_locres_filtered.mrc: the map at its local resolution.")
-    ] = False,
-    display: Annotated[
-        bool, typer.Option("--display", help="Also write NAME_locres_display.mrc: carried outwards, to colour by.")
-    ] = False,
-    chimerax: Annotated[
-        bool, typer.Option("--chimerax", help="Also write NAME_locres.cxc, which shows the map coloured in ChimeraX.")
-    ] = False,
-    report: Annotated[
-        bool, typer.Option("--report", help="Also write NAME_locres.html: slices, histogram, surface, numbers.")
-    ] = False,
-    png: Annotated[bool, typer.Option("--png", help="Also write NAME_locres.png: one picture for a slide.")] = False,
     atoms: Annotated[
         Path | None,
         typer.Option(
-            "--atoms", metavar="MODEL", help="PDB or mmCIF: also write residues' values as JSON, CSV and .defattr."
+            "--atoms", metavar="MODEL", help="PDB or mmCIF: also write values of residues: JSON, CSV, .defattr."
         ),
     ] = None,
-    atoms_model: Annotated[
-        bool, typer.Option("--atoms-model", help="Also write that model with the values in its B-factor column.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per map and line.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace maps that are there already.")] = False,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print errors only (and --json).")] = False,
+    requested: frozenset[str] = frozenset(),
+    as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON per map.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print errors only, and --json.")] = False,
     version: Annotated[
         bool, typer.Option("--version", is_eager=True, callback=_version, help="Print the versions and exit.")
     ] = False,
@@ -140,87 +131,56 @@ def estimate(
     Writes NAME_locres.mrc (0 outside the molecule) and NAME_mask.mrc for each map.
     Exits with 0 if all went well, 1 if a map failed (the others are done), 2 if the command is wrong.
     """
-    if method is Method.statistical and uncertainty:
-        raise typer.BadParameter("--method statistical does not know its --uncertainty.")
-    if atoms_model and not atoms:
-        raise typer.BadParameter("--atoms-model needs --atoms MODEL.")
-    asked = {
-        "uncertainty": uncertainty,
-        "filtered": filtered,
-        "display": display,
-        "chimerax": chimerax,
-        "report": report,
-        "png": png,
-        "atoms_model": atoms_model,
-    }
-    paths, tables = _chosen(_maps(maps or [], half_maps, maps_from), maps_from, shard, output_dir, table or [])
-    more: dict[str, Any] = {
-        "atoms": atoms,
-        "half_maps": half_maps,
-        "method": method,
-        "voxel_size": voxel_size,
-        "overwrite": overwrite,
-    }
-    jobs = [plan(path, output_dir, asked, **more) for path in paths]
-    _refuse_collisions(jobs)
-    means = RunOptions(model, device.value, threads)
-    progress = partial(bar, len(jobs)) if sys.stderr.isatty() and not quiet else lambda *_: iter
-    if maps_from or tables:
-        from cryores_lite.batch import runner as batch
+    if method is Method.statistical and "uncertainty" in requested:
+        raise typer.BadParameter("--method statistical gives no uncertainty. Leave out --uncertainty.")
+    for kind in ON_REQUEST_WITH_ATOMS:
+        if kind.name in requested and not atoms:
+            raise typer.BadParameter(f"{kind.option} needs --atoms MODEL.")
+    _check_maps(maps or [], half_maps, maps_from, shard)
+    with errors_to_exit(2):
+        listed = read_list(maps_from) if maps_from else []
+        without_map = [None] if half_maps and not maps else []
+        jobs = [
+            plan(
+                path,
+                output_dir,
+                requested,
+                atoms=atoms,
+                half_maps=half_maps,
+                method=method,
+                voxel_size=voxel_size,
+                overwrite=overwrite,
+            )
+            for path in (*(maps or ()), *listed, *without_map)
+        ]
+        check_no_duplicates(jobs)
+        part = parse_shard(shard, os.environ) if shard else None
+    if part:
+        jobs, table = part.of(jobs), [part.name(path) for path in table or ()]
+    from cryores_lite.batch.runner import run_jobs
 
-        with errors_to_exit():
-            raise typer.Exit(int(not batch.work(jobs, means, tables, batch.Reporting(as_json, quiet, progress))))
-    failed = False
-    for outcome in run(jobs, means, progress):
-        failed |= outcome.error is not None
-        print_outcome(outcome, as_json, quiet)
-        del outcome  # large, and not needed while the next map is worked on
-    raise typer.Exit(int(failed))
+    options, reporting = RunOptions(model, device.value, threads), Reporting(as_json, quiet)
+    with errors_to_exit():
+        all_done = run_jobs(jobs, options, reporting, tables=table or (), resume=bool(maps_from or table))
+    raise typer.Exit(int(not all_done))
+
+
+def _check_maps(
+    maps: Sequence[Path], half_maps: tuple[Path, Path] | None, maps_from: str | None, shard: str | None
+) -> None:
+    """Refuse options that contradict each other about the maps."""
+    if half_maps and maps_from:
+        raise typer.BadParameter("--half-maps belong to one MAP, not to a list. Run that map by itself.")
+    if half_maps and len(maps) > 1:
+        raise typer.BadParameter("--half-maps belong to one MAP. Run the other maps by themselves.")
+    if not maps and not maps_from and not half_maps:
+        raise typer.BadParameter("Name a map, or a list of maps with --maps-from.")
+    if shard and not maps_from:
+        raise typer.BadParameter("--shard needs --maps-from: all parts must see one list.")
 
 
 def main() -> None:
-    """Run the command, and be interrupted politely: nothing half-written stays."""
+    """Run the command. An interrupted run leaves no half-written files."""
     configure_process()
     with errors_to_exit_code():
         app()
-
-
-def _maps(maps: Sequence[Path], half_maps: tuple[Path, Path] | None, maps_from: str | None) -> Sequence[Path | None]:
-    """Give the maps named in the command; None stands for the average of the half maps."""
-    if half_maps and maps_from:
-        raise typer.BadParameter("--half-maps belong to one MAP, not to a list. Run that map apart.")
-    if half_maps and len(maps) > 1:
-        raise typer.BadParameter("--half-maps belong to one MAP. Run the others apart.")
-    if not maps and not maps_from and not half_maps:
-        raise typer.BadParameter("Name a map, or a list of maps with --maps-from.")
-    return maps or ([None] if half_maps else [])
-
-
-def _chosen(
-    maps: Sequence[Path | None],
-    maps_from: str | None,
-    words: str | None,
-    output_dir: Path | None,
-    tables: Sequence[Path],
-) -> tuple[Sequence[Path | None], Sequence[Path]]:
-    """Choose the maps of this call, and name its tables."""
-    if not maps_from and words:
-        raise typer.BadParameter("--shard needs --maps-from: all parts must see one list.")
-    if not maps_from:
-        return maps, tables
-    with errors_to_exit(2):
-        listed = [*filter(None, maps), *maplist.read_list(maps_from)]
-        maplist.check_no_duplicates(listed, output_dir)
-        part = maplist.shard(words, os.environ) if words else None
-    return (part.of(listed), [part.name(path) for path in tables]) if part else (listed, tables)
-
-
-def _refuse_collisions(jobs: Sequence[Job]) -> None:
-    """Refuse names that would collide, before any work."""
-    folder = cache(Path.resolve)  # one look for all that is written there
-    places = [(path, folder(path.parent) / path.name) for job in jobs for path in job.outputs.values()]
-    taken = Counter(place for _, place in places)
-    taken.update({path.resolve() for job in jobs for path in (job.map_path, *(job.half_maps or ()))})
-    for path, place in places:
-        if taken[place] > 1:
-            raise typer.BadParameter(f"Two of these maps would write {path}, or it is one of them. Run them apart.")

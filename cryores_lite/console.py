@@ -1,4 +1,4 @@
-"""The process of a command: its set-up, what it prints, errors as exit codes, the progress bar."""
+"""The process of a command: set-up, printing of results, errors as exit codes, progress bar."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from cryores_lite import __version__
 from cryores_lite.errors import CryoresError, OutputError, interrupt_behind, is_out_of_memory, out_of_memory
-from cryores_lite.job import Job
+from cryores_lite.outputs.result import Job, MapResult
 
 if TYPE_CHECKING:
-    from cryores_lite.job import Job
-    from cryores_lite.outputs.outcome import Outcome
     from cryores_lite.types import Progress
 
 INTERRUPTED = 130  # exit code
 
 
 def configure_process() -> None:
-    """Prepare the process for work, before numpy is imported."""
-    for library in ("OPENBLAS", "MKL"):  # the steps have threads of their own
+    """Set thread counts, signals and standard streams. Call it before numpy is imported."""
+    for library in ("OPENBLAS", "MKL"):  # our own threads use all cores
         os.environ.setdefault(f"{library}_NUM_THREADS", "1")
-    for name, code in (("SIGTERM", 143), ("SIGHUP", 129)):  # an exit cleans up
+    for name, code in (("SIGTERM", 143), ("SIGHUP", 129)):  # an exit removes unfinished files
         number = getattr(signal, name, None)
-        if number and signal.getsignal(number) == signal.SIG_DFL:  # not what nohup has switched off
+        if number and signal.getsignal(number) == signal.SIG_DFL:  # a signal that nohup ignores stays ignored
             signal.signal(number, partial(_leave, code))
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:  # closed by the caller: its number would go to the next file that is opened
+        if getattr(sys, name) is None:  # closed by the caller: the next file opened would get its number
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode, errors="backslashreplace"))
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may know no Å, a file name may be no text
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may lack Å, a file name may be no text
 
 
 def _leave(code: int, *_: object) -> None:
@@ -46,8 +46,10 @@ def _leave(code: int, *_: object) -> None:
 
 @contextlib.contextmanager
 def errors_to_exit_code() -> Iterator[None]:
-    """End the command with one line where a library cannot be loaded, memory or the place for words runs out, or where
-    it is interrupted."""
+    """Turn an expected failure into one line on stderr and an exit code. Bugs keep their traceback.
+
+    Expected are a missing library, no memory, a full disk, and an interrupt, which ends without a line.
+    """
     from cryores_lite.resources import require_address_space
 
     try:
@@ -59,15 +61,15 @@ def errors_to_exit_code() -> Iterator[None]:
         end = interrupt_behind(error)
         if end is not None:
             sys.exit(end.code if isinstance(end, SystemExit) else INTERRUPTED)
-        told = as_user_error(error)
-        if told is None:
+        user_error = as_user_error(error)
+        if user_error is None:
             raise
-        typer.echo(f"error: {' '.join(str(told).split())}", err=True)
+        _print_error(user_error)
         sys.exit(1)
 
 
 def as_user_error(error: Exception) -> CryoresError | None:
-    """Say what a user can put right of an error that is none of ours, or None of a bug."""
+    """Translate an exception of another library into a CryoresError; return None if it is a bug."""
     if isinstance(error, CryoresError):
         return error
     if is_out_of_memory(error):
@@ -75,46 +77,80 @@ def as_user_error(error: Exception) -> CryoresError | None:
     if isinstance(error, ImportError):
         found, expected = str(error), "the packages that pip installs with cryores-lite"
         return CryoresError(
-            "cryores-lite cannot begin", found=found, expected=expected, try_="see cryores-lite --check, and reinstall"
+            "cryores-lite cannot start", found=found, expected=expected, try_="run cryores-lite --check, and reinstall"
         )
     if isinstance(error, OSError):
-        what = str(error.filename or "what the command prints")
+        what = str(error.filename or "standard output")
         return OutputError(
-            what, found=error.strerror or error, expected="to use it", try_="check where it is, and the space there"
+            what,
+            found=error.strerror or error,
+            expected="to read or write it",
+            try_="check its folder and the space left",
         )
     return None
 
 
-def print_outcome(outcome: Outcome, as_json: bool = False, quiet: bool = False) -> None:
-    """Print an outcome: errors and warnings to stderr, the answer to stdout."""
+def versions() -> str:
+    """Name the versions of the package, its network and onnxruntime, one a line."""
+    import onnxruntime  # noqa: TID251
+
+    from cryores_lite.method.network import Model
+
+    try:
+        model = Model.open(None, device="cpu", threads=1)
+        model_version = f"model {model.spec.name} {model.spec.version} (sha256 {model.sha256[:12]})"
+    except CryoresError as error:
+        model_version = f"no model: {error}"
+    return f"cryores-lite {__version__}\n{model_version}\nonnxruntime {onnxruntime.__version__}"
+
+
+@dataclass(frozen=True)
+class Reporting:
+    """What is printed: JSON lines instead of summaries, only errors, a bar on a terminal."""
+
+    as_json: bool = False
+    quiet: bool = False
+
+    def progress(self, job: Job, number: int = 1, count: int = 1) -> Progress:
+        """Give what draws a bar for the tiles of job `number` of `count`, if there is a terminal."""
+        if self.quiet or not sys.stderr.isatty():
+            return iter
+        return bar(f"{number}/{count} {job.map_path.name}" if count > 1 else job.map_path.name)
+
+
+def print_outcome(result: MapResult, reporting: Reporting) -> None:
+    """Print a result: errors and warnings to stderr, the row or the summary to stdout."""
     from cryores_lite.outputs.outcome import row, summary
 
-    if outcome.error is not None:
-        typer.echo(f"error: {outcome.error}", err=True)
-    for warning in () if quiet else outcome.warnings:
-        typer.echo(f"warning: {outcome.map_path.name}: {warning}", err=True)
-    if as_json:
-        typer.echo(json.dumps(row(outcome), allow_nan=False))
-    elif outcome.result is not None and not quiet:
-        typer.echo(summary(outcome))
+    if result.error is not None:
+        typer.echo(f"error: {result.error}", err=True)
+    for warning in () if reporting.quiet else result.warnings:
+        typer.echo(f"warning: {result.job.map_path.name}: {warning}", err=True)
+    if reporting.as_json:
+        typer.echo(json.dumps(row(result), allow_nan=False))
+    elif result.error is None and not reporting.quiet:
+        typer.echo(summary(result))
 
 
 @contextlib.contextmanager
 def errors_to_exit(code: int = 1) -> Iterator[None]:
-    """Make what the user can put right one line and an exit code."""
+    """Turn a CryoresError into one line on stderr and an exit code."""
     try:
         yield
     except CryoresError as error:
-        typer.echo(f"error: {' '.join(str(error).split())}", err=True)
+        _print_error(error)
         raise typer.Exit(code) from None
 
 
-def bar(count: int, number: int, job: Job) -> Progress:
-    """A bar for the tiles of one of `count` maps."""
-    label = f"{number}/{count} {job.map_path.name}" if count > 1 else job.map_path.name
+def _print_error(error: CryoresError) -> None:
+    typer.echo(f"error: {' '.join(str(error).split())}", err=True)
 
-    def shown(tiles: Sequence[Any]) -> Iterator[Any]:
-        with typer.progressbar(tiles, label=label, file=sys.stderr) as bar:
-            yield from bar
 
-    return shown
+def bar(label: str) -> Progress:
+    """Draw a bar on stderr while a map's tiles are worked on."""
+
+    def with_bar(tiles: Sequence[Any]) -> Iterator[Any]:
+        with typer.progressbar(tiles, label=label, file=sys.stderr) as tiles_with_bar:
+            yield from tiles_with_bar
+
+    return with_bar

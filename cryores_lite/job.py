@@ -1,4 +1,4 @@
-"""What to do with one map, and doing it."""
+"""One map from its input to its output files."""
 
 from __future__ import annotations
 
@@ -7,36 +7,26 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from cryores_lite.errors import CryoresError, OutputError, interrupt_behind, is_out_of_memory, out_of_memory
-from cryores_lite.outputs.catalogue import ENDINGS
+from cryores_lite.outputs.catalogue import KINDS, When
+from cryores_lite.outputs.result import Job, MapResult, Method, ModelIdentity
 
 if TYPE_CHECKING:
     from cryores_lite.half_maps.pair import Pair
     from cryores_lite.io.mrc import Map
     from cryores_lite.method.network import Model
-    from cryores_lite.outputs.outcome import ModelName, Outcome
-    from cryores_lite.outputs.write import Answer
-    from cryores_lite.types import Progress
+    from cryores_lite.outputs.residues import Measured
+    from cryores_lite.types import HalfMapComparison, LocalResolution, Progress
 
-    MapAndHalves: TypeAlias = tuple[Map, Pair | None]  # what a job is about: a map, and its half maps if there are any
-
-ALWAYS = ("locres", "mask")
-WITH_HALVES = ("locres_fsc", "difference")
-WITH_ATOMS = ("atoms_json", "atoms_csv", "atoms_defattr")
-
-
-class Method(str, Enum):
-    """How local resolution is found."""
-
-    network = "network"
-    statistical = "statistical"
+    MapAndHalves: TypeAlias = tuple[Map, Pair | None]
+    ReadAhead: TypeAlias = MapAndHalves | Exception | None  # the map, why it cannot be read, or None: not read yet
 
 
 class Device(str, Enum):
@@ -48,31 +38,18 @@ class Device(str, Enum):
 
 
 @dataclass(frozen=True)
-class Job:
-    """One map and the files to make of it, by what they hold (the keys of `ENDINGS`)."""
-
-    map_path: Path
-    voxel_size: float | None  # Å, instead of the header's
-    outputs: dict[str, Path]
-    overwrite: bool
-    atoms: Path | None = None  # a model of the molecule
-    half_maps: tuple[Path, Path] | None = None  # to compare with; their average is the map if that is to be written
-    method: Method = Method.network
-
-
-@dataclass(frozen=True)
 class RunOptions:
-    """What the work is done with."""
+    """The network, and the hardware to run it on."""
 
-    model: Path | None  # an ONNX network, or None for the shipped one
+    model: Path | None  # an ONNX network; None: the shipped one
     device: str
-    threads: int | None  # or None for all that this process may use
+    threads: int | None  # None: all that this process may use
 
 
 def plan(
     map_path: Path | None,
     output_dir: Path | None,
-    asked: Mapping[str, bool],
+    requested: Collection[str] = (),
     *,
     atoms: Path | None = None,
     half_maps: tuple[Path, Path] | None = None,
@@ -80,136 +57,165 @@ def plan(
     voxel_size: float | None = None,
     overwrite: bool = False,
 ) -> Job:
-    """Name the files to make of a map: those always made, those `asked` for by what they hold, those of `atoms`.
+    """Name the files to make of a map: those that its inputs imply, and those `requested` by name.
 
     Without a map there are half maps: their average is the map, and is written too.
     """
+    from cryores_lite.io.half_map_names import full_map_stem
     from cryores_lite.io.mrc import map_stem
 
-    wanted = {*ALWAYS, *(what for what, yes in asked.items() if yes), *(WITH_ATOMS if atoms else ())}
-    if half_maps:
-        wanted |= set(WITH_HALVES)
+    implied = {
+        When.ALWAYS: True,
+        When.WITH_HALF_MAPS: bool(half_maps),
+        When.WITHOUT_MAP: map_path is None,
+        When.WITH_ATOMS: bool(atoms),
+    }
     if map_path is None:
-        from cryores_lite.io.half_map_names import full_map_stem
-
         assert half_maps, "there is a map, or there are half maps"
         map_path, stem = half_maps[0], full_map_stem(half_maps[0])
-        wanted.add("average")
     else:
         stem = map_stem(map_path)
     folder = output_dir or map_path.parent
-    outputs = {what: folder / f"{stem}{ending}" for what, ending in ENDINGS.items() if what in wanted}
-    return Job(map_path, voxel_size, outputs, overwrite, atoms, half_maps, method)
+    kinds = [kind for kind in KINDS if implied.get(kind.when) or kind.name in requested]
+    return Job(
+        map_path=map_path,
+        voxel_size=voxel_size,
+        outputs={kind.name: folder / f"{stem}{kind.suffix}" for kind in kinds},
+        overwrite=overwrite,
+        atoms=atoms,
+        half_maps=half_maps,
+        method=method,
+    )
 
 
-def run(jobs: Sequence[Job], means: RunOptions, progress: Callable[[int, Job], Progress]) -> Iterator[Outcome]:
-    """Do the jobs one after the other with one network, opened when the first needs it.
-
-    `progress` gives what wraps the sequence of a job's tiles, by the job and its number, from 1.
-    """
-    network = lazy_model(means)
-    for number, job in enumerate(jobs, 1):
-        yield run_job(job, network, means.threads, progress(number, job))
-
-
-def lazy_model(means: RunOptions) -> Callable[[], Model]:
-    """Give what opens the network when it is first called, and hands out the same one ever after."""
+def lazy_model(options: RunOptions) -> Callable[[], Model]:
+    """Give a function that opens the network at its first call, and returns the same one at later calls."""
     from cryores_lite.method.network import Model
 
-    return cache(lambda: Model.open(means.model, device=means.device, threads=means.threads))
+    return cache(lambda: Model.open(options.model, device=options.device, threads=options.threads))
 
 
 def read(job: Job) -> MapAndHalves:
     """Read a job's map, or average its half maps; with those, if there are any."""
     from cryores_lite.half_maps.pair import read_map_and_halves
 
-    return read_map_and_halves(job.map_path, job.half_maps, "average" in job.outputs, job.voxel_size)
+    return read_map_and_halves(job.map_path, job.half_maps, job.averages_half_maps, job.voxel_size)
 
 
 def run_job(
-    job: Job,
-    network: Callable[[], Model],
-    threads: int | None,
-    progress: Progress,
-    read: Callable[[Job], MapAndHalves] = read,
-) -> Outcome:
-    """Do one map; whatever goes wrong becomes an outcome, so that the next map has its turn."""
-    with contextlib.redirect_stdout(sys.stderr):  # libraries print; stdout is for answers
-        return _run_job(job, network, threads, progress, read)
+    job: Job, network: Callable[[], Model], threads: int | None, progress: Progress, ahead: ReadAhead = None
+) -> MapResult:
+    """Estimate one map and write its files. A failure becomes a result with an error, so that other maps can follow.
+
+    Parameters
+    ----------
+    network : opens the network, or returns the open one
+    threads : CPU threads; None: all that this process may use
+    progress : wraps the sequence of the map's tiles
+    ahead : the map, if it was read before
+    """
+    start, model = time.perf_counter(), None
+    with contextlib.redirect_stdout(sys.stderr):  # libraries print; stdout is for results
+        try:
+            model = network() if job.method is Method.network else None
+            result = _estimate_and_write(job, model, threads, progress, ahead)
+        except Exception as error:
+            result = MapResult(job=job, model=_identity(model), error=_error_line(error, job.map_path.name))
+    return replace(result, seconds=time.perf_counter() - start)
 
 
-def _run_job(
-    job: Job, network: Callable[[], Model], threads: int | None, progress: Progress, read: Callable[[Job], MapAndHalves]
-) -> Outcome:
-    from cryores_lite.outputs.outcome import ModelName, Outcome
-
-    start, name = time.perf_counter(), None
-    try:
-        model = network() if job.method is Method.network else None
-        name = ModelName(model.spec.name, model.spec.version, model.sha256) if model else None
-        answer, warnings = _estimate(job, model, name, threads, progress, read)
-    except CryoresError as error:
-        return Outcome(job.map_path, time.perf_counter() - start, name, " ".join(str(error).split()))
-    except Exception as error:
-        if end := interrupt_behind(error):
-            raise end from None
-        if is_out_of_memory(error):
-            said = str(out_of_memory(job.map_path.name))
-            return Outcome(job.map_path, time.perf_counter() - start, name, said)
-        if isinstance(error, ImportError):  # the next map would fare no better
-            raise
-        # A bug of ours: say where.
-        traceback.print_exc()
-        return Outcome(job.map_path, time.perf_counter() - start, name, f"internal error, {error!r}")
-    seconds = time.perf_counter() - start
-    return Outcome(job.map_path, seconds, name, None, answer.result, job.outputs, warnings, answer.compared)
+def _identity(model: Model | None) -> ModelIdentity | None:
+    return ModelIdentity(model.spec.name, model.spec.version, model.sha256) if model else None
 
 
-def _estimate(
-    job: Job,
-    model: Model | None,
-    name: ModelName | None,
-    threads: int | None,
-    progress: Progress,
-    read: Callable[[Job], MapAndHalves] = read,
-) -> tuple[Answer, tuple[str, ...]]:
-    """Read, estimate and write one map: all files, or none."""
+def _error_line(error: Exception, map_name: str) -> str:
+    """Put an error of one map into a line. Raise again what would stop every other map too."""
+    if isinstance(error, CryoresError):
+        return " ".join(str(error).split())
+    if end := interrupt_behind(error):
+        raise end from None
+    if is_out_of_memory(error):
+        return str(out_of_memory(map_name))
+    if isinstance(error, ImportError):
+        raise error
+    traceback.print_exc()  # a bug
+    return f"internal error, {error!r}"
+
+
+def _estimate_and_write(
+    job: Job, model: Model | None, threads: int | None, progress: Progress, ahead: ReadAhead
+) -> MapResult:
+    """Read, estimate and write one map: all its files, or none."""
     from cryores_lite.half_maps.comparison import compare
     from cryores_lite.io.atomic import publish, staging_folder
     from cryores_lite.io.input_checks import check_input
     from cryores_lite.method import pipeline, statistical
-    from cryores_lite.outputs import write as outputs
-    from cryores_lite.outputs.residues import read_fitted
+    from cryores_lite.outputs import write
+    from cryores_lite.outputs.residues import measure_residues, read_fitted
     from cryores_lite.resources import available_threads
 
-    folder = job.outputs["locres"].parent
-    _clear_away_once(folder)
+    _clear_away_once(job.folder)
     _refuse_to_clobber(job)
-    outputs.check(job.map_path, job.outputs)
+    write.check(job)
     threads = threads or available_threads()
-    found, pair = read(job)
-    found = check_input(job.map_path, found, by_name=not job.half_maps)
-    fitted = read_fitted(job.atoms, found, job.outputs.get("average", job.map_path)) if job.atoms else None
-    with staging_folder(folder) as here:  # before the long work: can we write there?
+    source, pair = _input(job, ahead)
+    source = check_input(job.map_path, source, by_name=not job.half_maps)
+    fitted = read_fitted(job.atoms, source, job.density_path) if job.atoms else None
+    with staging_folder(job.folder) as staged:  # before the long work: it fails if the folder cannot be written
         if model:
-            result = pipeline.estimate_local_resolution(found.density, model, threads, progress)
+            estimate = pipeline.estimate_local_resolution(source.density, model, threads, progress)
         else:
-            result = statistical.estimate_by_noise(found.density, threads)
-        compared = compare(pair, result, threads) if pair else None
-        answer = outputs.Answer(
-            job.map_path, found, result, job.outputs, name, job.voxel_size, threads, fitted, compared
+            estimate = statistical.estimate_by_noise(source.density, threads)
+        comparison = compare(pair, estimate, threads) if pair else None
+        residues = measure_residues(fitted, estimate) if fitted else None
+        result = MapResult(
+            job=job,
+            threads=threads,
+            model=_identity(model),
+            map=source,
+            local_resolution=estimate,
+            comparison=comparison,
+            residues=residues,
+            warnings=_warnings(job, source, estimate, comparison, residues),
         )
-        for what, path in job.outputs.items():
-            outputs.write(what, here / path.name, answer)
+        for name, path in job.outputs.items():
+            write.write(name, staged / path.name, result)
         _refuse_to_clobber(job)
-        last = sorted(job.outputs, key=lambda what: what == "locres")
-        publish(here, [job.outputs[what].name for what in last], job.overwrite)
-    return answer, (*found.warnings, *result.warnings, *outputs.notes(answer))
+        locres_last = sorted(job.outputs, key=lambda name: name == "locres")
+        publish(staged, [job.outputs[name].name for name in locres_last], job.overwrite)
+    return result
+
+
+def _input(job: Job, ahead: ReadAhead) -> MapAndHalves:
+    """Give the map that was read ahead, or read it now."""
+    if isinstance(ahead, Exception):
+        raise ahead
+    return ahead or read(job)
+
+
+def _warnings(
+    job: Job,
+    source: Map,
+    estimate: LocalResolution,
+    comparison: HalfMapComparison | None,
+    residues: Measured | None,
+) -> tuple[str, ...]:
+    """Collect the sentences for the user."""
+    from cryores_lite.io.half_map_names import half_maps_hint
+    from cryores_lite.outputs.residue_files import left_out
+
+    of_residues = (*residues.notes, *left_out(residues)) if residues else ()
+    if comparison:
+        of_half_maps = comparison.warnings
+    else:
+        unused = half_maps_hint(job.map_path)
+        of_half_maps = (unused,) if unused else ()
+    return (*source.warnings, *estimate.warnings, *of_residues, *of_half_maps)
 
 
 @cache
 def _clear_away_once(folder: Path) -> None:
-    """Clear away what dead runs left, once in a process: among 100,000 answers each look takes a second."""
+    """Clear away what killed runs left, once in a process: among 100,000 files each scan takes a second."""
     from cryores_lite.io.atomic import clean_up_dead_runs
 
     clean_up_dead_runs(folder)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -108,20 +109,20 @@ class LocalResolution:
         """Median local resolution inside the mask, in Å (NaN for an empty mask)."""
         return self.percentiles["50"]
 
-    @property
+    @cached_property
     def median_uncertainty(self) -> float:
         """Median standard deviation of the error inside the mask, in Å (NaN for an empty mask)."""
         inside = self.uncertainty[self.mask]
         return float(np.median(inside)) if inside.size else float("nan")
 
-    @property
+    @cached_property
     def percentiles(self) -> dict[str, float]:
         """Percentiles of the local resolution inside the mask, in Å."""
         inside = self.values[self.mask]
         values = np.percentile(inside, PERCENTILES) if inside.size else np.full(len(PERCENTILES), np.nan)
         return {f"{p:g}": float(v) for p, v in zip(PERCENTILES, values, strict=True)}
 
-    @property
+    @cached_property
     def mask_volume(self) -> float:
         """Volume of the molecule, in Å³."""
         return float(self.mask.sum()) * self.grid.voxel_volume

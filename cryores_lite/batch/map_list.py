@@ -1,17 +1,22 @@
-"""Which maps a call is about: a list of paths, and one part of it for each task of a cluster."""
+"""The maps of a run: a list of paths, one part of it for each task of a cluster, and a check that none collide."""
 
 from __future__ import annotations
 
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 from cryores_lite.errors import InputError
+from cryores_lite.outputs.result import Job
 
-ARRAY = "SLURM_ARRAY_TASK_"
+ARRAY_VARIABLES = "SLURM_ARRAY_TASK_"  # beginning of their names
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -21,9 +26,9 @@ class Shard:
     index: int
     count: int
 
-    def of(self, paths: Sequence[Path]) -> list[Path]:
-        """Every `count`-th path: a list sorted by size gives parts of nearly equal work."""
-        return list(paths[self.index :: self.count])
+    def of(self, items: Sequence[T]) -> list[T]:
+        """Every `count`-th item: a list sorted by size gives parts of nearly equal work."""
+        return list(items[self.index :: self.count])
 
     def name(self, path: Path) -> Path:
         """Name this part's own copy of a file: ``all.csv`` is ``all.3-of-6.csv``, so that no two parts share one."""
@@ -38,26 +43,21 @@ def read_list(name: str) -> list[Path]:
     InputError
         The list cannot be read, or names no map.
     """
+    what, expected = f"the list {name}", "paths, one a line"
     try:
         data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
     except OSError as error:
-        raise InputError(
-            f"the list {name}", found=error.strerror, expected="paths, one a line", try_="check --maps-from"
-        ) from error
+        raise InputError(what, found=error.strerror, expected=expected, try_="check --maps-from") from error
     if b"\0" in data:
-        raise InputError(
-            f"the list {name}", found="binary data", expected="paths, one a line", try_="pass maps by name"
-        )
+        raise InputError(what, found="binary data", expected=expected, try_="pass maps by name")
     paths = [Path(os.fsdecode(line)) for line in data.splitlines() if line.strip()]
     if not paths:
-        raise InputError(
-            f"the list {name}", found="no path", expected="paths, one a line", try_="check how it was made"
-        )
+        raise InputError(what, found="no path", expected=expected, try_="check how it was made")
     return paths
 
 
-def shard(words: str, environment: Mapping[str, str]) -> Shard:
-    """Understand ``I/N``, part I of N from 1, or ``slurm``, the part of this task of a Slurm job array.
+def parse_shard(text: str, environment: Mapping[str, str]) -> Shard:
+    """Parse ``I/N``, part I of N from 1, or ``slurm``, the part of this task of a Slurm job array.
 
     Raises
     ------
@@ -68,69 +68,71 @@ def shard(words: str, environment: Mapping[str, str]) -> Shard:
     ----------
     https://slurm.schedmd.com/job_array.html
     """
-    if words == "slurm":
-        return _slurm(environment)
-    found = re.fullmatch(r"([0-9]+)/([0-9]+)", words)
-    index, count = map(int, found.groups()) if found else (0, 0)
-    if not 1 <= index <= count:
+    if text == "slurm":
+        return _slurm_shard(environment)
+    match = re.fullmatch(r"([0-9]+)/([0-9]+)", text)
+    number, count = map(int, match.groups()) if match else (0, 0)
+    if not 1 <= number <= count:
         raise InputError(
-            "--shard", found=words, expected="I/N with I from 1 to N, or slurm", try_="pass for example 1/4"
+            "--shard", found=text, expected="I/N with I from 1 to N, or slurm", try_="pass for example 1/4"
         )
-    return Shard(index - 1, count)
+    return Shard(number - 1, count)
 
 
-def check_no_duplicates(paths: Sequence[Path], output_dir: Path | None) -> None:
-    """Refuse a list of which two maps would write one file, or one map is another's answer; nothing on disk is asked.
+def check_no_duplicates(jobs: Sequence[Job]) -> None:
+    """Refuse jobs of which two would write one file, or one would write a map of another.
+
+    Folders are looked up on the disk, once each; files are not, since the list of a cluster job is long.
 
     Raises
     ------
     InputError
-        There are such maps.
+        There are such jobs.
     """
-    taken: dict[str, Path] = {}
-    for path in paths:
-        name = _place(path)
-        if name in taken:
-            raise InputError("the list", found=f"{path} twice", expected="every map once", try_="sort -u the list")
-        taken[name] = path
-    for path in paths:
-        for name in _answers(path, output_dir):
-            if name in taken:
+
+    @cache
+    def resolved(folder: str) -> str:
+        return os.path.realpath(folder)
+
+    def place(path: Path) -> str:
+        folder, name = os.path.split(path)  # strings: a list may hold 100,000 maps
+        return os.path.join(resolved(folder), name)  # noqa: PTH118
+
+    owners: dict[str, Path] = {}  # maps by the place of a file that they are, or write
+    for job in jobs:
+        map_place = place(job.map_path)
+        if map_place in owners:
+            raise InputError(
+                "the maps", found=f"{job.map_path} twice", expected="every map once", try_="name it once (sort -u)"
+            )
+        owners.update(dict.fromkeys((map_place, *map(place, job.half_maps or ())), job.map_path))
+    for job in jobs:
+        for path in job.outputs.values():
+            output_place = place(path)
+            if output_place in owners:
                 raise InputError(
-                    "the list",
-                    found=f"{taken[name]} and {path}, of which both are or write {name}",
-                    expected="answers of different names, and no answers among the maps",
-                    try_="leave answers out, or run maps of one name apart, with -o",
+                    "the maps",
+                    found=f"{owners[output_place]} and {job.map_path}, of which both are or write {path}",
+                    expected="output files of different names, none of them among the maps",
+                    try_="leave output files out, or run maps of one name apart, with -o",
                 )
-            taken[name] = path
+            owners[output_place] = job.map_path
 
 
-def _answers(path: Path, output_dir: Path | None) -> Iterator[str]:
-    from cryores_lite.io.mrc import map_stem
-
-    stem = map_stem(path)
-    for kind in ("locres", "mask"):
-        yield _place((output_dir or path.parent) / f"{stem}_{kind}.mrc")
-
-
-def _place(path: Path) -> str:
-    return os.path.abspath(path)  # noqa: PTH100, a long list should not be looked up on a shared disk by every part
-
-
-def _slurm(environment: Mapping[str, str]) -> Shard:
+def _slurm_shard(environment: Mapping[str, str]) -> Shard:
     try:
         number, lowest, highest, step, count = (
-            int(environment[ARRAY + name]) for name in ("ID", "MIN", "MAX", "STEP", "COUNT")
+            int(environment[ARRAY_VARIABLES + name]) for name in ("ID", "MIN", "MAX", "STEP", "COUNT")
         )
     except (KeyError, ValueError):
         raise InputError(
             "--shard slurm",
-            found=f"no {ARRAY}ID and its like in the environment",
+            found=f"no {ARRAY_VARIABLES}ID and related variables",
             expected="a task of a job array",
             try_="submit with sbatch --array=1-N, or pass --shard I/N",
         ) from None
-    index, rest = divmod(number - lowest, step) if step > 0 else (0, 1)
-    if rest or not 0 <= index < count or (highest - lowest) // max(step, 1) + 1 != count:
+    index, remainder = divmod(number - lowest, step) if step > 0 else (0, 1)
+    if remainder or not 0 <= index < count or (highest - lowest) // max(step, 1) + 1 != count:
         raise InputError(
             "--shard slurm",
             found=f"{count} tasks from {lowest} to {highest} in steps of {step}",

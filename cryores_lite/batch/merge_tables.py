@@ -1,4 +1,4 @@
-"""One table of the tables that the parts of a cluster job wrote: every map once, and what is missing by name."""
+"""Merge the tables of the parts of a cluster job: every map once; missing maps are named."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from typing import Annotated
 
 import typer
 
-from cryores_lite.batch import map_list as maplist
 from cryores_lite.batch import table
+from cryores_lite.batch.map_list import read_list
 from cryores_lite.errors import CryoresError
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
-def gathered(rows: Sequence[table.Row], wanted: Sequence[str]) -> tuple[list[table.Row], list[str]]:
-    """Choose one row per map, the latest, in the order of `wanted`, then those that nobody asked for.
+def merged_rows(rows: Sequence[table.Row], listed: Sequence[str]) -> tuple[list[table.Row], list[str]]:
+    """Choose the latest row of each map, those of `listed` first and in its order.
 
     Returns
     -------
-    rows, and the names of `wanted` that have none
+    rows, and the names of `listed` that have none
     """
-    found = {row["input"]: row for row in table.last_of_each(rows)}
-    ordered = {name: found[name] for name in wanted if name in found}
-    return list({**ordered, **found}.values()), [name for name in wanted if name not in found]
+    by_name = {row["input"]: row for row in table.last_of_each(rows)}
+    ordered = {name: by_name[name] for name in listed if name in by_name}
+    return list({**ordered, **by_name}.values()), [name for name in listed if name not in by_name]
 
 
 @app.command()
-def gather(
+def merge(
     tables: Annotated[list[Path], typer.Argument(metavar="TABLE...", help="Tables of the parts, .csv or .jsonl.")],
     out: Annotated[Path, typer.Option("--table", "-o", metavar="FILE", help="The table to write, .csv or .jsonl.")],
     maps_from: Annotated[
@@ -42,8 +42,8 @@ def gather(
     Exits with 0 if all maps are done, 1 if one failed or is missing, 2 if the command is wrong.
     """
     try:
-        wanted = [str(path) for path in maplist.read_list(maps_from)] if maps_from else []
-        rows, missing = gathered([row for path in tables for row in table.read(path)], wanted)
+        listed = [str(path) for path in read_list(maps_from)] if maps_from else []
+        rows, missing = merged_rows([row for path in tables for row in table.read(path)], listed)
         table.write(out, rows)
     except CryoresError as error:
         typer.echo(f"error: {error}", err=True)

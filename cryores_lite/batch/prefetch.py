@@ -1,4 +1,4 @@
-"""Look at the next map while the present one is worked on: is it finished already, and if not, read it."""
+"""Look up the next job while the present one runs: skip it if an earlier run finished it, else read its map."""
 
 from __future__ import annotations
 
@@ -11,74 +11,80 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from cryores_lite import resources
-from cryores_lite.batch import provenance as record
+from cryores_lite.batch import provenance
 from cryores_lite.errors import CryoresError
 from cryores_lite.io import mrc
-from cryores_lite.job import Job, read
+from cryores_lite.job import read
+from cryores_lite.outputs.result import Job
 
 if TYPE_CHECKING:
     from cryores_lite.batch.provenance import Record
-    from cryores_lite.job import MapAndHalves
+    from cryores_lite.job import MapAndHalves, ReadAhead
 
-COPIES = 2.0  # of a map in memory while it is unpacked: as stored, and as float32
+COPIES_WHILE_UNPACKING = 2.0  # of a compressed map in memory: as stored, and as float32
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Prefetched:
-    """A job whose turn has come, and what was found out about it beforehand."""
+    """A job, and what was looked up before its turn.
+
+    Attributes
+    ----------
+    job : the job
+    key : of its work; None if it is unknown
+    record : of an earlier run, if there is one
+    is_finished : the files of an earlier run are those that this job would make
+    ahead : its map, or why it cannot be read; None: to be read when its turn comes
+    needs : bytes that its work will take, if its molecule fills the box
+    """
 
     job: Job
-    key: dict[str, Any] | None = None  # of its work; None if a file cannot be read
+    key: dict[str, Any] | None = None
     record: Record | None = None
     is_finished: bool = False
-    found: MapAndHalves | None = None  # None: to be read when its turn comes
-    needs: float = 0.0  # bytes that its work will take, if its molecule fills the box
-    error: Exception | None = None  # why there is nothing to read
-
-    def read(self, job: Job) -> MapAndHalves:
-        """Give the map, or say why there is none."""
-        if self.error is not None:
-            raise self.error
-        return self.found or read(job)
+    ahead: ReadAhead = None
+    needs: float = 0.0
 
 
 def prefetch(job: Job, busy: float, key: Callable[[Job], dict[str, Any]]) -> Prefetched:
-    """Tell whether a job is finished; if not, read its map as far as memory allows.
+    """Find out whether a job is finished; if not, read its map if there is memory for it.
 
-    Plain maps of float32 take no memory: they are mapped, and the digest has brought them into the system's cache.
+    Uncompressed maps of float32 take no memory: they are memory-mapped, and computing the digest has brought them into
+    the system's cache. Errors are kept, and raised when the job's turn comes.
 
     Parameters
     ----------
-    job : whose files may be missing: that is told when its turn comes
-    busy : bytes that other work will take meanwhile
-    key : of its work
+    job : its files may be missing
+    busy : bytes that the present job will take
+    key : gives the key of a job's work
     """
-    if not all(path.is_file() for path in (job.map_path, *(job.half_maps or ()))):  # reading a pipe would wait for ever
-        return Prefetched(job)
+    if not all(path.is_file() for path in (job.map_path, *(job.half_maps or ()))):  # a pipe would block
+        return Prefetched(job=job)
     try:
-        told, there = key(job), record.read(job)
-        if there is not None and record.is_finished(job, told, there):
-            return Prefetched(job, told, there, is_finished=True)
-        shape, held = mrc.shape_and_memory(job.map_path)
-        fits = not held or busy + COPIES * held <= resources.available_memory()
-        found = _read(job) if fits and not job.half_maps else None  # one job has those: nothing to do meanwhile
+        job_key, earlier = key(job), provenance.read(job)
+        if earlier is not None and provenance.is_finished(job, job_key, earlier):
+            return Prefetched(job=job, key=job_key, record=earlier, is_finished=True)
+        shape, unpacked = mrc.shape_and_memory(job.map_path)
+        fits = not unpacked or busy + COPIES_WHILE_UNPACKING * unpacked <= resources.available_memory()
+        ahead = _read(job) if fits and not job.half_maps else None  # a run with half maps has one job only
     except OSError as error:
-        return Prefetched(job, error=error if isinstance(error, CryoresError) else None)
-    except Exception as error:  # told when its turn comes, as if it had been found then
-        return Prefetched(job, error=error)
-    return Prefetched(job, told, there, found=found, needs=resources.estimated_memory(shape) + held)
+        return Prefetched(job=job, ahead=error if isinstance(error, CryoresError) else None)
+    except Exception as error:  # raised when the job's turn comes
+        return Prefetched(job=job, ahead=error)
+    needs = resources.estimated_memory(shape) + unpacked
+    return Prefetched(job=job, key=job_key, record=earlier, ahead=ahead, needs=needs)
 
 
 def prefetch_jobs(jobs: Sequence[Job], prefetch: Callable[[Job, float], Prefetched]) -> Iterator[Prefetched]:
-    """Look at every job, one ahead of the present one, in a thread that nobody waits for at the end."""
-    coming: SimpleQueue[Prefetched] = SimpleQueue()
+    """Yield the jobs in order, each looked up while the one before it runs, in a daemon thread."""
+    queue: SimpleQueue[Prefetched] = SimpleQueue()
     for number, job in enumerate(jobs):
-        ready = coming.get() if number else prefetch(job, 0.0)
+        ready = queue.get() if number else prefetch(job, 0.0)
         if number + 1 < len(jobs):
-            thread = partial(_put, coming, partial(prefetch, jobs[number + 1], ready.needs))
-            threading.Thread(target=thread, daemon=True).start()
+            look_up_next = partial(_put, queue, partial(prefetch, jobs[number + 1], ready.needs))
+            threading.Thread(target=look_up_next, daemon=True).start()
         yield ready
-        del ready  # a map of its own should not outlive its turn
+        del ready  # its map takes memory
 
 
 def _put(queue: SimpleQueue[Prefetched], prefetch: Callable[[], Prefetched]) -> None:
@@ -87,7 +93,7 @@ def _put(queue: SimpleQueue[Prefetched], prefetch: Callable[[], Prefetched]) -> 
 
 def _read(job: Job) -> MapAndHalves | None:
     with contextlib.suppress(MemoryError):
-        found = read(job)
-        found[0].density.release_pages()
-        return found
+        source, pair = read(job)
+        source.density.release_pages()
+        return source, pair
     return None

@@ -1,7 +1,7 @@
-"""NAME_locres.json beside the answers: what they were made of, so that finished work is known again.
+"""Records of finished maps: NAME_locres.json beside the output files says what they were made from.
 
-A record is written before the work, as a claim to the names of the answers, and once more after it. Whoever is killed
-between leaves a claim, and the next run does the map again. Whatever is not named by a record is never replaced.
+A record is written before the work, as a claim to the names of the output files, and again after it. A run that is
+killed in between leaves its claim, and the next run does the map again. Files that no record names are never replaced.
 """
 
 from __future__ import annotations
@@ -17,43 +17,50 @@ from typing import Any
 from cryores_lite import __version__
 from cryores_lite.errors import OutputError
 from cryores_lite.io.atomic import atomic_write
-from cryores_lite.job import Job
+from cryores_lite.outputs.result import Job
 
-FORM = 1  # of the file; another form is no record of ours
-CHUNK = 1 << 20
-APART = {
+RECORD_FORM = 1  # version of the file's format; other versions are not read
+READ_BYTES = 1 << 20  # at a time
+NOT_SETTINGS = {
     "map_path",
     "outputs",
     "overwrite",
-}  # fields of a job that are no settings: they stand elsewhere, or change nothing
+}  # fields of a job that stand elsewhere in the key, or change nothing
 
 
 @dataclass(frozen=True)
 class Record:
-    """What a record says: the key of the work, the digests of the answers (None: claimed), and their row if done."""
+    """The content of a record.
+
+    Attributes
+    ----------
+    key : what the output files depend on
+    files : sha256 of the output files by name; None while they are only claimed
+    row : the JSON row; None until the map is done
+    """
 
     key: dict[str, Any]
-    files: dict[str, str | None]  # sha256 by what a file holds
+    files: dict[str, str | None]
     row: dict[str, Any] | None = None
 
 
 def digest(path: Path) -> str:
     """Give the sha256 of a file."""
-    found = hashlib.sha256()
+    sha256 = hashlib.sha256()
     with path.open("rb") as file:
-        while chunk := file.read(CHUNK):
-            found.update(chunk)
-    return found.hexdigest()
+        while chunk := file.read(READ_BYTES):
+            sha256.update(chunk)
+    return sha256.hexdigest()
 
 
 def key(job: Job, model: str | None, digest: Callable[[Path], str] = digest) -> dict[str, Any]:
-    """Tell what the answers depend on: equal keys, equal answers.
+    """Collect what the output files depend on: equal keys, equal files.
 
     Parameters
     ----------
-    job : what is asked; every field counts, files by what they hold
-    model : sha256 of the network, None if there is none
-    digest : of a file
+    job : every field counts, files by their content
+    model : sha256 of the network; None for the statistical method
+    digest : gives the sha256 of a file
 
     Raises
     ------
@@ -61,12 +68,12 @@ def key(job: Job, model: str | None, digest: Callable[[Path], str] = digest) -> 
         A file cannot be read.
     """
 
-    def told(value: Any) -> Any:
+    def by_content(value: Any) -> Any:
         if isinstance(value, Path):
             return digest(value)
-        return [told(part) for part in value] if isinstance(value, (tuple, list)) else value
+        return [by_content(part) for part in value] if isinstance(value, (tuple, list)) else value
 
-    settings = {f.name: told(getattr(job, f.name)) for f in fields(job) if f.name not in APART}
+    settings = {f.name: by_content(getattr(job, f.name)) for f in fields(job) if f.name not in NOT_SETTINGS}
     return {
         "input": digest(job.map_path),
         "model": model,
@@ -76,7 +83,7 @@ def key(job: Job, model: str | None, digest: Callable[[Path], str] = digest) -> 
 
 
 def path_of(job: Job) -> Path:
-    """Name the record of a job."""
+    """Path of a job's record."""
     return job.outputs["locres"].with_suffix(".json")
 
 
@@ -90,10 +97,10 @@ def read(job: Job) -> Record | None:
     """
     path = path_of(job)
     try:
-        found = json.loads(path.read_bytes())
-        if found["form"] != FORM:
+        content = json.loads(path.read_bytes())
+        if content["form"] != RECORD_FORM:
             raise ValueError
-        return Record(found["key"], found["files"], found["row"])
+        return Record(content["key"], content["files"], content["row"])
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -101,30 +108,30 @@ def read(job: Job) -> Record | None:
             return None
         raise OutputError(
             str(path),
-            found="a file that is no record of ours",
+            found="a file that is not a record of cryores-lite",
             expected="a free name",
             try_="pass --overwrite or -o DIR",
         ) from error
 
 
 def is_finished(job: Job, key: dict[str, Any], record: Record) -> bool:
-    """Tell whether the answers are there as they were written, and would be made the same again."""
+    """Whether the output files exist as they were written, and the same key would make them again."""
     if record.row is None or record.key != key:
         return False
     try:
-        return all(record.files.get(what) == digest(path) for what, path in job.outputs.items())
+        return all(record.files.get(name) == digest(path) for name, path in job.outputs.items())
     except OSError:
         return False
 
 
 def may_replace(job: Job, record: Record | None) -> bool:
-    """Tell whether every answer's name is free or claimed by the record."""
+    """Whether every output name is free, or claimed by the record."""
     claimed = record.files if record else {}
-    return job.overwrite or all(what in claimed or not os.path.lexists(path) for what, path in job.outputs.items())
+    return job.overwrite or all(name in claimed or not os.path.lexists(path) for name, path in job.outputs.items())
 
 
 def claim(job: Job, key: dict[str, Any], before: Record | None) -> Record:
-    """Write that the names of the answers are taken; return that."""
+    """Claim the names of the output files: write a record, and return it."""
     files = {**dict.fromkeys(job.outputs), **(before.files if before else {})}
     claimed = Record(before.key if before else key, files, before.row if before else None)
     _write(path_of(job), claimed)
@@ -132,7 +139,7 @@ def claim(job: Job, key: dict[str, Any], before: Record | None) -> Record:
 
 
 def give_up(job: Job, claimed: Record, before: Record | None) -> None:
-    """Put back what stood before a claim, unless somebody else has finished the map meanwhile."""
+    """Restore the record from before a claim, unless another run has finished the map in the meantime."""
     if read(job) != claimed:
         return
     if before is None:
@@ -142,20 +149,20 @@ def give_up(job: Job, claimed: Record, before: Record | None) -> None:
 
 
 def finish(job: Job, key: dict[str, Any], row: dict[str, Any], before: Record | None) -> None:
-    """Write that the answers are there. Names of earlier answers stay claimed."""
-    files = {what: digest(path) for what, path in job.outputs.items()}
+    """Write the record of a map that is done. Names of earlier output files stay claimed."""
+    files = {name: digest(path) for name, path in job.outputs.items()}
     _write(path_of(job), Record(key, {**dict.fromkeys(before.files if before else ()), **files}, row))
 
 
 def kept(job: Job, record: Record) -> dict[str, Any]:
-    """Give the row of finished work, with the names that files have now."""
+    """Give the row of a finished map, with the present paths of its files."""
     row = record.row or {}
-    files = {what: str(job.outputs[what]) if what in job.outputs else None for what in row["files"]}
+    files = {name: str(job.outputs[name]) if name in job.outputs else None for name in row["files"]}
     return {**row, "input": str(job.map_path), "files": files}
 
 
 def _write(path: Path, record: Record) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"form": FORM, "key": record.key, "files": record.files, "row": record.row}, indent=1)
+    text = json.dumps({"form": RECORD_FORM, "key": record.key, "files": record.files, "row": record.row}, indent=1)
     with atomic_write(path) as stream:
         stream.write(f"{text}\n".encode())

@@ -1,42 +1,39 @@
-"""Many maps with one network: go on where an earlier run stopped, read one map ahead, keep a table."""
+"""Run jobs with one network, and print and table their results. Finished maps can be skipped, and one is read ahead."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from cryores_lite.batch import provenance as record
-from cryores_lite.batch import table
+from cryores_lite.batch import provenance, table
 from cryores_lite.batch.prefetch import Prefetched, prefetch, prefetch_jobs
-from cryores_lite.console import print_outcome
-from cryores_lite.job import Job, Method, RunOptions, lazy_model, run_job
+from cryores_lite.console import Reporting, print_outcome
+from cryores_lite.job import RunOptions, lazy_model, run_job
 from cryores_lite.method.network import shipped
-from cryores_lite.outputs.outcome import row as outcome_row
+from cryores_lite.outputs.outcome import row as json_row
+from cryores_lite.outputs.result import Job, Method
 
 if TYPE_CHECKING:
     from cryores_lite.method.network import Model
     from cryores_lite.types import Progress
 
 
-@dataclass(frozen=True)
-class Reporting:
-    """How to tell what happens: JSON lines, nothing but errors, a bar for the tiles of a job."""
+def run_jobs(
+    jobs: Sequence[Job], options: RunOptions, reporting: Reporting, *, tables: Sequence[Path] = (), resume: bool = False
+) -> bool:
+    """Run jobs one after the other, print the result of each, and write its row into the tables.
 
-    as_json: bool
-    quiet: bool
-    progress: Callable[[int, Job], Progress]
-
-
-def work(jobs: Sequence[Job], means: RunOptions, tables: Sequence[Path], voice: Reporting) -> bool:
-    """Do the jobs that are not finished yet, tell each one's outcome, and write every one's row into the tables.
+    Parameters
+    ----------
+    resume : skip maps that an earlier run finished, leave a record beside the files of each map, and count maps
 
     Returns
     -------
@@ -50,59 +47,69 @@ def work(jobs: Sequence[Job], means: RunOptions, tables: Sequence[Path], voice: 
     for path in tables:
         table.check(path)
     counts: Counter[str] = Counter()
-    for row in rows(jobs, means, voice):
+    for row in _rows(jobs, options, reporting, resume):
         counts["kept" if row["kept"] else row["outcome"]] += 1
         for path in tables:
             table.append(path, row)
     for path in tables:
         table.write(path, table.last_of_each(table.read(path)))
-    if not voice.quiet:
+    if resume and not reporting.quiet:
         typer.echo(
             f"{len(jobs)} maps: {counts['done']} done, {counts['kept']} kept, {counts['failed']} failed", err=True
         )
     return not counts["failed"]
 
 
-def rows(jobs: Sequence[Job], means: RunOptions, voice: Reporting) -> Iterator[table.Row]:
-    """Do the jobs one after the other, those that are finished excepted; give the table's row of every one."""
-    network, digest = lazy_model(means), cache(record.digest)
-
-    def key(job: Job) -> dict[str, Any]:
-        model = digest(means.model or shipped()) if job.method is Method.network else None
-        return record.key(job, model, lambda path: record.digest(path) if path == job.map_path else digest(path))
-
-    for number, ready in enumerate(prefetch_jobs(jobs, lambda job, busy: prefetch(job, busy, key)), 1):
+def _rows(jobs: Sequence[Job], options: RunOptions, reporting: Reporting, resume: bool) -> Iterator[table.Row]:
+    """Run the jobs that are not finished, and give the table's row of every one."""
+    network = lazy_model(options)
+    prefetched = _prefetched(jobs, options) if resume else (Prefetched(job=job) for job in jobs)
+    for number, ready in enumerate(prefetched, 1):
         if ready.is_finished and ready.record:
-            row = record.kept(ready.job, ready.record)
-            _tell_kept(row, voice)
+            row = provenance.kept(ready.job, ready.record)
+            _print_kept(row, reporting)
         else:
-            row = _do(ready, network, means.threads, voice, number)
+            progress = reporting.progress(ready.job, number, len(jobs))
+            row = _run(ready, network, options.threads, reporting, progress)
         yield table.stamped(row, ready.is_finished)
 
 
-def _do(
-    ready: Prefetched, network: Callable[[], Model], threads: int | None, voice: Reporting, number: int
+def _prefetched(jobs: Sequence[Job], options: RunOptions) -> Iterable[Prefetched]:
+    """Look every job up in the records of earlier runs, and read its map ahead. Digests of shared files are kept."""
+    digest = cache(provenance.digest)
+
+    def key(job: Job) -> dict[str, Any]:
+        model = digest(options.model or shipped()) if job.method is Method.network else None
+        return provenance.key(
+            job, model, lambda path: provenance.digest(path) if path == job.map_path else digest(path)
+        )
+
+    return prefetch_jobs(jobs, lambda job, busy: prefetch(job, busy, key))
+
+
+def _run(
+    ready: Prefetched, network: Callable[[], Model], threads: int | None, reporting: Reporting, progress: Progress
 ) -> dict[str, Any]:
-    """Do one map under a claim to the names of its answers, and tell what became of it."""
+    """Run one job, under a claim to the names of its files if its key is known; print the result and give its row."""
     job, before, claimed = ready.job, ready.record, None
-    if ready.key is not None and record.may_replace(job, before):
-        with contextlib.suppress(OSError):  # the attempt will say so
-            claimed = record.claim(job, ready.key, before)
+    if ready.key is not None and provenance.may_replace(job, before):
+        with contextlib.suppress(OSError):  # the job will report it
+            claimed = provenance.claim(job, ready.key, before)
             job = replace(job, overwrite=True)
-    outcome = run_job(job, network, threads, voice.progress(number, job), ready.read)
-    row = outcome_row(outcome)
+    result = run_job(job, network, threads, progress, ready.ahead)
+    row = json_row(result)
     if claimed and ready.key is not None:
-        with contextlib.suppress(OSError):  # a claim stays, and the next run does the map again
-            if outcome.error is None:
-                record.finish(job, ready.key, row, claimed)
+        with contextlib.suppress(OSError):  # the claim stays, and the next run does the map again
+            if result.error is None:
+                provenance.finish(job, ready.key, row, claimed)
             else:
-                record.give_up(job, claimed, before)
-    print_outcome(outcome, voice.as_json, voice.quiet)
+                provenance.give_up(job, claimed, before)
+    print_outcome(result, reporting)
     return row
 
 
-def _tell_kept(row: dict[str, Any], voice: Reporting) -> None:
-    if voice.as_json:
+def _print_kept(row: dict[str, Any], reporting: Reporting) -> None:
+    if reporting.as_json:
         typer.echo(json.dumps(row, allow_nan=False))
-    elif not voice.quiet:
+    elif not reporting.quiet:
         typer.echo(f"{row['input']}  {table.KEPT}")

@@ -1,4 +1,4 @@
-"""One table about many maps: a row each, as CSV for a spreadsheet or as JSON lines for a program."""
+"""A table with one row per map: CSV for a spreadsheet, or JSON lines for a program."""
 
 from __future__ import annotations
 
@@ -14,63 +14,65 @@ from typing import Any, TypeAlias
 from cryores_lite.errors import InputError, OutputError
 from cryores_lite.io.atomic import atomic_write
 from cryores_lite.io.csv_cells import escape_formula, unescape_formula
+from cryores_lite.outputs.catalogue import ALWAYS
 from cryores_lite.types import PERCENTILES
 
 Row: TypeAlias = dict[str, Any]
 COLUMNS = (
     *("input", "outcome", "global_resolution"),
     *(f"p{p:g}" for p in PERCENTILES),
-    *("median_uncertainty", "mask_volume", "voxel_size", "seconds", "time", "model", "message", "locres", "mask"),
+    *("median_uncertainty", "mask_volume", "voxel_size", "seconds", "time", "model", "message"),
+    *(kind.name for kind in ALWAYS),
 )
-KINDS = (".csv", ".jsonl")
-KEPT = "kept: it was finished before"
+SUFFIXES = (".csv", ".jsonl")
+KEPT = "kept: an earlier run finished it"
 
 
 def stamped(row: Row, kept: bool = False) -> Row:
-    """Add to a row of `report.row` when it was found, and whether the work had been done before."""
+    """Add the time to a JSON row, and whether an earlier run had finished the map."""
     return {**row, "time": datetime.now(timezone.utc).isoformat(timespec="microseconds"), "kept": kept}
 
 
 def flat(row: Row) -> Row:
-    """Put a stamped row into the columns of a CSV file. A row that came from one stays as it is."""
+    """Put a stamped row into the columns of a CSV file. A row that was read from one stays as it is."""
     if "percentiles" not in row:
         return row
-    said = [row["error"], KEPT if row["kept"] else None, *row["warnings"]]
+    messages = [row["error"], KEPT if row["kept"] else None, *row["warnings"]]
     return {
         **{name: row[name] for name in COLUMNS if name in row},
         **{f"p{p}": value for p, value in row["percentiles"].items()},
         "model": " ".join(filter(None, (row["model"]["name"], row["model"]["version"]))) or row.get("method"),
-        "message": "; ".join(filter(None, said)),
-        **{what: row["files"][what] for what in ("locres", "mask")},
+        "message": "; ".join(filter(None, messages)),
+        **{kind.name: row["files"][kind.name] for kind in ALWAYS},
     }
 
 
 def check(path: Path) -> None:
-    """Make ready to append to a table, new or of an earlier run; a last line that was cut off is taken away.
+    """Prepare a table, new or of an earlier run, for appending. A last line that was cut off is removed.
 
     Raises
     ------
     InputError
-        Its name ends in neither .csv nor .jsonl, or the file is no table of this program.
+        Its name ends in neither .csv nor .jsonl, or the file is not a table of this program.
     OutputError
         It cannot be written.
     """
-    _refuse_kind(path)
+    _check_suffix(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab+") as file:
             file.seek(0)
             data = file.read()
-            whole = data.rfind(b"\n") + 1
-            if whole < len(data) and whole:
-                file.truncate(whole)
+            end_of_last_line = data.rfind(b"\n") + 1
+            if end_of_last_line < len(data) and end_of_last_line:
+                file.truncate(end_of_last_line)
     except OSError as error:
         raise _unwritable(path, error) from error
     read(path)
 
 
 def append(path: Path, row: Row) -> None:
-    """Add a row, and see it to the disk: what is killed later has not lost it."""
+    """Add a row and sync it to the disk, so that a killed run keeps it."""
     try:
         with path.open("ab") as file:
             file.write(_lines(path, [row], header=not file.tell()))
@@ -86,17 +88,17 @@ def read(path: Path) -> list[Row]:
     Raises
     ------
     InputError
-        There is no such file, or it is no table of this program.
+        There is no such file, or it is not a table of this program.
     """
     try:
         text = path.read_bytes().decode("utf-8", "surrogateescape")
     except OSError as error:
-        raise _strange(path, error.strerror) from error
+        raise _not_a_table(path, error.strerror) from error
     if path.suffix == ".csv":
         reader = csv.DictReader(io.StringIO(text, newline=""))
         rows = list(reader)
         if text and (tuple(reader.fieldnames or ()) != COLUMNS or any(None in row.values() for row in rows)):
-            raise _strange(path, "other columns")
+            raise _not_a_table(path, "other columns")
         return [{name: unescape_formula(cell) for name, cell in row.items()} for row in rows]
     try:
         rows = [json.loads(line) for line in text.splitlines()]
@@ -104,12 +106,12 @@ def read(path: Path) -> list[Row]:
             return rows
     except (ValueError, AttributeError):
         pass
-    raise _strange(path, "other lines")
+    raise _not_a_table(path, "other lines")
 
 
 def write(path: Path, rows: Sequence[Row]) -> None:
-    """Write a table anew: wholly, or not at all."""
-    _refuse_kind(path)
+    """Replace a table: completely, or not at all."""
+    _check_suffix(path)
     if path.suffix == ".jsonl" and any("percentiles" not in row for row in rows):
         raise InputError(
             f"--table {path}",
@@ -126,18 +128,18 @@ def write(path: Path, rows: Sequence[Row]) -> None:
 
 def last_of_each(rows: Iterable[Row]) -> list[Row]:
     """One row per map, that of the latest time (of equal times the later row), in the order of first mention."""
-    found: dict[str, Row] = {}
+    latest: dict[str, Row] = {}
     for row in rows:
-        there = found.get(row["input"])
-        if there is None or row["time"] >= there["time"]:
-            found[row["input"]] = row
-    return list(found.values())
+        earlier = latest.get(row["input"])
+        if earlier is None or row["time"] >= earlier["time"]:
+            latest[row["input"]] = row
+    return list(latest.values())
 
 
-def _refuse_kind(path: Path) -> None:
-    if path.suffix not in KINDS:
+def _check_suffix(path: Path) -> None:
+    if path.suffix not in SUFFIXES:
         raise InputError(
-            f"--table {path}", found=path.suffix or "no ending", expected=".csv or .jsonl", try_="rename it"
+            f"--table {path}", found=path.suffix or "no suffix", expected=".csv or .jsonl", try_="rename it"
         )
 
 
@@ -152,7 +154,7 @@ def _lines(path: Path, rows: Iterable[Row], header: bool) -> bytes:
     return text.getvalue().encode("utf-8", "surrogateescape")
 
 
-def _strange(path: Path, found: object) -> InputError:
+def _not_a_table(path: Path, found: object) -> InputError:
     return InputError(
         f"the table {path}", found=found, expected="a table written by cryores-lite", try_="name another file"
     )

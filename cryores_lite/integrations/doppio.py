@@ -1,4 +1,4 @@
-"""A job of ccpem-pipeliner, and so of Doppio. Loaded by it through an entry point, and by nothing else."""
+"""The job for ccpem-pipeliner, and so for Doppio, which load it through an entry point."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeliner.data_structure import NODE_ATOMCOORDS, NODE_DENSITYMAP, NODE_LOGFILE, NODE_VISUALISATIONSCRIPT
+from pipeliner.data_structure import NODE_ATOMCOORDS, NODE_DENSITYMAP
 from pipeliner.display_tools import create_results_display_object, make_maps_slice_montage_and_3d_display
 from pipeliner.job_options import (
     BooleanJobOption,
@@ -19,9 +19,9 @@ from pipeliner.pipeliner_job import ExternalProgram, PipelinerCommand, Pipeliner
 
 from cryores_lite import __version__
 from cryores_lite.errors import CryoresError
-from cryores_lite.integrations.relion import NODE_TYPES, binned
+from cryores_lite.integrations.relion import binned
 from cryores_lite.job import Device, plan
-from cryores_lite.outputs.catalogue import SWITCHES
+from cryores_lite.outputs.catalogue import KIND, ON_REQUEST
 
 COMMAND = "cryores-lite"
 CRYORES = Ref(
@@ -34,11 +34,11 @@ CRYORES = Ref(
     pages="168059",
     doi="10.1016/j.jmb.2023.168059",
 )
-SHOWN = {"locres": "Local resolution (Å)", "mask": "Mask", "filtered": "Map at its local resolution"}
+DISPLAYED_MAPS = {"locres": "Local resolution (Å)", "mask": "Mask", "filtered": "Map at its local resolution"}
 
 
 class LocalResolutionJob(PipelinerJob):
-    """Local resolution and a mask of one map."""
+    """Local resolution and mask of one map."""
 
     PROCESS_NAME = "cryores_lite.map_analysis.local_resolution"
     OUT_DIR = "LocalRes"
@@ -51,8 +51,8 @@ class LocalResolutionJob(PipelinerJob):
         self.jobinfo.job_author = "The cryores_lite developers"
         self.jobinfo.short_desc = "Local resolution of a map and a mask, from the map alone"
         self.jobinfo.long_desc = (
-            "Estimates the local resolution of a final map at every voxel of its molecule, in Å, and a molecular mask."
-            " It needs no half maps, no mask and no parameters."
+            "Estimates the local resolution of a final map at every voxel of its molecule, in Å, and a mask."
+            " Half maps, a mask or parameters are not needed."
         )
         self.jobinfo.references = [CRYORES]
         self.jobinfo.programs = [ExternalProgram(COMMAND, vers_com=[COMMAND, "--version"])]
@@ -60,7 +60,7 @@ class LocalResolutionJob(PipelinerJob):
             label="Map:",
             node_type=NODE_DENSITYMAP,
             pattern=FileDescription("MRC/CCP4 map", [".mrc", ".map", ".ccp4", ".gz", ".bz2"]),
-            help_text="The final map, unmasked if there is a choice. Its local resolution is estimated.",
+            help_text="The final map whose local resolution is estimated, if possible without a mask.",
             is_required=True,
         )
         self.joboptions["voxel_size"] = FloatJobOption(
@@ -69,12 +69,12 @@ class LocalResolutionJob(PipelinerJob):
             suggested_min=0.3,
             suggested_max=10,
             step_value=0.01,
-            help_text="Only where the map's header is wrong. Leave blank to use the header's.",
+            help_text="Only if the map's header is wrong. Leave blank to use the header's.",
             in_continue=True,
         )
-        for what, makes in SWITCHES.items():
-            self.joboptions[what] = BooleanJobOption(
-                label=f"Write {what}?", default_value=False, help_text=f"Also write {makes}.", in_continue=True
+        for kind in ON_REQUEST:
+            self.joboptions[kind.name] = BooleanJobOption(
+                label=f"Write {kind.name}?", default_value=False, help_text=kind.option_help, in_continue=True
             )
         self.joboptions["atoms"] = InputNodeJobOption(
             label="Atomic model:",
@@ -94,46 +94,44 @@ class LocalResolutionJob(PipelinerJob):
         self.get_runtab_options(threads=True, addtl_args=True)
 
     def create_output_nodes(self) -> None:
-        """Name what will be made."""
-        for what, path in self._files().items():
-            if what in NODE_TYPES:
-                toplevel, _, *keywords = NODE_TYPES[what][0].split(".")
+        """List the files that will be written."""
+        for name, path in self._files().items():
+            if node := KIND[name].node:
+                toplevel, _, *keywords = node.label.split(".")
                 self.add_output_node(path.name, toplevel, keywords)
-            elif what == "chimerax":
-                self.add_output_node(path.name, NODE_VISUALISATIONSCRIPT, ["cryores_lite", "chimerax"])
-            elif what == "report":
-                self.add_output_node(path.name, NODE_LOGFILE, ["cryores_lite", "report"])
 
     def get_commands(self) -> list[PipelinerCommand]:
-        """Give the one command; the folder is this job's own, and the job may be continued in it."""
-        words = [COMMAND, self.joboptions["input_map"].get_string(), "--output-dir", self.output_dir, "--overwrite"]
-        words += ["--device", self.joboptions["device"].get_string(), "--threads", str(self.get_nr_threads())]
+        """Give the command. The folder belongs to this job, which may be continued in it."""
+        command = [COMMAND, self.joboptions["input_map"].get_string(), "--output-dir", self.output_dir, "--overwrite"]
+        command += ["--device", self.joboptions["device"].get_string(), "--threads", str(self.get_nr_threads())]
         if not self.joboptions["voxel_size"].is_blank:
-            words += ["--voxel-size", self.joboptions["voxel_size"].get_string()]
+            command += ["--voxel-size", self.joboptions["voxel_size"].get_string()]
         if atoms := self.joboptions["atoms"].get_string():
-            words += ["--atoms", atoms]
-        words += [f"--{what}" for what, yes in self._asked().items() if yes]
-        return [*self.get_program_version_commands(), PipelinerCommand([*words, *self.parse_additional_args()])]
+            command += ["--atoms", atoms]
+        command += [KIND[name].option for name in self._requested()]
+        return [*self.get_program_version_commands(), PipelinerCommand([*command, *self.parse_additional_args()])]
 
     def create_results_display(self) -> Sequence[Any]:
         """Show the histogram of the local resolution inside the mask, the report if there is one, and the maps."""
         files = self._files()
-        shown = _histogram(files["locres"])
+        displays = _histogram(files["locres"])
         if "report" in files:
             page = str(files["report"])
-            shown.append(create_results_display_object("html", title="Report", html_file=page, associated_data=[page]))
-        maps = {str(files[what]): title for what, title in SHOWN.items() if what in files}
-        return [*shown, *make_maps_slice_montage_and_3d_display(in_maps=maps, output_dir=self.output_dir)]
+            displays.append(
+                create_results_display_object("html", title="Report", html_file=page, associated_data=[page])
+            )
+        maps = {str(files[name]): title for name, title in DISPLAYED_MAPS.items() if name in files}
+        return [*displays, *make_maps_slice_montage_and_3d_display(in_maps=maps, output_dir=self.output_dir)]
 
-    def _asked(self) -> dict[str, bool]:
-        return {what: self.joboptions[what].get_boolean() for what in SWITCHES}
+    def _requested(self) -> list[str]:
+        return [kind.name for kind in ON_REQUEST if self.joboptions[kind.name].get_boolean()]
 
     def _files(self) -> dict[str, Path]:
-        return plan(Path(self.joboptions["input_map"].get_string()), Path(self.output_dir), self._asked()).outputs
+        return plan(Path(self.joboptions["input_map"].get_string()), Path(self.output_dir), self._requested()).outputs
 
 
 def _histogram(path: Path) -> list[Any]:
-    """Show how much of the molecule is resolved how well; nothing where no molecule was found."""
+    """Show the histogram of local resolution, if a molecule was found."""
     from cryores_lite.io.mrc import read_map
 
     try:

@@ -1,7 +1,7 @@
-"""RELION's External job: its flags in, its exit files and output nodes out. The work is that of the other command.
+"""The External job of RELION: its command-line flags, exit files and output nodes.
 
 RELION 3.1 to 5 run ``EXE --o External/job012/ --in_3dref FILE --LABEL VALUE --j N`` from the project directory, and
-then watch the job's folder for one of the exit files. Without any, they take the job for running for ever.
+then watch the job's folder for an exit file. Without one, the job is shown as running for ever.
 """
 
 from __future__ import annotations
@@ -18,131 +18,126 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from cryores_lite.console import configure_process, errors_to_exit_code, print_outcome
-from cryores_lite.job import Device, Job, RunOptions, plan, run
-from cryores_lite.outputs.catalogue import SWITCHES
+from cryores_lite.console import Reporting, configure_process, errors_to_exit_code, print_outcome
+from cryores_lite.job import Device, RunOptions, lazy_model, plan, run_job
+from cryores_lite.outputs.catalogue import KIND, ON_REQUEST
+from cryores_lite.outputs.result import Job
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
 SUCCESS, FAILURE, ABORTED = (f"RELION_JOB_EXIT_{how}" for how in ("SUCCESS", "FAILURE", "ABORTED"))
-ABORT_NOW = "RELION_JOB_ABORT_NOW"  # what RELION's Abort button makes; whoever obeys removes it
-NODES = "RELION_OUTPUT_NODES.star"
-NODE_TYPES = {  # a label for RELION 4 and 5, a number for RELION 3.1
-    "locres": ("Image3D.mrc.cryores_lite.localresmap", 12),
-    "mask": ("Mask3D.mrc.cryores_lite", 7),
-    "uncertainty": ("Image3D.mrc.cryores_lite.localresmap.uncertainty", 12),
-    "filtered": ("DensityMap.mrc.cryores_lite.localresfiltered", 11),
-    "display": ("Image3D.mrc.cryores_lite.localresmap.display", 12),
-}
-WORDS = {**dict.fromkeys(("yes", "true", "on", "1"), True), **dict.fromkeys(("no", "false", "off", "0"), False)}
-UNUSED = ("movies", "mics", "parts", "coords", "mask")  # inputs that RELION offers and that are not needed
-CONTROL = ("--pipeline_control", "--pipeline-control")  # the job's folder once more, from some RELIONs
-WIDTHS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50)  # Å, of the histogram's bins
-MOST_BINS = 25
-STOPPED = 143  # exit code of a polite stop, that of SIGTERM too
+ABORT_NOW = "RELION_JOB_ABORT_NOW"  # made by RELION's Abort button; the job removes it when it stops
+NODES_FILE = "RELION_OUTPUT_NODES.star"
+SWITCH_VALUES = {**dict.fromkeys(("yes", "true", "on", "1"), True), **dict.fromkeys(("no", "false", "off", "0"), False)}
+UNUSED_INPUTS = ("movies", "mics", "parts", "coords", "mask")  # RELION offers them; we do not need them
+PIPELINE_CONTROL = ("--pipeline_control", "--pipeline-control")  # some versions of RELION pass the job's folder again
+BIN_WIDTHS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50)  # Å, of the histogram
+MAX_BINS = 25
+ABORT_EXIT_CODE = 143  # as after SIGTERM
 
 
 class Aborted(SystemExit):
-    """The user pressed Abort. No `Exception`: it ends the command, not only the map."""
+    """The user pressed Abort. As a SystemExit it ends the command; an Exception would only fail the map."""
 
 
 def main() -> None:
-    """Run as an External job: whatever happens, RELION is told how it ended."""
+    """Run as an External job."""
     configure_process()
-    words = sys.argv[1:]
-    with _ending_told(_job_folder(words)), errors_to_exit_code():
-        work(_parser().parse_args(words))
+    command(sys.argv[1:])
 
 
-def work(options: argparse.Namespace) -> None:
-    """Estimate, print a summary and a histogram, and list what was made for RELION."""
-    for name in UNUSED:
+def command(arguments: Sequence[str]) -> None:
+    """Run with the arguments of the command line. An exit file for RELION is left even after an error."""
+    with _exit_file(_job_folder(arguments)), errors_to_exit_code():
+        run(_parser().parse_args(arguments))
+
+
+def run(options: argparse.Namespace) -> None:
+    """Estimate, print a summary and a histogram, and list the output files for RELION."""
+    for name in UNUSED_INPUTS:
         if getattr(options, f"in_{name}"):
             typer.echo(f"note: --in_{name} is not needed and not used")
-    asked = {what: getattr(options, what) for what in SWITCHES}
-    # The folder is this job's own, and the job may be run again in it.
-    job = plan(options.in_3dref, options.o, asked, atoms=options.atoms, voxel_size=options.angpix, overwrite=True)
-    means = RunOptions(options.model, options.device, options.j)
-    (outcome,) = run([job], means, lambda *_: partial(until_aborted, folder=options.o))
-    print_outcome(outcome)
-    if outcome.result is None:
+    requested = [kind.name for kind in ON_REQUEST if getattr(options, kind.name)]
+    # The folder belongs to this job, which may be run in it again.
+    job = plan(options.in_3dref, options.o, requested, atoms=options.atoms, voxel_size=options.angpix, overwrite=True)
+    network = lazy_model(RunOptions(options.model, options.device, options.j))
+    result = run_job(job, network, options.j, partial(until_aborted, folder=options.o))
+    print_outcome(result, Reporting())
+    if result.local_resolution is None:
         sys.exit(1)
     typer.echo("Voxels inside the mask, by their local resolution in Å:")
-    for line in histogram(outcome.result.values[outcome.result.mask]):
+    for line in histogram(result.local_resolution.values[result.local_resolution.mask]):
         typer.echo(line)
-    (options.o / NODES).write_text(output_nodes(job), encoding="utf-8")
+    (options.o / NODES_FILE).write_text(output_nodes(job), encoding="utf-8")
 
 
 def until_aborted(tiles: Sequence[Any], folder: Path) -> Iterator[Any]:
-    """Hand on tiles until RELION asks the job in `folder` to stop."""
+    """Yield tiles until RELION asks the job in `folder` to stop."""
     for tile in tiles:
         if (folder / ABORT_NOW).exists():
-            raise Aborted(STOPPED)
+            raise Aborted(ABORT_EXIT_CODE)
         yield tile
 
 
 def output_nodes(job: Job) -> str:
-    """Give the STAR file that tells RELION which maps a job made."""
+    """Write the STAR file that lists a job's maps for RELION."""
     columns = [f"_rlnPipeLineNode{name} #{n}" for n, name in enumerate(("Name", "TypeLabel", "Type"), 1)]
-    rows = [
-        f"{path.as_posix()} {NODE_TYPES[what][0]} {NODE_TYPES[what][1]}"
-        for what, path in job.outputs.items()
-        if what in NODE_TYPES
-    ]
+    nodes = [(path, KIND[name].node) for name, path in job.outputs.items()]
+    rows = [f"{path.as_posix()} {node.label} {node.number}" for path, node in nodes if node and node.number is not None]
     return "\n".join(("", "data_output_nodes", "", "loop_", *columns, *rows, "", ""))
 
 
 def binned(values: npt.NDArray[np.float32]) -> tuple[list[float], list[int]]:
-    """Count values in Å in bins of a round width: the edges of the bins, and what is in them."""
+    """Count values in Å in bins of a round width: edges, one more than bins, and counts."""
     import numpy as np
 
     if not values.size:
         return [], []
     extent = float(values.max() - values.min())
-    width = next((width for width in WIDTHS if extent / width < MOST_BINS), WIDTHS[-1])
-    places = np.floor(values / width).astype(int)
-    first, counts = int(places.min()), np.bincount(places - places.min()).tolist()
+    width = next((width for width in BIN_WIDTHS if extent / width < MAX_BINS), BIN_WIDTHS[-1])
+    bins = np.floor(values / width).astype(int)
+    first, counts = int(bins.min()), np.bincount(bins - bins.min()).tolist()
     return [(first + n) * width for n in range(len(counts) + 1)], counts
 
 
 def histogram(values: npt.NDArray[np.float32]) -> list[str]:
-    """Write the bins of values in Å as RELION does: ``[3.2, 3.4): 1234``."""
+    """Write a histogram of values in Å as RELION does, one bin a line: ``[3.2, 3.4): 1234``."""
     edges, counts = binned(values)
     return [f"[{low:.1f}, {high:.1f}): {count}" for (low, high), count in zip(pairwise(edges), counts, strict=True)]
 
 
 @contextlib.contextmanager
-def _ending_told(folder: Path | None) -> Iterator[None]:
-    """Remove what an earlier run left in the job's folder; at the very end, leave the file that says how it went."""
-    if folder is None:  # nowhere to tell; the command is refused
+def _exit_file(folder: Path | None) -> Iterator[None]:
+    """Remove the exit files of an earlier run from the job's folder; at the end, leave that of this run."""
+    if folder is None:  # the parser refuses the command
         yield
         return
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name in (SUCCESS, FAILURE, ABORTED, NODES):
+        for name in (SUCCESS, FAILURE, ABORTED, NODES_FILE):
             (folder / name).unlink(missing_ok=True)
     except OSError as error:
         sys.exit(f"error: {folder}: {error.strerror or error}")
-    ending = FAILURE
+    exit_file = FAILURE
     try:
         yield
         sys.stdout.flush()
-        ending = SUCCESS
+        exit_file = SUCCESS
     except Aborted:
-        ending = ABORTED
+        exit_file = ABORTED
         raise
     finally:
         (folder / ABORT_NOW).unlink(missing_ok=True)
-        (folder / ending).touch()
+        (folder / exit_file).touch()
 
 
-def _job_folder(words: Sequence[str]) -> Path | None:
-    """Find the job's folder, even in a command that is wrong."""
-    flat = [part for word in words for part in (word.split("=", 1) if word.startswith("--") else [word])]
-    given = dict(pairwise(flat))
-    folders = (given.get(flag, "-") for flag in ("--o", *CONTROL))
+def _job_folder(arguments: Sequence[str]) -> Path | None:
+    """Find the job's folder, even in a command that the parser refuses."""
+    split = [part for word in arguments for part in (word.split("=", 1) if word.startswith("--") else [word])]
+    values = dict(pairwise(split))
+    folders = (values.get(flag, "-") for flag in ("--o", *PIPELINE_CONTROL))
     return next((Path(folder) for folder in folders if not folder.startswith("-")), None)
 
 
@@ -150,30 +145,32 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="cryores-lite-relion",
         description="Estimate the local resolution of a cryo-EM map, in Å per voxel, as an External job of RELION.",
-        epilog="A switch stands alone or is followed by Yes or No. RELION puts no quotes: let paths have no blanks.",
+        epilog="A switch may be followed by Yes or No. RELION does not quote paths: use paths without blanks.",
         allow_abbrev=False,
     )
     parser.add_argument("--o", type=Path, required=True, metavar="JOBDIR", help="The job's folder.")
     parser.add_argument("--in_3dref", type=Path, required=True, metavar="MAP", help="'Input 3D reference': the map.")
     parser.add_argument("--angpix", "--voxel-size", "--apix", type=_length, metavar="Å", help="Default: the map's.")
     parser.add_argument("--device", choices=[device.value for device in Device], default=Device.auto.value)
-    parser.add_argument("--j", "--threads", type=_count, metavar="N", help="Threads. Default: the cores it may use.")
-    parser.add_argument("--model", type=Path, metavar="FILE", help="An ONNX network. Default: the one shipped.")
-    parser.add_argument("--atoms", type=Path, metavar="FILE", help="PDB or mmCIF: also write residues' values.")
-    for what, makes in SWITCHES.items():
+    parser.add_argument(
+        "--j", "--threads", type=_count, metavar="N", help="Threads. Default: the cores that the job may use."
+    )
+    parser.add_argument("--model", type=Path, metavar="FILE", help="ONNX network. Default: the one of this package.")
+    parser.add_argument("--atoms", type=Path, metavar="FILE", help="PDB or mmCIF: also write values of residues.")
+    for kind in ON_REQUEST:
         parser.add_argument(
-            f"--{what}", type=_switch, nargs="?", const=True, default=False, metavar="YES", help=f"Also write {makes}."
+            kind.option, type=_switch, nargs="?", const=True, default=False, metavar="YES", help=kind.option_help
         )
-    for name in UNUSED:
+    for name in UNUSED_INPUTS:
         parser.add_argument(f"--in_{name}", metavar="FILE", help="Not needed and not used.")
-    parser.add_argument(*CONTROL, metavar="JOBDIR", help="From RELION; the same as --o.")
+    parser.add_argument(*PIPELINE_CONTROL, metavar="JOBDIR", help="Passed by RELION; the same as --o.")
     return parser
 
 
 def _switch(word: str) -> bool:
-    if word.lower() not in WORDS:
+    if word.lower() not in SWITCH_VALUES:
         raise argparse.ArgumentTypeError(f"{word} is neither Yes nor No")
-    return WORDS[word.lower()]
+    return SWITCH_VALUES[word.lower()]
 
 
 def _length(word: str) -> float:

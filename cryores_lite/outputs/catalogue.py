@@ -1,55 +1,163 @@
-"""Every kind of file that can be written: its suffix, option, help and MRC label."""
+"""The one list of the files that can be written for a map.
+
+A new file is an entry here and a function of the same name in `contents.py`; options, help, JSON and output nodes
+follow. The list is read for `--help`, so nothing heavy is imported.
+"""
 
 from __future__ import annotations
 
-ENDINGS = {  # of the files that can be written, by what they hold
-    "locres": "_locres.mrc",
-    "mask": "_mask.mrc",
-    "locres_fsc": "_locres_fsc.mrc",
-    "difference": "_locres_difference.mrc",
-    "average": "_average.mrc",
-    "uncertainty": "_locres_uncertainty.mrc",
-    "filtered": "_locres_filtered.mrc",
-    "display": "_locres_display.mrc",
-    "chimerax": "_locres.cxc",
-    "report": "_locres.html",
-    "png": "_locres.png",
-    "atoms_json": "_locres_residues.json",
-    "atoms_csv": "_locres_residues.csv",
-    "atoms_defattr": "_locres.defattr",
-    "atoms_model": "_locres_model.cif",
-}
-SWITCHES = {  # what can be asked for, by what it makes
-    "uncertainty": "NAME_locres_uncertainty.mrc: 1 standard deviation, in Å",
-    "filtered": "NAME_locres_filtered.mrc: the map at its local resolution",
-    "display": "NAME_locres_display.mrc: carried outwards, to colour by",
-    "chimerax": "NAME_locres.cxc, which shows the map coloured in ChimeraX",
-    "report": "NAME_locres.html: slices, histogram, surface, numbers",
-    "png": "NAME_locres.png: one picture for a slide",
-}
-LABELS = {
-    "locres": "local resolution (A); 0 = outside mask",
-    "mask": "mask; 1 = molecule",
-    "locres_fsc": "local resolution by half-map FSC (A); 0 = outside mask",
-    "difference": "estimate minus half-map FSC, local resolution (A)",
-    "average": "average of two half maps",
-    "uncertainty": "local resolution, 1 standard deviation (A)",
-    "filtered": "map low-passed at its local resolution",
-    "display": "local resolution (A) carried outwards, to colour by",
-}
-FILES = (  # what a file can hold
-    *(
-        "locres",
-        "mask",
-        "locres_fsc",
-        "difference",
-        "average",
-        "uncertainty",
-        "filtered",
-        "display",
-        "chimerax",
-        "report",
-        "png",
+from dataclasses import dataclass
+from enum import Enum, auto
+
+
+class When(Enum):
+    """When a kind of file is written."""
+
+    ALWAYS = auto()
+    WITH_HALF_MAPS = auto()
+    WITHOUT_MAP = auto()  # half maps only: their average is the map
+    WITH_ATOMS = auto()  # an atomic model is given
+    ON_REQUEST = auto()  # by an option
+    ON_REQUEST_WITH_ATOMS = auto()
+
+
+@dataclass(frozen=True)
+class Node:
+    """The type of an output node of RELION and ccpem-pipeliner.
+
+    `number` is that of RELION 3.1; files without one are listed for ccpem-pipeliner only.
+    """
+
+    label: str
+    number: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputKind:
+    """One kind of output file.
+
+    Attributes
+    ----------
+    name : key of the JSON field `files`, function of `contents.py`, and option if it can be requested
+    suffix : follows the name of the map
+    when : it is written
+    help : content in a few words, for the options' help
+    label : content as the label of an MRC file; None for other files
+    node : type in RELION and ccpem-pipeliner; None if the file is not listed there
+    """
+
+    name: str
+    suffix: str
+    when: When = When.ON_REQUEST
+    help: str = ""
+    label: str | None = None
+    node: Node | None = None
+
+    @property
+    def option(self) -> str:
+        """The option that requests the file."""
+        return f"--{self.name.replace('_', '-')}"
+
+    @property
+    def option_help(self) -> str:
+        """The help text of that option."""
+        return f"Also write NAME{self.suffix}: {self.help}."
+
+
+KINDS = (
+    OutputKind(
+        name="locres",
+        suffix="_locres.mrc",
+        when=When.ALWAYS,
+        label="local resolution (A); 0 = outside mask",
+        node=Node("Image3D.mrc.cryores_lite.localresmap", 12),
     ),
-    *("atoms_json", "atoms_csv", "atoms_defattr", "atoms_model"),
+    OutputKind(
+        name="mask",
+        suffix="_mask.mrc",
+        when=When.ALWAYS,
+        label="mask; 1 = molecule",
+        node=Node("Mask3D.mrc.cryores_lite", 7),
+    ),
+    OutputKind(
+        name="locres_fsc",
+        suffix="_locres_fsc.mrc",
+        when=When.WITH_HALF_MAPS,
+        label="local resolution by half-map FSC (A); 0 = outside mask",
+    ),
+    OutputKind(
+        name="difference",
+        suffix="_locres_difference.mrc",
+        when=When.WITH_HALF_MAPS,
+        label="estimate minus half-map FSC, local resolution (A)",
+    ),
+    OutputKind(
+        name="average",
+        suffix="_average.mrc",
+        when=When.WITHOUT_MAP,
+        label="average of two half maps",
+    ),
+    OutputKind(
+        name="uncertainty",
+        suffix="_locres_uncertainty.mrc",
+        help="1 standard deviation, in Å",
+        label="local resolution, 1 standard deviation (A)",
+        node=Node("Image3D.mrc.cryores_lite.localresmap.uncertainty", 12),
+    ),
+    OutputKind(
+        name="filtered",
+        suffix="_locres_filtered.mrc",
+        help="the map at its local resolution",
+        label="map low-passed at its local resolution",
+        node=Node("DensityMap.mrc.cryores_lite.localresfiltered", 11),
+    ),
+    OutputKind(
+        name="display",
+        suffix="_locres_display.mrc",
+        help="extended outwards, to colour surfaces",
+        label="local resolution (A) carried outwards, to colour by",
+        node=Node("Image3D.mrc.cryores_lite.localresmap.display", 12),
+    ),
+    OutputKind(
+        name="chimerax",
+        suffix="_locres.cxc",
+        help="shows the map coloured in ChimeraX",
+        node=Node("VisualisationScript.cxc.cryores_lite.chimerax"),
+    ),
+    OutputKind(
+        name="report",
+        suffix="_locres.html",
+        help="slices, histogram, surface, numbers",
+        node=Node("LogFile.html.cryores_lite.report"),
+    ),
+    OutputKind(
+        name="png",
+        suffix="_locres.png",
+        help="one picture for a slide",
+    ),
+    OutputKind(
+        name="atoms_json",
+        suffix="_locres_residues.json",
+        when=When.WITH_ATOMS,
+    ),
+    OutputKind(
+        name="atoms_csv",
+        suffix="_locres_residues.csv",
+        when=When.WITH_ATOMS,
+    ),
+    OutputKind(
+        name="atoms_defattr",
+        suffix="_locres.defattr",
+        when=When.WITH_ATOMS,
+    ),
+    OutputKind(
+        name="atoms_model",
+        suffix="_locres_model.cif",
+        when=When.ON_REQUEST_WITH_ATOMS,
+        help="the model with the values in its B-factor column",
+    ),
 )
+KIND = {kind.name: kind for kind in KINDS}
+ALWAYS = tuple(kind for kind in KINDS if kind.when is When.ALWAYS)
+ON_REQUEST = tuple(kind for kind in KINDS if kind.when is When.ON_REQUEST)
+ON_REQUEST_WITH_ATOMS = tuple(kind for kind in KINDS if kind.when is When.ON_REQUEST_WITH_ATOMS)

@@ -1,4 +1,4 @@
-"""Local resolution at a fitted model: of its residues, its chains and the whole. Needs gemmi, the extra `atoms`."""
+"""Local resolution of the residues of a fitted atomic model. Needs gemmi, the extra `atoms`."""
 
 from __future__ import annotations
 
@@ -17,34 +17,38 @@ from cryores_lite.io.mrc import Map
 from cryores_lite.io.mrc_header import in_voxels, placement_warning
 from cryores_lite.types import LocalResolution, Volume
 
-INSIDE = 0.5  # share of an atom's surroundings that the mask must hold, else it is not measured
-FEW = 0.5  # share of the atoms below which the user is told that many lie outside
-DIGITS = 3  # decimals of Å in every file, so that they agree
+MIN_WEIGHT_IN_MASK = 0.5  # of the eight voxels around an atom; below, the atom is not measured
+MIN_ATOMS_IN_MASK = 0.5  # share of the atoms; below, the user is warned
+DECIMALS = 3  # of Å in every file, so that they agree
 
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """A model beside a map.
+    """An atomic model placed in a map.
 
     Attributes
     ----------
     name : of its file
-    structure : gemmi's, with one model
-    places : (n, 3) voxels, of its non-hydrogen atoms in their order, along the axes of the map as stored
+    structure : a gemmi.Structure with one model
+    positions : (n, 3) voxels, of the non-hydrogen atoms in order, along the axes of the map as stored
     notes : sentences for the user
     """
 
     name: str
     structure: Any
-    places: npt.NDArray[np.float64]
+    positions: npt.NDArray[np.float64]
     notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Residue:
-    """A residue by its author's names, and the mean local resolution in Å of its measured atoms (None: of none).
+    """A residue and its local resolution.
 
-    `atoms` counts those: non-hydrogen, and inside the mask.
+    Attributes
+    ----------
+    chain, seq, icode, name : the author's
+    atoms : number of measured atoms: non-hydrogen, and inside the mask
+    locres : Å, their mean; None without any
     """
 
     chain: str
@@ -57,7 +61,7 @@ class Residue:
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """A model, and the local resolution of its residues in their order."""
+    """An atomic model, and the local resolution of its residues in order."""
 
     fitted: Fitted
     residues: tuple[Residue, ...]
@@ -76,88 +80,90 @@ class Measured:
     @property
     def notes(self) -> tuple[str, ...]:
         """Sentences for the user."""
-        total, inside = len(self.fitted.places), sum(residue.atoms for residue in self.residues)
-        if inside >= FEW * total:
+        total, inside = len(self.fitted.positions), sum(residue.atoms for residue in self.residues)
+        if inside >= MIN_ATOMS_IN_MASK * total:
             return self.fitted.notes
-        few = f"{inside} of {total} atoms of {self.fitted.name} lie in the molecule; is it fitted to this map?"
-        return (*self.fitted.notes, few)
+        outside = (
+            f"{inside} of {total} atoms of {self.fitted.name} lie inside the mask: check that it is fitted to this map."
+        )
+        return (*self.fitted.notes, outside)
 
 
-def read_fitted(path: Path, found: Map, map_path: Path) -> Fitted:
-    """Read a model and place it in a map, as ChimeraX does.
+def read_fitted(path: Path, source: Map, map_path: Path) -> Fitted:
+    """Read an atomic model and place it in a map, as ChimeraX does.
 
     Parameters
     ----------
-    path : PDB, mmCIF or mmJSON, told by content, plain or .gz; the first of several models is taken
-    found, map_path : the map, and its file, whose suffix matters
+    path : PDB, mmCIF or mmJSON (recognised by content), plain or .gz; the first of several models is taken
+    source, map_path : the map, and its file, whose suffix decides how it is placed
 
     Raises
     ------
     InputError
-        gemmi is missing, the file holds no model, or it lies outside the map's box.
+        gemmi is missing, the file contains no model, or the model lies outside the map's box.
     """
     structure = _read(path)
-    notes = [placement_warning(found.header, found.density.grid.voxel_size, map_path)]
+    notes = [placement_warning(source.header, source.density.grid.voxel_size, map_path)]
     if len(structure) > 1:
-        notes.append(f"{path.name} holds {len(structure)} models; the first was taken.")
+        notes.append(f"{path.name} contains {len(structure)} models; the first was used.")
         del structure[1:]
     positions = np.array([atom.pos.tolist() for _, residue in _residues(structure) for atom in _heavy(residue)])
     if not positions.size:
         raise _refusal(path, "no atoms", "a model", "check the file given to --atoms")
-    grid = found.density.grid
-    places = in_voxels(positions, found.header, grid.voxel_size, map_path)
-    if not np.all((places >= -0.5) & (places <= np.array(grid.shape) - 0.5), axis=1).any():
-        where = "its middle at {:.1f}, {:.1f}, {:.1f} Å, outside the map's box".format(*positions.mean(0))
-        raise _refusal(path, where, "a model fitted to this map", "look at both in ChimeraX")
-    return Fitted(path.name, structure, places, tuple(note for note in notes if note))
+    grid = source.density.grid
+    in_map = in_voxels(positions, source.header, grid.voxel_size, map_path)
+    if not np.all((in_map >= -0.5) & (in_map <= np.array(grid.shape) - 0.5), axis=1).any():
+        where = "its centre at {:.1f}, {:.1f}, {:.1f} Å, outside the map's box".format(*positions.mean(0))
+        raise _refusal(path, where, "a model fitted to this map", "open both in ChimeraX")
+    return Fitted(path.name, structure, in_map, tuple(note for note in notes if note))
 
 
 def measure_residues(fitted: Fitted, result: LocalResolution) -> Measured:
-    """Read the local resolution off at a model's atoms, and average it over residues."""
-    values, residues = iter(interpolate_at_atoms(result.values, fitted.places)), []
+    """Interpolate the local resolution at a model's atoms, and average it over residues."""
+    values, residues = iter(interpolate_at_atoms(result.values, fitted.positions)), []
     for chain, residue in _residues(fitted.structure):
-        here = np.array(list(itertools.islice(values, len(_heavy(residue)))))
-        known = here[np.isfinite(here)]
-        mean = round(float(known.mean()), DIGITS) if known.size else None
+        of_atoms = np.array(list(itertools.islice(values, len(_heavy(residue)))))
+        measured = of_atoms[np.isfinite(of_atoms)]
+        mean = round(float(measured.mean()), DECIMALS) if measured.size else None
         number = residue.seqid
-        residues.append(Residue(chain, number.num, number.icode.strip(), residue.name, len(known), mean))
+        residues.append(Residue(chain, number.num, number.icode.strip(), residue.name, len(measured), mean))
     return Measured(fitted, tuple(residues))
 
 
-def interpolate_at_atoms(values: Volume, places: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Local resolution at atoms: the mean of the eight voxels around each, the nearer the more, without those of 0.
+def interpolate_at_atoms(values: Volume, positions: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Interpolate the local resolution at atoms trilinearly, with the voxels inside the mask only.
 
     Parameters
     ----------
     values : (z, y, x) Å, 0 outside the mask
-    places : (n, 3) voxels
+    positions : (n, 3) voxels
 
     Returns
     -------
-    (n,) Å; NaN where the mask holds less than half of the surroundings
+    (n,) Å; NaN for atoms with less than half of the weight inside the mask
     """
-    below = np.floor(places).astype(int)
-    share, total = np.zeros(len(places)), np.zeros(len(places))
+    below = np.floor(positions).astype(int)
+    weights, total = np.zeros(len(positions)), np.zeros(len(positions))
     for corner in itertools.product((0, 1), repeat=3):
         voxel = below + corner
-        weight = np.abs(1 - np.array(corner) - (places - below)).prod(1)
-        inside = np.all((voxel >= 0) & (voxel < values.shape), axis=1, keepdims=True)
-        here = values[tuple(np.where(inside, voxel, 0).T)] * inside[:, 0]
-        share += weight * (here > 0)
-        total += weight * here
-    out = np.full(len(places), np.nan)
-    np.divide(total, share, out=out, where=share >= INSIDE)
+        weight = np.abs(1 - np.array(corner) - (positions - below)).prod(1)
+        in_box = np.all((voxel >= 0) & (voxel < values.shape), axis=1, keepdims=True)
+        at_corner = values[tuple(np.where(in_box, voxel, 0).T)] * in_box[:, 0]
+        weights += weight * (at_corner > 0)
+        total += weight * at_corner
+    out = np.full(len(positions), np.nan)
+    np.divide(total, weights, out=out, where=weights >= MIN_WEIGHT_IN_MASK)
     return out
 
 
 def with_values(measured: Measured) -> Any:
-    """Copy the model, with its residues' values in the B-factor column (Å; 0 where nothing was measured)."""
+    """Copy the model, with the local resolution of residues (Å) in the B-factor column; 0 outside the mask."""
     import gemmi
 
     structure = measured.fitted.structure.clone()
-    for (_, residue), found in zip(_residues(structure), measured.residues, strict=True):
+    for (_, residue), with_locres in zip(_residues(structure), measured.residues, strict=True):
         for atom in residue:
-            atom.b_iso = found.locres or 0.0
+            atom.b_iso = with_locres.locres or 0.0
             atom.aniso = gemmi.SMat33f(0, 0, 0, 0, 0, 0)  # it would contradict the new value
     return structure
 
@@ -169,14 +175,14 @@ def _read(path: Path) -> Any:
         raise InputError(
             "--atoms needs gemmi",
             found="no such package",
-            expected="it beside cryores_lite",
+            expected="gemmi beside cryores_lite",
             try_="pip install 'cryores-lite[atoms]'",
         ) from error
     try:
         structure = gemmi.read_structure(os.fspath(path), format=gemmi.CoorFormat.Detect)
     except (OSError, RuntimeError, ValueError) as error:
-        found = " ".join(str(getattr(error, "strerror", None) or error).split())
-        raise _refusal(path, found, "a PDB or mmCIF file", "check the file given to --atoms") from error
+        reason = " ".join(str(getattr(error, "strerror", None) or error).split())
+        raise _refusal(path, reason, "a PDB or mmCIF file", "check the file given to --atoms") from error
     structure.setup_entities()
     return structure
 
@@ -190,12 +196,12 @@ def _heavy(residue: Any) -> Sequence[Any]:
 
 
 def _mean(residues: Iterable[Residue]) -> float | None:
-    """Over their measured atoms."""
-    known = [(residue.locres, residue.atoms) for residue in residues if residue.locres is not None]
-    if not known:
+    """Mean local resolution over the measured atoms of residues, in Å."""
+    measured = [(residue.locres, residue.atoms) for residue in residues if residue.locres is not None]
+    if not measured:
         return None
-    values, atoms = zip(*known, strict=True)
-    return round(float(np.average(values, weights=atoms)), DIGITS)
+    values, atoms = zip(*measured, strict=True)
+    return round(float(np.average(values, weights=atoms)), DECIMALS)
 
 
 def _refusal(path: Path, found: object, expected: object, try_: str) -> InputError:

@@ -17,6 +17,7 @@ from pathlib import Path
 from cryores_lite import CryoresError
 from cryores_lite.batch.map_list import check_no_duplicates, read_list
 from cryores_lite.io.mrc import shape_and_memory
+from cryores_lite.job import plan
 from cryores_lite.resources import estimated_memory
 
 SCRIPTS = Path(__file__).resolve().parent
@@ -61,7 +62,7 @@ def submit() -> None:
     parser.add_argument("--cpus", type=int, default=2, help="per task")
     options, others = parser.parse_known_args()
     listed = read_list(options.maps)
-    check_no_duplicates(listed, options.answers)
+    check_no_duplicates([plan(path, options.answers) for path in listed])
     sizes = {path: voxels_and_memory(path) for path in listed}
     paths, tasks = largest_first(sizes), min(options.tasks, len(listed))
     options.answers.mkdir(parents=True, exist_ok=True)

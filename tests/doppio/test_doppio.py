@@ -17,11 +17,11 @@ pytestmark = pytest.mark.filterwarnings("default")  # theirs are not ours to men
 
 @pytest.fixture(scope="module")
 def pipeliner():
-    """The pipeliner's own calls, if it is there and has found our job."""
-    found = pytest.importorskip("pipeliner.job_factory", reason="ccpem-pipeliner is not installed")
+    """The job factory of ccpem-pipeliner, if it is installed and finds our job."""
+    job_factory = pytest.importorskip("pipeliner.job_factory", reason="ccpem-pipeliner is not installed")
     if not shutil.which("cryores-lite", path=path_with_scripts()):
         pytest.skip("cryores_lite is not installed beside ccpem-pipeliner: it is found by its entry point")
-    return found
+    return job_factory
 
 
 def path_with_scripts():
@@ -52,9 +52,9 @@ def table(name, *columns):
 
 
 def status():
-    ((job, found),) = table("processes", "ProcessName", "ProcessStatusLabel")
+    ((job, job_status),) = table("processes", "ProcessName", "ProcessStatusLabel")
     assert job == JOB
-    return found
+    return job_status
 
 
 def test_the_pipeliner_knows_the_job_and_can_run_it(project, pipeliner):

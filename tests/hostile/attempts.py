@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from cryores_lite.io.mrc import read_map
-from cryores_lite.job import RunOptions, plan, run
+from cryores_lite.job import RunOptions, lazy_model, plan, run_job
 from tests.hostile.catalogue import DONE, REFUSED, WARNED, Case
 from tests.hostile.files import mrc
 
@@ -48,12 +48,12 @@ def attempt_all(cases):
         fingerprints = [_fingerprint(path) for path in maps]
         jobs = [plan(path, path.parent / "out", {}) for path in maps]
         printed = io.StringIO()
-        outcomes = run(jobs, RunOptions(None, "cpu", 1), lambda *_: iter)
+        network = lazy_model(RunOptions(None, "cpu", 1))
         expected = None
         for number, (job, fingerprint) in enumerate(zip(jobs, fingerprints, strict=True)):
             start = time.perf_counter()
             with contextlib.redirect_stderr(printed), contextlib.redirect_stdout(printed):
-                outcome = next(outcomes)
+                outcome = run_job(job, network, 1, iter)
             if number == 0:
                 assert outcome.error is None, outcome.error
                 expected = _values(job)

@@ -17,7 +17,7 @@ import numpy as np
 from cryores_lite.errors import CryoresError
 from cryores_lite.io.input_checks import check_input
 from cryores_lite.io.mrc import read_map
-from cryores_lite.job import RunOptions, plan, run
+from cryores_lite.job import RunOptions, lazy_model, plan, run_job
 from tests.hostile.files import BZ2, GZ, mrc
 
 MAX_CPU_SECONDS = 2.0  # for one file
@@ -155,7 +155,7 @@ def run_command(path, raw):
     printed = io.StringIO()
     job = plan(path, path.parent / f"{path.stem}_out", {})
     with contextlib.redirect_stderr(printed), contextlib.redirect_stdout(printed):
-        (outcome,) = run([job], RunOptions(None, "cpu", 1), lambda *_: iter)
+        outcome = run_job(job, lazy_model(RunOptions(None, "cpu", 1)), 1, iter)
     files = sorted(path.name for path in job.outputs["locres"].parent.glob("*"))
     planned = [] if outcome.error else sorted(path.name for path in job.outputs.values())
     fault = ""

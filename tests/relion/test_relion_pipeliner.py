@@ -37,9 +37,9 @@ def table(project, name, *columns):
 
 
 def status(project):
-    ((name, found),) = table(project, "processes", "ProcessName", "ProcessStatus")
+    ((name, job_status),) = table(project, "processes", "ProcessName", "ProcessStatus")
     assert name == JOB
-    return found
+    return job_status
 
 
 @pytest.fixture

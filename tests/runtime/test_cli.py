@@ -17,8 +17,10 @@ import mrcfile
 import numpy as np
 import pytest
 from scipy import ndimage
+from typer.testing import CliRunner
 
-from cryores_lite.outputs.catalogue import ENDINGS, FILES
+from cryores_lite.cli import app
+from cryores_lite.outputs.catalogue import KIND, ON_REQUEST, ON_REQUEST_WITH_ATOMS
 
 SCRIPT = Path(sys.executable).with_name("cryores-lite")
 COMMAND = [str(SCRIPT)] if SCRIPT.exists() else [sys.executable, "-c", "from cryores_lite.cli import main; main()"]
@@ -46,6 +48,14 @@ FIELDS = {
 def run(*arguments, **options):
     words = [*COMMAND, *map(str, arguments)]
     return subprocess.run(words, capture_output=True, text=True, timeout=300, check=False, **options)
+
+
+def invoke(monkeypatch, folder, *words, app=app):
+    """Run a command in this process, with `folder` as the working directory: exit code, and stdout with stderr."""
+    monkeypatch.chdir(folder)
+    result = CliRunner().invoke(app, words)
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result.output
 
 
 def rows(finished):
@@ -95,7 +105,7 @@ def batch(placed, tmp_path_factory):
     return maps, out, run(*maps, "--json", "--o", out, "--j", 1)
 
 
-def test_a_failing_map_leaves_the_others_done(batch):
+def test_maps_after_a_failed_one_are_done(batch):
     maps, _, finished = batch
     assert finished.returncode == 1
     assert [row["outcome"] for row in rows(finished)] == ["done", "failed", "failed", "done"]
@@ -105,29 +115,29 @@ def test_a_failing_map_leaves_the_others_done(batch):
     assert "Traceback" not in finished.stderr
 
 
-def test_every_row_has_every_field_whatever_the_outcome(batch):
+def test_the_row_of_every_outcome_has_every_field(batch):
     _, out, finished = batch
     for row in rows(finished):
         assert set(row) == FIELDS
         assert set(row["percentiles"]) == {"2.5", "25", "50", "75", "97.5"}
-        assert tuple(row["files"]) == FILES == tuple(ENDINGS)
+        assert list(row["files"]) == list(KIND)
         assert set(row["model"]) == {"name", "version", "sha256"}
         assert len(row["model"]["sha256"]) == 64
     done = rows(finished)[0]
     names = {"locres": "placed_locres.mrc", "mask": "placed_mask.mrc"}
-    assert done["files"] == {**dict.fromkeys(FILES), **{what: str(out / name) for what, name in names.items()}}
+    assert done["files"] == {**dict.fromkeys(KIND), **{what: str(out / name) for what, name in names.items()}}
     assert done["provider"].endswith("ExecutionProvider")
     assert (done["voxel_size"], done["error"]) == (1.5, None)
     assert done["seconds"] > 0
 
 
-def test_only_the_answers_of_the_good_maps_are_left(batch):
+def test_only_the_files_of_the_good_maps_are_written(batch):
     _, out, _ = batch
     names = {f"{stem}_{kind}.mrc" for stem in ("placed", "packed") for kind in ("locres", "mask")}
     assert {path.name for path in out.iterdir()} == names
 
 
-def test_the_answers_lie_on_the_input_to_the_bit(batch):
+def test_output_maps_have_the_placement_of_the_input_bit_for_bit(batch):
     (placed, *_), out, _ = batch
     before = placed.read_bytes()
     for kind in ("locres", "mask"):
@@ -137,7 +147,7 @@ def test_the_answers_lie_on_the_input_to_the_bit(batch):
         assert [path.read_bytes()[words] for words in PLACEMENT] == [before[words] for words in PLACEMENT]
 
 
-def test_the_row_says_what_the_files_hold(batch):
+def test_the_numbers_of_the_row_are_those_of_the_files(batch):
     _, out, finished = batch
     row = rows(finished)[0]
     locres, mask = mrcfile.read(out / "placed_locres.mrc"), mrcfile.read(out / "placed_mask.mrc")
@@ -151,13 +161,13 @@ def test_the_row_says_what_the_files_hold(batch):
     )
 
 
-def test_compression_and_company_change_nothing(batch):
+def test_a_compressed_map_gives_the_same_files_as_an_uncompressed_one(batch):
     _, out, _ = batch
     for kind in ("locres", "mask"):
         assert (out / f"placed_{kind}.mrc").read_bytes() == (out / f"packed_{kind}.mrc").read_bytes()
 
 
-def test_a_person_gets_a_few_lines_and_the_files_beside_the_map(tmp_path):
+def test_without_options_the_files_lie_beside_the_map_and_a_summary_names_them(tmp_path):
     finished = run(save(tmp_path / "a.mrc"), "--threads", 1)
     assert finished.returncode == 0
     assert 3 <= len(finished.stdout.splitlines()) <= 8
@@ -166,16 +176,16 @@ def test_a_person_gets_a_few_lines_and_the_files_beside_the_map(tmp_path):
         assert str(path) in finished.stdout
 
 
-def test_the_uncertainty_is_written_when_asked_and_lies_inside_the_mask(tmp_path):
+def test_the_uncertainty_is_written_on_request_and_is_positive_inside_the_mask(tmp_path):
     finished = run(save(tmp_path / "a.mrc"), "--uncertainty", "--json", "-j", 1)
     (row,) = rows(finished)
-    locres, found = (mrcfile.read(row["files"][kind]) for kind in ("locres", "uncertainty"))
+    locres, uncertainty = (mrcfile.read(row["files"][kind]) for kind in ("locres", "uncertainty"))
     assert row["files"]["uncertainty"] == str(tmp_path / "a_locres_uncertainty.mrc")
-    np.testing.assert_array_equal(found > 0, locres > 0)
-    np.testing.assert_allclose(row["median_uncertainty"], np.median(found[locres > 0]), rtol=1e-5)
+    np.testing.assert_array_equal(uncertainty > 0, locres > 0)
+    np.testing.assert_allclose(row["median_uncertainty"], np.median(uncertainty[locres > 0]), rtol=1e-5)
 
 
-def test_quiet_says_nothing_when_all_is_well(tmp_path):
+def test_quiet_prints_nothing_without_an_error(tmp_path):
     finished = run(save(tmp_path / "a.mrc", voxel_size=1.0), "--quiet", "-j", 1)  # 1 Å exactly is worth a warning
     assert (finished.returncode, finished.stdout, finished.stderr) == (0, "", "")
 
@@ -189,17 +199,17 @@ def test_a_voxel_size_given_replaces_the_header_and_warnings_go_to_stderr(tmp_pa
     assert [f"warning: a.mrc: {text}" for text in row["warnings"]] == finished.stderr.splitlines()
 
 
-@pytest.mark.parametrize("there", ["a_locres.mrc", "a_mask.mrc"])
-def test_a_file_that_is_there_stays_and_is_noticed_before_the_map_is_read(tmp_path, there):
+@pytest.mark.parametrize("existing", ["a_locres.mrc", "a_mask.mrc"])
+def test_an_existing_file_is_kept_and_refused_before_the_map_is_read(tmp_path, existing):
     (tmp_path / "a.mrc").write_bytes(b"not a map")
-    (tmp_path / there).write_bytes(b"precious")
+    (tmp_path / existing).write_bytes(b"precious")
     finished = run(tmp_path / "a.mrc")
     assert finished.returncode == 1
-    one_error(finished, there, "--overwrite")
-    assert (tmp_path / there).read_bytes() == b"precious"
+    one_error(finished, existing, "--overwrite")
+    assert (tmp_path / existing).read_bytes() == b"precious"
 
 
-def test_overwriting_is_done_when_asked(tmp_path):
+def test_overwrite_replaces_existing_files(tmp_path):
     save(tmp_path / "a.mrc")
     (tmp_path / "a_mask.mrc").write_bytes(b"old")
     assert run(tmp_path / "a.mrc", "--overwrite", "-j", 1).returncode == 0
@@ -212,26 +222,43 @@ def test_two_maps_that_would_write_one_file_are_refused_before_any_work(tmp_path
     maps = [save(tmp_path / "a.mrc"), save(tmp_path / "b" / "a.map")]
     for refused in (run(*maps, "-o", tmp_path), run(maps[0], maps[0]), run(maps[0], tmp_path / "a_mask.mrc")):
         assert (refused.returncode, refused.stdout) == (2, "")
-        assert "a_mask.mrc" in refused.stderr or "a_locres.mrc" in refused.stderr
+        one_error(refused, "a.mrc")
     assert len(list(tmp_path.iterdir())) == 2
 
 
+def test_a_usage_error_goes_to_stderr_and_exits_with_2():
+    finished = run("a.mrc", "--nonsense")
+    assert (finished.returncode, finished.stdout) == (2, "")
+    assert finished.stderr.startswith("Usage:")
+    assert "--nonsense" in finished.stderr
+
+
 @pytest.mark.parametrize(
-    "words",
+    ("words", "message"),
     [
-        "",
-        "a.mrc --device gpu",
-        "a.mrc --threads 0",
-        "a.mrc --voxel-size 0",
-        "a.mrc --voxel-size nan",
-        "a.mrc --nonsense",
+        ("", "Name a map"),
+        ("a.mrc --device gpu", "'gpu'"),
+        ("a.mrc --threads 0", "'--threads'"),
+        ("a.mrc --voxel-size 0", "0 is not a length in Å"),
+        ("a.mrc --voxel-size nan", "nan is not a length in Å"),
+        ("a.mrc --method statistical --uncertainty", "gives no uncertainty"),
+        ("a.mrc --atoms-model", "--atoms-model needs --atoms MODEL"),
+        ("a.mrc b.mrc --half-maps h1.mrc h2.mrc", "belong to one MAP"),
+        ("--maps-from list.txt --half-maps h1.mrc h2.mrc", "not to a list"),
+        ("a.mrc --shard 1/2", "--shard needs --maps-from"),
     ],
 )
-def test_a_wrong_command_exits_with_2(words):
-    finished = run(*words.split())
-    assert (finished.returncode, finished.stdout) == (2, "")
-    assert "Usage:" in finished.stderr
-    assert "Traceback" not in finished.stderr
+def test_a_usage_error_names_what_is_wrong(tmp_path, monkeypatch, words, message):
+    code, output = invoke(monkeypatch, tmp_path, *words.split())
+    assert code == 2
+    assert output.startswith("Usage:")
+    assert message in output
+
+
+def test_every_file_that_can_be_requested_has_an_option_with_its_help():
+    output = " ".join(CliRunner().invoke(app, ["--help"]).output.split())
+    for kind in (*ON_REQUEST, *ON_REQUEST_WITH_ATOMS):
+        assert f"{kind.option} {kind.option_help}" in output
 
 
 def test_an_output_folder_that_is_a_file_is_refused(tmp_path):
@@ -253,7 +280,7 @@ def test_a_model_that_cannot_be_opened_fails_every_map_the_same_way(tmp_path):
         assert "Traceback" not in finished.stderr
 
 
-def test_a_gpu_that_cannot_be_had_is_an_error_and_not_a_silent_cpu(tmp_path):
+def test_a_requested_gpu_that_is_unavailable_is_an_error_not_a_silent_cpu(tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         pytest.skip("this onnxruntime has CUDA")
@@ -263,7 +290,7 @@ def test_a_gpu_that_cannot_be_had_is_an_error_and_not_a_silent_cpu(tmp_path):
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_neither_file_is_left_when_the_disk_takes_no_more(tmp_path):
+def test_a_full_disk_leaves_no_file(tmp_path):
     def small_files():
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 
@@ -300,20 +327,20 @@ def test_a_bar_is_drawn_on_a_terminal_and_stdout_stays_clean(tmp_path, names, la
     words = [*COMMAND, *(str(save(tmp_path / name)) for name in names), "--json", "-j", "1"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=theirs, env={**os.environ, "TERM": "xterm"}) as process:
         os.close(theirs)
-        seen = b""
+        terminal_output = b""
         with contextlib.suppress(OSError):  # how Linux says that the other end is closed
             while chunk := os.read(ours, 1024):
-                seen += chunk
+                terminal_output += chunk
         stdout = process.stdout.read()
     os.close(ours)
-    drawn = [line.strip() for line in re.split(rb"\r|\n|\x1b\[[?0-9]*[A-Za-z]", seen)]
+    drawn = [line.strip() for line in re.split(rb"\r|\n|\x1b\[[?0-9]*[A-Za-z]", terminal_output)]
     for label in labels:
         assert any(line.startswith(label) for line in drawn)
-    assert seen.count(b"100%") >= len(names)
+    assert terminal_output.count(b"100%") >= len(names)
     assert [json.loads(line)["outcome"] for line in stdout.splitlines()] == ["done"] * len(names)
 
 
-def test_help_is_there_at_once():
+def test_help_takes_less_than_half_a_second_of_cpu():
     def cpu_seconds():
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
         return used.ru_utime + used.ru_stime
@@ -339,7 +366,7 @@ def test_version_names_package_model_and_onnxruntime():
     assert engine.startswith("onnxruntime ")
 
 
-def test_a_map_that_will_not_fit_into_memory_is_refused_before_the_work(tmp_path):
+def test_a_map_that_does_not_fit_into_memory_is_refused_before_the_work(tmp_path):
     limited = (
         "import resource, sys; from cryores_lite import resources; from cryores_lite.method import pipeline\n"
         "from cryores_lite.cli import main\n"
@@ -360,7 +387,7 @@ def test_a_map_that_will_not_fit_into_memory_is_refused_before_the_work(tmp_path
 
 
 @pytest.mark.parametrize(("end", "code"), [("KeyboardInterrupt", 130), ("SystemExit(143)", 143)])
-def test_an_interrupt_that_a_library_wraps_while_it_is_loaded_still_ends_the_command_quietly(tmp_path, end, code):
+def test_an_interrupt_wrapped_by_a_library_that_is_being_loaded_ends_the_command_quietly(tmp_path, end, code):
     """Seen with onnxruntime, whose C code turns an interrupt into ImportError."""
     wrapped = f"try:\n    raise {end}\nexcept BaseException as error:\n    raise ImportError('failed') from error\n"
     (tmp_path / "onnxruntime.py").write_text(wrapped)

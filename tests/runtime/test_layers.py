@@ -1,4 +1,4 @@
-"""The layers of the package: imports go down only, and folders of one layer do not know each other."""
+"""The layers of the package: imports go down only, and folders of one layer do not import each other."""
 
 import ast
 from pathlib import Path
@@ -18,7 +18,7 @@ LAYERS = (  # from top to bottom; docs/architecture.md draws them
     ("types",),
     ("errors",),
 )
-DEPTH = {room: depth for depth, layer in enumerate(LAYERS) for room in layer}
+DEPTH = {name: depth for depth, layer in enumerate(LAYERS) for name in layer}
 
 
 def imported(path):
@@ -49,19 +49,19 @@ def arrows():
 
 
 def test_every_module_belongs_to_a_layer():
-    rooms = {path.relative_to(ROOT).parts[0].removesuffix(".py") for path in ROOT.rglob("*.py")} - {"__init__"}
-    assert rooms == set(DEPTH)
+    names = {path.relative_to(ROOT).parts[0].removesuffix(".py") for path in ROOT.rglob("*.py")} - {"__init__"}
+    assert names == set(DEPTH)
 
 
 def test_imports_go_down_only():
-    found = [(module, other) for module, other in arrows() if module != "__init__"]
-    assert len(found) > 100
-    for module, other in found:
+    imports = [(module, other) for module, other in arrows() if module != "__init__"]
+    assert len(imports) > 100
+    for module, other in imports:
         above, below = module.split(".")[0], other.split(".")[0]
         assert above == below or DEPTH[above] < DEPTH[below], f"{module} imports {other}"
 
 
-def test_no_imports_go_round_in_a_circle():
+def test_imports_have_no_circles():
     graph = {}
     for module, other in arrows():
         graph.setdefault(module, set()).add(other)

@@ -1,10 +1,9 @@
-"""Lists, their parts and the table of them all: every map in exactly one part, and in one row."""
+"""A list of maps, its parts, and maps that would write the same files."""
 
-import json
 import os
+import re
 import subprocess
 import sys
-from importlib.resources import files
 from itertools import chain
 from pathlib import Path
 
@@ -12,20 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cryores_lite.batch import map_list as maplist
-from cryores_lite.batch import merge_tables as gather
-from cryores_lite.batch import table
+from cryores_lite.batch.map_list import check_no_duplicates, parse_shard, read_list
 from cryores_lite.errors import InputError
-from cryores_lite.outputs.outcome import ModelName, Outcome, row
+from cryores_lite.job import plan
 
 NAMES = st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\n\r\0"), min_size=1).filter(str.strip))
 SUBMIT = Path(__file__).parents[3] / "examples" / "slurm" / "submit.py"
-GATHER = "from cryores_lite.batch.merge_tables import main; main()"
-
-
-def gather_command(folder, *words):
-    command = [sys.executable, "-c", GATHER, *words]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
 
 
 def array(number, lowest, highest, step, count):
@@ -34,143 +25,90 @@ def array(number, lowest, highest, step, count):
 
 
 @given(st.integers(0, 50), st.integers(1, 9))
-def test_every_map_is_in_one_part_and_parts_are_equal(maps, count):
+def test_every_map_is_in_exactly_one_part_and_parts_differ_by_one_map_at_most(maps, count):
     paths = [Path(str(n)) for n in range(maps)]
-    parts = [maplist.shard(f"{n}/{count}", {}).of(paths) for n in range(1, count + 1)]
+    parts = [parse_shard(f"{n}/{count}", {}).of(paths) for n in range(1, count + 1)]
     assert sorted(chain(*parts)) == sorted(paths)
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
 @given(st.integers(0, 9), st.integers(1, 9), st.integers(1, 5))
-def test_the_tasks_of_any_even_array_are_its_parts(lowest, count, step):
+def test_the_tasks_of_an_evenly_spaced_array_are_its_parts(lowest, count, step):
     numbers = range(lowest, lowest + count * step, step)
-    parts = [maplist.shard("slurm", array(n, lowest, numbers[-1], step, count)) for n in numbers]
-    assert parts == [maplist.shard(f"{n}/{count}", {}) for n in range(1, count + 1)]
+    parts = [parse_shard("slurm", array(n, lowest, numbers[-1], step, count)) for n in numbers]
+    assert parts == [parse_shard(f"{n}/{count}", {}) for n in range(1, count + 1)]
 
 
 @pytest.mark.parametrize(
     "environment", [{}, array(3, 1, 7, 1, 3), array(2, 1, 7, 3, 3), array(1, 1, 3, 0, 3), {"X": "1"}]
 )
-def test_an_irregular_array_or_none_is_refused_with_advice(environment):
+def test_without_an_evenly_spaced_array_the_error_advises_shard_i_of_n(environment):
     with pytest.raises(InputError, match="--shard I/N"):
-        maplist.shard("slurm", environment)
+        parse_shard("slurm", environment)
 
 
-@pytest.mark.parametrize("words", ["0/4", "5/4", "1", "1/0", "-1/4", "a/b", "1/4/2", "Slurm"])
-def test_other_words_are_refused(words):
+@pytest.mark.parametrize("text", ["0/4", "5/4", "1", "1/0", "-1/4", "a/b", "1/4/2", "Slurm"])
+def test_a_part_that_is_not_i_of_n_is_refused(text):
     with pytest.raises(InputError, match="I/N"):
-        maplist.shard(words, {})
+        parse_shard(text, {})
 
 
 @given(NAMES.filter(bool))
-def test_a_list_is_read_as_it_was_written(tmp_path_factory, names):
+def test_a_list_is_read_back_as_it_was_written(tmp_path_factory, names):
     path = tmp_path_factory.mktemp("list") / "list.txt"
     path.write_bytes("\n\n".join(names).encode())
-    assert maplist.read_list(str(path)) == [Path(name) for name in names]
+    assert read_list(str(path)) == [Path(name) for name in names]
 
 
-def test_answers_elsewhere_do_not_clash_with_maps():
-    maplist.check_no_duplicates([Path("a.mrc"), Path("a_mask.mrc")], Path("out"))
-    maplist.check_no_duplicates([Path("a/x.mrc"), Path("b/x.mrc")], None)
-    for paths, folder in (
-        (["a/x.mrc", "b/x.map"], Path("out")),
-        (["a.mrc", "a_mask.mrc"], None),
-        (["a", "b/../a"], None),
-    ):
-        with pytest.raises(InputError, match="the list"):
-            maplist.check_no_duplicates(list(map(Path, paths)), folder)
+def jobs_of(names, folder=None, requested=()):
+    return [plan(Path(name), folder, requested) for name in names]
 
 
-def failed(name, error="no"):
-    return table.stamped(row(Outcome(Path(name), 1.0, ModelName("net", "1", "ab" * 32), error)))
-
-
-ODD = ("a,b.mrc", 'say "x".mrc', "åé.mrc", "\udcff.mrc", " a b .mrc")
-
-
-@pytest.mark.parametrize("kind", table.KINDS)
-def test_rows_come_back_as_they_were_written(tmp_path, kind):
-    path, rows = tmp_path / f"all{kind}", [failed(name) for name in ODD]
-    table.check(path)
-    for one in rows:
-        table.append(path, one)
-    told = table.read(path)
-    assert [one["input"] for one in told] == list(ODD)
-    table.write(path, told)
-    assert table.read(path) == told
-    table.check(path)
-    assert table.read(path) == told
-
-
-@pytest.mark.parametrize("kind", table.KINDS)
-def test_a_line_that_was_cut_off_is_taken_away(tmp_path, kind):
-    path = tmp_path / f"all{kind}"
-    for name in "ab":
-        table.append(path, failed(name))
-    path.write_bytes(path.read_bytes()[:-5])
-    table.check(path)
-    assert [one["input"] for one in table.read(path)] == ["a"]
-
-
-@given(st.lists(st.sampled_from("abcd"), min_size=1), st.permutations("abcd"))
-def test_gathering_gives_every_map_once_with_its_last_outcome(inputs, wanted):
-    rows = [{"input": name, "time": f"{n:03}"} for n, name in enumerate(inputs)]
-    for shuffled in (rows, rows[::-1]):
-        found, missing = gather.gathered(shuffled, wanted)
-        assert [one["input"] for one in found] == [name for name in wanted if name in inputs]
-        assert missing == [name for name in wanted if name not in inputs]
-        for one in found:
-            assert one["time"] == max(other["time"] for other in rows if other["input"] == one["input"])
-
-
-@pytest.mark.parametrize(("kind", "into"), [(".csv", ".csv"), (".jsonl", ".csv"), (".jsonl", ".jsonl")])
-def test_the_command_gathers_tables_and_names_what_is_missing(tmp_path, kind, into):
-    for part, names in (("1", "ab"), ("2", "bc")):
-        for name in names:
-            table.append(tmp_path / f"all.{part}-of-2{kind}", failed(name, f"part {part}"))
-    (tmp_path / "list.txt").write_text("d\nc\nb\na\n")
-    parts = (f"all.{part}-of-2{kind}" for part in "12")
-    finished = gather_command(tmp_path, *parts, "--table", f"all{into}", "--maps-from", "list.txt")
-    assert finished.returncode == 1
-    assert finished.stderr.splitlines() == ["failed: c", "failed: b", "failed: a", "missing: d"]
-    assert finished.stdout == "3 maps: 0 done, 3 failed; 1 missing\n"
-    told = table.read(tmp_path / f"all{into}")
-    said = [one["message"] if into == ".csv" else one["error"] for one in told]
-    assert said == ["part 2", "part 2", "part 1"]
+def test_maps_whose_files_have_different_names_or_folders_are_accepted():
+    check_no_duplicates(jobs_of(["a.mrc", "a_mask.mrc"], Path("out")))
+    check_no_duplicates(jobs_of(["a/x.mrc", "b/x.mrc"]))
+    check_no_duplicates(jobs_of(["a.mrc", "a_locres_filtered.mrc"]))
 
 
 @pytest.mark.parametrize(
-    "words", ["", "missing.csv --table all.csv", "a.csv --table all.jsonl", "a.csv --table all.txt"]
-)
-def test_gathering_what_is_no_table_or_into_one_that_cannot_hold_it_is_refused(tmp_path, words):
-    table.append(tmp_path / "a.csv", failed("a"))
-    finished = gather_command(tmp_path, *words.split())
-    assert finished.returncode == 2
-    assert "Traceback" not in finished.stderr
-    assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
-
-
-def test_a_row_of_the_table_keeps_the_promise_of_the_schema():
-    jsonschema = pytest.importorskip("jsonschema")
-    schema = json.loads((files("cryores_lite.outputs") / "schema.json").read_text(encoding="utf-8"))
-    jsonschema.Draft202012Validator(schema).validate(failed("a"))
-
-
-@pytest.mark.parametrize(
-    ("content", "said"),
+    ("names", "folder", "requested", "collision"),
     [
-        (None, "No such file"),
-        ("", "no path"),
-        ("a.mrc\n./a.mrc\n", "a.mrc twice"),
-        ("a.mrc\n", "sbatch: found nothing"),
+        (["a/x.mrc", "b/x.map"], Path("out"), (), "a/x.mrc and b/x.map, of which both are or write out/x_locres.mrc"),
+        (["a.mrc", "a_mask.mrc"], None, (), "a_mask.mrc and a.mrc, of which both are or write a_mask.mrc"),
+        (["a.mrc", "a_locres_filtered.mrc"], None, ("filtered",), "write a_locres_filtered.mrc"),
+        (["a", "b/../a"], None, (), "b/../a twice"),
     ],
 )
-def test_what_cannot_be_submitted_is_refused_in_one_line(tmp_path, content, said):
+def test_maps_that_would_write_the_same_file_or_each_other_are_refused(names, folder, requested, collision):
+    with pytest.raises(InputError, match=re.escape(collision)):
+        check_no_duplicates(jobs_of(names, folder, requested))
+
+
+def test_a_link_to_a_folder_does_not_hide_a_collision(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    with pytest.raises(InputError, match="twice"):
+        check_no_duplicates(jobs_of([tmp_path / "real" / "a.mrc", tmp_path / "link" / "a.mrc"]))
+
+
+def test_an_output_that_would_replace_a_half_map_is_refused():
+    halves = (Path("a_locres_half1.mrc"), Path("a_mask.mrc"))
+    with pytest.raises(InputError, match=re.escape("write a_mask.mrc")):
+        check_no_duplicates([plan(Path("a.mrc"), None, half_maps=halves)])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "No such file"), ("", "no path"), ("a.mrc\n./a.mrc\n", "a.mrc twice"), ("a.mrc\n", "sbatch: found nothing")],
+)
+def test_a_list_that_cannot_be_submitted_is_refused_in_one_line(tmp_path, content, message):
     if content is not None:
         (tmp_path / "list.txt").write_text(content)
-    words, where = [sys.executable, SUBMIT, "list.txt", "answers"], {**os.environ, "PATH": str(tmp_path)}
-    finished = subprocess.run(words, cwd=tmp_path, env=where, capture_output=True, text=True, timeout=60, check=False)
+    command, environment = [sys.executable, SUBMIT, "list.txt", "answers"], {**os.environ, "PATH": str(tmp_path)}
+    finished = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
     assert (finished.returncode, finished.stdout) == (1, "")
     (line,) = finished.stderr.splitlines()
     assert line.startswith("error: ")
-    assert said in line
+    assert message in line

@@ -1,4 +1,4 @@
-"""Many maps: what is finished is known again, what was killed is gone on with, and every map has its row."""
+"""Many maps: finished ones are kept, a killed run is continued, and every map has its row."""
 
 import csv
 import gzip
@@ -16,11 +16,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from cryores_lite import resources as memory
-from cryores_lite.batch import prefetch as ahead
 from cryores_lite.batch.table import COLUMNS, KEPT
-from cryores_lite.job import plan
-from tests.runtime.test_cli import COMMAND, one_error, rows, run, save
+from tests.runtime.test_cli import COMMAND, invoke, rows, run, save
 
 GOOD = ("a.mrc", "b.mrc", "c.map.gz")
 KINDS = ("locres", "mask")
@@ -42,7 +39,7 @@ def source(tmp_path_factory):
 
 @pytest.fixture
 def maps(source, tmp_path):
-    """A copy of them, listed with one that is not there; the folder, and the list."""
+    """A copy of them, listed with one that is missing; the folder, and the list."""
     folder = shutil.copytree(source, tmp_path / "maps")
     listed = tmp_path / "list.txt"
     listed.write_text("".join(f"{folder / name}\n" for name in (*GOOD[:2], "missing.mrc", "d.mrc", GOOD[2])))
@@ -63,15 +60,15 @@ def times(folder):
     return {path.name: path.stat().st_mtime_ns for path in folder.glob("*.mrc")}
 
 
-def test_every_map_has_a_row_and_a_failed_one_stops_nothing(maps, tmp_path):
+def test_every_map_has_a_row_and_the_maps_after_a_failed_one_are_done(maps, tmp_path):
     _, listed = maps
     finished = many(listed, "--table", tmp_path / "all.csv", "--table", tmp_path / "all.jsonl", "--json")
     assert finished.returncode == 1
     outcomes = ["done", "done", "failed", "failed", "done"]
-    told, lines = table(tmp_path / "all.csv"), (tmp_path / "all.jsonl").read_text().splitlines()
-    assert tuple(told[0]) == COLUMNS
-    assert [row["outcome"] for row in told] == [json.loads(line)["outcome"] for line in lines] == outcomes
-    for row, printed in zip(told, rows(finished), strict=True):
+    table_rows, lines = table(tmp_path / "all.csv"), (tmp_path / "all.jsonl").read_text().splitlines()
+    assert tuple(table_rows[0]) == COLUMNS
+    assert [row["outcome"] for row in table_rows] == [json.loads(line)["outcome"] for line in lines] == outcomes
+    for row, printed in zip(table_rows, rows(finished), strict=True):
         assert row["input"] == printed["input"]
         assert row["message"] == (printed["error"] or "; ".join(printed["warnings"]))
         assert [row[name] for name in ("p50", "global_resolution")] == [
@@ -83,7 +80,7 @@ def test_every_map_has_a_row_and_a_failed_one_stops_nothing(maps, tmp_path):
     assert not list((tmp_path / "out").glob(".*"))
 
 
-def test_company_and_reading_ahead_change_nothing(maps, tmp_path):
+def test_a_map_read_ahead_among_others_gives_the_same_files_as_alone(maps, tmp_path):
     folder, listed = maps
     many(listed)
     run(folder / "c.map.gz", "-o", tmp_path / "alone", "-j", 1)
@@ -92,17 +89,17 @@ def test_company_and_reading_ahead_change_nothing(maps, tmp_path):
         assert alone.read_bytes() == together.read_bytes()
 
 
-def test_a_second_run_does_what_is_left_and_keeps_the_rest(maps, tmp_path):
+def test_a_second_run_keeps_finished_maps_and_does_the_others(maps, tmp_path):
     folder, listed = maps
     many(listed, "--table", tmp_path / "all.csv")
     before = times(tmp_path / "out")
     save(folder / "missing.mrc", shape=(36, 36, 36))
     finished = many(listed, "--table", tmp_path / "all.csv", "--json")
-    after, told = times(tmp_path / "out"), table(tmp_path / "all.csv")
+    after, table_rows = times(tmp_path / "out"), table(tmp_path / "all.csv")
     assert before.items() < after.items()
-    assert [row["outcome"] for row in told] == ["done", "done", "done", "failed", "done"]
-    assert [row["message"].startswith(KEPT) for row in told] == [True, True, False, False, True]
-    assert [row["outcome"] for row in rows(finished)] == [row["outcome"] for row in told]
+    assert [row["outcome"] for row in table_rows] == ["done", "done", "done", "failed", "done"]
+    assert [row["message"].startswith(KEPT) for row in table_rows] == [True, True, False, False, True]
+    assert [row["outcome"] for row in rows(finished)] == [row["outcome"] for row in table_rows]
 
 
 def change_the_map(folder, out):
@@ -135,7 +132,7 @@ def spoil_an_answer(folder, out):
     [change_the_map, change_the_settings, ask_for_more, lose_an_answer, spoil_an_answer],
     ids=lambda f: f.__name__,
 )
-def test_a_map_whose_answer_would_differ_is_done_again(maps, tmp_path, spoil):
+def test_a_map_whose_files_would_differ_is_done_again(maps, tmp_path, spoil):
     folder, listed = maps
     listed.write_text(f"{folder / 'b.mrc'}\n")
     many(listed)
@@ -152,7 +149,7 @@ def test_a_map_whose_answer_would_differ_is_done_again(maps, tmp_path, spoil):
     assert times(out) == before
 
 
-def test_a_map_is_known_again_by_what_it_holds_not_by_name_or_date(maps, tmp_path):
+def test_a_finished_map_is_recognised_by_its_content_not_by_name_or_date(maps, tmp_path):
     folder, listed = maps
     many(listed)
     before = times(tmp_path / "out")
@@ -165,12 +162,12 @@ def test_a_map_is_known_again_by_what_it_holds_not_by_name_or_date(maps, tmp_pat
     assert [row["input"] for row in rows(finished)] == [str(moved / name) for name in GOOD]
 
 
-def test_a_list_may_be_done_without_a_network_and_is_known_again(maps, tmp_path):
+def test_a_list_done_by_the_statistical_method_is_kept_by_a_second_run(maps, tmp_path):
     _, listed = maps
     words = ("--method", "statistical", "--model", tmp_path / "none.onnx", "--table", tmp_path / "all.csv", "--json")
     first, second = (rows(many(listed, *words)) for _ in range(2))
-    for told in (first, second):
-        assert [row["method"] for row in told] == ["statistical", "statistical", None, None, "statistical"]
+    for run_rows in (first, second):
+        assert [row["method"] for row in run_rows] == ["statistical", "statistical", None, None, "statistical"]
     flat = table(tmp_path / "all.csv")
     assert [row["model"] for row in flat] == ["statistical", "statistical", "", "", "statistical"]
     assert [row["message"].startswith(KEPT) for row in flat] == [True, True, False, False, True]
@@ -178,7 +175,7 @@ def test_a_list_may_be_done_without_a_network_and_is_known_again(maps, tmp_path)
     assert [row["method"] for row in again] == ["network", "network", None, None, "network"]
 
 
-def test_somebody_elses_files_stay(maps, tmp_path):
+def test_files_that_no_record_claims_are_not_replaced(maps, tmp_path):
     _, listed = maps
     (tmp_path / "out").mkdir()
     for name in ("a_mask.mrc", "b_locres.json"):
@@ -191,30 +188,30 @@ def test_somebody_elses_files_stay(maps, tmp_path):
         assert row["outcome"] == "done"
 
 
-def test_a_killed_run_is_gone_on_with(maps, tmp_path):
+def test_a_run_continues_where_a_killed_one_stopped(maps, tmp_path):
     folder, listed = maps
     for name in "ef":
         save(folder / f"{name}.mrc", shape=(112, 112, 112))
     listed.write_text("".join(f"{folder / name}.mrc\n" for name in "aef"))
-    told, out = tmp_path / "all.jsonl", tmp_path / "out"
-    words = [*COMMAND, "--maps-from", str(listed), "-o", str(out), "--table", str(told), "-j", "1", "-q"]
+    table_path, out = tmp_path / "all.jsonl", tmp_path / "out"
+    words = [*COMMAND, "--maps-from", str(listed), "-o", str(out), "--table", str(table_path), "-j", "1", "-q"]
     with subprocess.Popen(words) as process:
         while process.poll() is None and not list(out.glob("e_locres.json")):
-            time.sleep(0.01)  # until the second map has begun, told by its claim
+            time.sleep(0.01)  # until the second map has begun, as its claim shows
         process.send_signal(signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
-    with told.open("a") as file:
+    with table_path.open("a") as file:
         file.write('{"input": "cut off in the mid')
     before = times(out)
-    finished = many(listed, "--table", told, "-q")
+    finished = many(listed, "--table", table_path, "-q")
     assert (finished.returncode, finished.stderr) == (0, "")
     assert before.items() <= times(out).items()
-    found = [json.loads(line) for line in told.read_text().splitlines()]
-    assert [(row["input"], row["outcome"]) for row in found] == [(str(folder / f"{n}.mrc"), "done") for n in "aef"]
-    assert found[0]["kept"]
+    table_rows = [json.loads(line) for line in table_path.read_text().splitlines()]
+    assert [(row["input"], row["outcome"]) for row in table_rows] == [(str(folder / f"{n}.mrc"), "done") for n in "aef"]
+    assert table_rows[0]["kept"]
 
 
-def test_two_runs_of_one_map_at_a_time_leave_one_whole_answer(maps, tmp_path):
+def test_two_runs_of_one_map_at_the_same_time_leave_complete_files(maps, tmp_path):
     folder, listed = maps
     listed.write_text(f"{save(folder / 'e.mrc', shape=(96, 96, 96))}\n")
     words = [*COMMAND, "--maps-from", str(listed), "-o", str(tmp_path / "out"), "-j", "1", "-q"]
@@ -230,7 +227,7 @@ def test_two_runs_of_one_map_at_a_time_leave_one_whole_answer(maps, tmp_path):
     assert times(tmp_path / "out") == before
 
 
-def test_parts_have_tables_of_their_own_and_share_the_maps(maps, tmp_path):
+def test_each_part_writes_its_own_table_of_its_own_maps(maps, tmp_path):
     _, listed = maps
     for part in "12":
         many(listed, "--shard", f"{part}/2", "--table", tmp_path / "all.csv", "-q")
@@ -239,57 +236,47 @@ def test_parts_have_tables_of_their_own_and_share_the_maps(maps, tmp_path):
     assert ([row["input"] for row in first], [row["input"] for row in second]) == (names[::2], names[1::2])
 
 
-def test_a_list_may_come_from_another_program(maps, tmp_path):
+def test_a_list_is_read_from_standard_input(maps, tmp_path):
     _, listed = maps
     finished = run("--maps-from", "-", "-o", tmp_path / "out", "-j", 1, "--json", input=listed.read_text())
     assert [row["input"] for row in rows(finished)] == listed.read_text().splitlines()
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "code", "message"),
     [
-        ("--maps-from missing.txt", "missing.txt"),
-        ("--maps-from empty.txt", "no path"),
-        ("--maps-from a.mrc", "binary data"),
-        ("--maps-from twice.txt", "a.mrc twice"),
-        ("--maps-from answers.txt", "a_mask.mrc"),
-        ("--maps-from one.txt --shard 3/2", "3/2"),
-        ("--maps-from one.txt --shard slurm", "sbatch --array"),
-        ("a.mrc --shard 1/2", "--maps-from"),
-        ("a.mrc --table all.txt", ".csv or .jsonl"),
-        ("a.mrc --table foreign.csv", "other columns"),
-        ("a.mrc --table foreign.jsonl", "other lines"),
+        ("--maps-from missing.txt", 2, "missing.txt"),
+        ("--maps-from empty.txt", 2, "no path"),
+        ("--maps-from a.mrc", 2, "binary data"),
+        ("--maps-from twice.txt", 2, "a.mrc twice"),
+        ("--maps-from answers.txt", 2, "a_mask.mrc"),
+        ("--maps-from one.txt --shard 3/2", 2, "3/2"),
+        ("--maps-from one.txt --shard slurm", 2, "sbatch --array"),
+        ("a.mrc --table all.txt", 1, ".csv or .jsonl"),
+        ("a.mrc --table foreign.csv", 1, "other columns"),
+        ("a.mrc --table foreign.jsonl", 1, "other lines"),
     ],
 )
-def test_a_wrong_list_part_or_table_is_refused_before_any_work(source, tmp_path, words, said):
+def test_a_wrong_list_part_or_table_is_refused_in_one_line_before_any_work(
+    source, tmp_path, monkeypatch, words, code, message
+):
+    for name in ("ID", "MIN", "MAX", "STEP", "COUNT"):
+        monkeypatch.delenv(f"SLURM_ARRAY_TASK_{name}", raising=False)
     shutil.copy(source / "a.mrc", tmp_path)
     contents = {"empty": "\n\n", "twice": "a.mrc\n./a.mrc\n", "answers": "a.mrc\na_mask.mrc\n", "one": "a.mrc\n"}
     for name, content in contents.items():
         (tmp_path / f"{name}.txt").write_text(content)
     for name in ("foreign.csv", "foreign.jsonl"):
         (tmp_path / name).write_text("x,y\n1,2\n")
-    finished = run(*words.split(), cwd=tmp_path)
-    assert finished.returncode in (1, 2)
-    assert said in finished.stderr
-    assert "Traceback" not in finished.stderr
-    if finished.stderr.startswith("error: "):
-        one_error(finished, said)
+    exit_code, output = invoke(monkeypatch, tmp_path, *words.split())
+    (line,) = output.splitlines()
+    assert exit_code == code
+    assert line.startswith("error: ")
+    assert message in line
     assert not list(tmp_path.glob("a_*"))
 
 
-def test_only_what_memory_allows_is_read_ahead(source):
-    plain, packed = (plan(source / name, None, {}) for name in ("a.mrc", "c.map.gz"))
-
-    def key(job):
-        return {}
-
-    for busy in (0.0, memory.available_memory()):
-        assert ahead.prefetch(plain, busy, key).found[0].density.mapped
-    assert ahead.prefetch(packed, 0.0, key).found is not None
-    assert ahead.prefetch(packed, memory.available_memory(), key).found is None
-
-
-def test_a_list_takes_no_more_memory_than_a_job_is_told_to_ask_for(tmp_path):
+def test_a_list_takes_no_more_memory_than_the_slurm_example_asks_for(tmp_path):
     """Packed maps whose molecule fills the box, in the finest detail that voxels hold: nothing takes more."""
     if not Path("/proc/self/status").exists():
         pytest.skip("only Linux tells the peak of a process")
@@ -307,16 +294,3 @@ def test_a_list_takes_no_more_memory_than_a_job_is_told_to_ask_for(tmp_path):
     finished = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=True)
     asked = runpy.run_path(str(SUBMIT))["voxels_and_memory"](tmp_path / "b.mrc.gz")[1]
     assert 0.5 * asked < 1024 * int(finished.stdout.split()[0]) < asked
-
-
-def test_looking_runs_one_ahead_in_the_order_given(source):
-    jobs, seen = [plan(source / f"{n}.mrc", None, {}) for n in range(5)], []
-
-    def prefetch(job, busy):
-        seen.append(job)
-        return ahead.Prefetched(job)
-
-    for number, ready in enumerate(ahead.prefetch_jobs(jobs, prefetch)):
-        assert ready.job is jobs[number]
-        assert len(seen) <= number + 2
-    assert seen == jobs

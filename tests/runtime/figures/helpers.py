@@ -12,8 +12,7 @@ import numpy as np
 from PIL import Image
 
 from cryores_lite.io.mrc import read_map
-from cryores_lite.outputs import write as outputs
-from cryores_lite.outputs.outcome import ModelName
+from cryores_lite.outputs.result import Job, MapResult, ModelIdentity
 from cryores_lite.types import LocalResolution
 
 EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "example_map.mrc"
@@ -68,8 +67,8 @@ def run_command(*arguments):
 
 def make_answer(density_path, mask=None, map_path=None):
     """Local resolution from 3 to 5 Å along x inside a mask (a ball by default), on the grid of a map."""
-    found = read_map(density_path)
-    shape = found.density.values.shape
+    source = read_map(density_path)
+    shape = source.density.values.shape
     mask = ball(shape) if mask is None else mask
     values = np.where(mask, np.linspace(3, 5, shape[2], dtype=np.float32), np.float32(0))
     global_resolution = 4.0 if mask.any() else float("nan")
@@ -77,13 +76,13 @@ def make_answer(density_path, mask=None, map_path=None):
         values=values,
         mask=mask,
         uncertainty=values / 10,
-        grid=found.density.grid,
+        grid=source.density.grid,
         global_resolution=global_resolution,
         working_voxel_size=1.2,
         provider="CPUExecutionProvider",
     )
-    name = ModelName("net", "1", "ab" * 32)
-    return outputs.Answer(map_path or Path(density_path), found, result, {"locres": Path("m.mrc")}, name, None, 1)
+    job = Job(map_path=map_path or Path(density_path), outputs={"locres": Path("m.mrc")})
+    return MapResult(job=job, map=source, local_resolution=result, model=ModelIdentity("net", "1", "ab" * 32))
 
 
 def ball(shape, radius=0.3):

@@ -12,13 +12,15 @@ from tests.runtime.figures.helpers import EXAMPLE, make_answer
 @pytest.mark.parametrize("header_axes", [(1, 2, 3), (3, 1, 2), (2, 1, 3)])
 def test_every_order_of_axes_in_a_file_is_displayed_alike(header_axes):
     example = make_answer(EXAMPLE)
-    density = example.found.density.values
+    density = example.map.density.values
     in_file_order = [3 - axis for axis in reversed(header_axes)]
-    values, mask = (field.transpose(in_file_order) for field in (example.result.values, example.result.mask))
-    result = replace(example.result, values=values, mask=mask)
+    values, mask = (
+        field.transpose(in_file_order) for field in (example.local_resolution.values, example.local_resolution.mask)
+    )
+    result = replace(example.local_resolution, values=values, mask=mask)
     display = in_zyx_order(density.transpose(in_file_order), result, header_axes)
     np.testing.assert_array_equal(display.density, density)
-    np.testing.assert_array_equal(display.local_resolution, example.result.values)
+    np.testing.assert_array_equal(display.local_resolution, example.local_resolution.values)
     assert sorted(zyx_axes(header_axes)) == [0, 1, 2]
 
 

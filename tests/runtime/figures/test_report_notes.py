@@ -12,7 +12,7 @@ from tests.runtime.figures.helpers import EXAMPLE, ball, make_answer
 @pytest.fixture(scope="module")
 def density_and_result():
     answer = make_answer(EXAMPLE)
-    return answer.found.density.values, answer.result
+    return answer.map.density.values, answer.local_resolution
 
 
 def test_an_ordinary_map_has_no_notes(density_and_result):

@@ -1,4 +1,4 @@
-"""The External job of RELION: what it leaves in the job's folder, whatever happens, and what it prints."""
+"""The External job of RELION: the files in the job's folder after a success, an error or an abort, and the output."""
 
 import re
 import subprocess
@@ -10,6 +10,7 @@ import mrcfile
 import numpy as np
 import pytest
 
+from cryores_lite.integrations import relion
 from cryores_lite.integrations.relion import Aborted, histogram, until_aborted
 
 WHEN_WORK_BEGINS = (  # the hidden folder is made when the map has been read and before the first tile
@@ -40,7 +41,7 @@ MAPS = {"map_locres.mrc", "map_mask.mrc"}
 
 
 def run(project, *words, command=COMMAND):
-    """Run a job as RELION does: from the project directory, in a folder that is there already."""
+    """Run a job as RELION does: from the project directory, in a folder that exists."""
     (project / JOB).mkdir(parents=True, exist_ok=True)
     return subprocess.run(
         [*command, *map(str, words)], cwd=project, capture_output=True, text=True, timeout=300, check=False
@@ -61,8 +62,9 @@ def nodes(project):
 
 
 def bins(lines):
-    found = [re.fullmatch(r"\[(\S+), (\S+)\): (\d+)", line) for line in lines]
-    return [(float(m[1]), float(m[2]), int(m[3])) for m in found if m]
+    """Low edge, high edge and count of every line that is a bin of the histogram."""
+    matches = [re.fullmatch(r"\[(\S+), (\S+)\): (\d+)", line) for line in lines]
+    return [(float(m[1]), float(m[2]), int(m[3])) for m in matches if m]
 
 
 @pytest.fixture
@@ -85,7 +87,7 @@ def done(tmp_path_factory):
     return project, finished
 
 
-def test_a_job_that_went_well_says_so_and_nothing_else(done):
+def test_a_job_that_is_done_leaves_its_files_and_the_exit_file_of_a_success(done):
     project, finished = done
     assert (finished.returncode, finished.stderr) == (0, "")
     assert names(project) & ENDINGS == {"RELION_JOB_EXIT_SUCCESS"}
@@ -98,19 +100,19 @@ def test_a_job_that_went_well_says_so_and_nothing_else(done):
     }
 
 
-def test_relion_3_and_later_ones_find_every_map_that_was_made(done):
+def test_the_output_nodes_name_every_map_for_relion_3_and_later(done):
     project, _ = done
-    found = {row["_rlnPipeLineNodeName"]: row for row in nodes(project)}
-    assert set(found) == {f"{JOB}{path.name}" for path in (project / JOB).glob("*.mrc")}
+    by_name = {row["_rlnPipeLineNodeName"]: row for row in nodes(project)}
+    assert set(by_name) == {f"{JOB}{path.name}" for path in (project / JOB).glob("*.mrc")}
     for name, label, number in (
         ("map_locres.mrc", "Image3D.mrc.cryores_lite.localresmap", "12"),
         ("map_mask.mrc", "Mask3D.mrc.cryores_lite", "7"),
     ):
-        assert found[JOB + name]["_rlnPipeLineNodeTypeLabel"] == label
-        assert found[JOB + name]["_rlnPipeLineNodeType"] == number
+        assert by_name[JOB + name]["_rlnPipeLineNodeTypeLabel"] == label
+        assert by_name[JOB + name]["_rlnPipeLineNodeType"] == number
 
 
-def test_the_files_are_those_of_the_plain_command_to_the_byte(done):
+def test_the_files_equal_those_of_the_plain_command_byte_for_byte(done):
     project, _ = done
     words = ("map.mrc", "-o", "External/plain", *EXTRAS, "--quiet", "-j", 1)
     assert run(project, *words, command=PLAIN).returncode == 0
@@ -119,16 +121,16 @@ def test_the_files_are_those_of_the_plain_command_to_the_byte(done):
     assert names(project, "External/plain") == names(project) - ENDINGS - {NODES}
 
 
-def test_the_histogram_counts_the_voxels_of_the_mask(done):
+def test_the_printed_histogram_counts_every_voxel_of_the_mask(done):
     project, finished = done
     locres, mask = (mrcfile.read(project / JOB / f"map_{kind}.mrc") for kind in ("locres", "mask"))
-    found = bins(finished.stdout.splitlines())
-    assert sum(count for *_, count in found) == mask.sum()
-    assert found[0][0] <= locres[mask == 1].min()
-    assert locres.max() < found[-1][1]
+    printed = bins(finished.stdout.splitlines())
+    assert sum(count for *_, count in printed) == mask.sum()
+    assert printed[0][0] <= locres[mask == 1].min()
+    assert locres.max() < printed[-1][1]
 
 
-def test_inputs_that_are_not_used_are_named(done):
+def test_a_note_names_the_inputs_that_are_not_used(done):
     _, finished = done
     for kind in ("movies", "mics", "parts", "coords", "mask"):
         assert f"--in_{kind} is not needed" in finished.stdout
@@ -143,12 +145,12 @@ def test_inputs_that_are_not_used_are_named(done):
         (np.full(7, 3.0), 0.1),
     ],
 )
-def test_bins_are_round_and_hold_every_voxel_once(values, width):
+def test_bins_have_a_round_width_and_count_every_voxel_once(values, width):
     values = values.astype(np.float32)
-    found = bins(histogram(values))
-    assert sum(count for *_, count in found) == values.size
-    assert all(before[1] == after[0] for before, after in pairwise(found))
-    for low, high, count in found:
+    printed = bins(histogram(values))
+    assert sum(count for *_, count in printed) == values.size
+    assert all(before[1] == after[0] for before, after in pairwise(printed))
+    for low, high, count in printed:
         np.testing.assert_allclose(high - low, width, atol=1e-6)
         assert abs(((values >= low - 1e-6) & (values < high - 1e-6)).sum() - count) <= 1  # float32 at an edge
 
@@ -157,11 +159,28 @@ def test_an_empty_mask_has_no_bins():
     assert histogram(np.zeros(0, np.float32)) == []
 
 
+@pytest.fixture
+def finished_before(project):
+    """A project whose job has left files of earlier runs, and a map that is cut short."""
+    (project / "broken.mrc").write_bytes(EXAMPLE.read_bytes()[:-1000])
+    (project / JOB).mkdir(parents=True)
+    for name in (*ENDINGS, NODES):
+        (project / JOB / name).touch()
+    return project
+
+
+def test_a_map_that_cannot_be_read_fails_the_job_with_one_line_on_stderr(finished_before):
+    finished = run(finished_before, "--in_3dref", "broken.mrc", "--o", JOB)
+    assert (finished.returncode, finished.stdout) == (1, "")
+    assert finished.stderr.startswith("error: broken.mrc")
+    assert len(finished.stderr.splitlines()) == 1
+    assert names(finished_before) == {"RELION_JOB_EXIT_FAILURE"}
+
+
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
+    ("words", "code", "message"),
     [
         ("--in_3dref missing.mrc", 1, "missing.mrc"),
-        ("--in_3dref broken.mrc", 1, "broken.mrc"),
         ("--in_3dref map.mrc --model missing.onnx", 1, "missing.onnx"),
         ("", 2, "--in_3dref"),
         ("--in_3dref my map.mrc", 2, "map.mrc"),
@@ -174,19 +193,18 @@ def test_an_empty_mask_has_no_bins():
         ("--in_3dref map.mrc --j 0", 2, "less than 1"),
     ],
 )
-def test_whatever_goes_wrong_is_a_failure_and_not_a_job_that_runs_for_ever(project, words, code, said):
-    (project / "broken.mrc").write_bytes(EXAMPLE.read_bytes()[:-1000])
-    (project / JOB).mkdir(parents=True)
-    for name in (*ENDINGS, NODES):
-        (project / JOB / name).touch()
-    finished = run(project, *words.split(), "--o", JOB)
-    assert finished.returncode == code
-    assert said in finished.stderr
-    assert "Traceback" not in finished.stderr
-    assert names(project) == {"RELION_JOB_EXIT_FAILURE"}
+def test_any_error_leaves_the_exit_file_of_a_failure(finished_before, monkeypatch, capsys, words, code, message):
+    monkeypatch.chdir(finished_before)
+    with pytest.raises(SystemExit) as ending:
+        relion.command([*words.split(), "--o", JOB])
+    stderr = capsys.readouterr().err
+    assert ending.value.code == code
+    assert message in stderr
+    assert "Traceback" not in stderr
+    assert names(finished_before) == {"RELION_JOB_EXIT_FAILURE"}
 
 
-def test_asking_for_help_makes_nothing_and_is_no_success(project):
+def test_a_job_that_only_prints_the_help_is_a_failure(project):
     finished = run(project, "--o", JOB, "--help")
     assert (finished.returncode, names(project)) == (0, {"RELION_JOB_EXIT_FAILURE"})
     for flag in ("--in_3dref", "--angpix", "--uncertainty", "--pipeline_control"):
@@ -194,7 +212,7 @@ def test_asking_for_help_makes_nothing_and_is_no_success(project):
 
 
 @pytest.mark.parametrize("flag", ["--pipeline_control", "--pipeline-control"])
-def test_the_folder_is_known_from_pipeline_control_too(project, flag):
+def test_the_folder_is_also_read_from_pipeline_control(project, flag):
     assert run(project, "--o", JOB, "--in_3dref", "map.mrc", "--j", 1, flag, JOB).returncode == 0
     assert names(project) == {*MAPS, NODES, "RELION_JOB_EXIT_SUCCESS"}
     assert run(project, "--in_3dref", "map.mrc", f"{flag}={JOB}").returncode == 2
@@ -221,14 +239,14 @@ def test_a_folder_that_is_a_file_is_refused(project):
         ("os.kill(os.getpid(), signal.SIGTERM)", "FAILURE"),
     ],
 )
-def test_a_job_that_is_stopped_at_work_leaves_no_map(project, action, ending):
+def test_a_job_that_is_stopped_leaves_only_an_exit_file(project, action, ending):
     command = [sys.executable, "-c", WHEN_WORK_BEGINS.format(action=action)]
     finished = run(project, "--o", JOB, "--in_3dref", "map.mrc", "--j", 1, command=command)
     assert (finished.returncode, finished.stderr) == (143, "")
     assert names(project) == {f"RELION_JOB_EXIT_{ending}"}
 
 
-def test_an_abort_asked_for_before_the_start_is_obeyed_once(project):
+def test_an_abort_from_before_the_start_stops_one_run_only(project):
     (project / JOB).mkdir(parents=True)
     (project / JOB / "RELION_JOB_ABORT_NOW").touch()
     words = ("--o", JOB, "--in_3dref", "map.mrc", "--j", 1)
@@ -238,7 +256,7 @@ def test_an_abort_asked_for_before_the_start_is_obeyed_once(project):
     assert names(project) == {*MAPS, NODES, "RELION_JOB_EXIT_SUCCESS"}
 
 
-def test_tiles_come_until_the_abort_and_not_after(tmp_path):
+def test_tiles_are_yielded_until_the_abort_and_not_after_it(tmp_path):
     assert list(until_aborted(range(5), tmp_path)) == list(range(5))
     tiles = until_aborted(range(5), tmp_path)
     assert [next(tiles), next(tiles)] == [0, 1]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from cryores_lite.batch import table
 from cryores_lite.io.csv_cells import escape_formula, unescape_formula
-from cryores_lite.outputs.catalogue import FILES
+from cryores_lite.outputs.catalogue import KIND
 
 NAMES = ["=1+1.mrc", "+a.mrc", "-a.mrc", "@a.mrc", "'=a.mrc", "'a.mrc", "a;=1.mrc", 'a",=1.mrc', "a\n=1.mrc", "ü.mrc"]
 
@@ -31,7 +31,7 @@ def test_a_table_holds_no_formula_and_gives_file_names_back(tmp_path, name):
         "error": f"{name}, size: found",
         "warnings": [],
         "percentiles": {},
-        "files": dict.fromkeys(FILES),
+        "files": dict.fromkeys(KIND),
         "model": {"name": None, "version": None},
         "method": "network",
     }

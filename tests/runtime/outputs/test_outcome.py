@@ -1,16 +1,18 @@
-"""Outcomes in words: every row has every field, and NaN never reaches a reader."""
+"""Rows and summaries: every row has every field, and no number is NaN."""
 
 import json
 from pathlib import Path
 
 import numpy as np
 
-from cryores_lite.outputs import catalogue as report
-from cryores_lite.outputs.outcome import ModelName, Outcome, row, summary
+from cryores_lite.outputs.catalogue import KIND
+from cryores_lite.outputs.outcome import row, summary
+from cryores_lite.outputs.result import Job, MapResult, ModelIdentity
 from cryores_lite.types import Grid, LocalResolution
 
-MODEL = ModelName("net", "1", "ab" * 32)
-FILES = {"locres": Path("out/m_locres.mrc"), "mask": Path("out/m_mask.mrc")}
+MODEL = ModelIdentity("net", "1", "ab" * 32)
+OUTPUTS = {"locres": Path("out/m_locres.mrc"), "mask": Path("out/m_mask.mrc")}
+JOB = Job(map_path=Path("m.mrc"), outputs=OUTPUTS)
 GRID = Grid((2, 3, 4), (1.5, 1.5, 1.5))
 
 
@@ -25,35 +27,35 @@ def outcome(mask):
         working_voxel_size=1.5,
         provider="CPUExecutionProvider",
     )
-    return Outcome(Path("m.mrc"), 1.0, MODEL, None, result, FILES, ("mind this",))
+    return MapResult(job=JOB, seconds=1.0, model=MODEL, local_resolution=result, warnings=("mind this",))
 
 
-def test_a_done_row_holds_the_answer():
-    found = row(outcome(np.ones(GRID.shape, bool)))
-    assert (found["outcome"], found["error"], found["warnings"]) == ("done", None, ["mind this"])
+def test_the_row_of_a_done_map_holds_its_numbers_files_and_model():
+    done_row = row(outcome(np.ones(GRID.shape, bool)))
+    assert (done_row["outcome"], done_row["error"], done_row["warnings"]) == ("done", None, ["mind this"])
     named = {"locres": "out/m_locres.mrc", "mask": "out/m_mask.mrc"}
-    assert found["files"] == {**dict.fromkeys(report.FILES), **named}
-    assert found["median_uncertainty"] == 0.5
-    assert (found["median"], found["global_resolution"], found["voxel_size"]) == (4.0, 3.5, 1.5)
-    assert found["percentiles"] == dict.fromkeys(("2.5", "25", "50", "75", "97.5"), 4.0)
-    assert found["mask_volume"] == 24 * 1.5**3
-    assert found["model"] == {"name": "net", "version": "1", "sha256": "ab" * 32}
+    assert done_row["files"] == {**dict.fromkeys(KIND), **named}
+    assert done_row["median_uncertainty"] == 0.5
+    assert (done_row["median"], done_row["global_resolution"], done_row["voxel_size"]) == (4.0, 3.5, 1.5)
+    assert done_row["percentiles"] == dict.fromkeys(("2.5", "25", "50", "75", "97.5"), 4.0)
+    assert done_row["mask_volume"] == 24 * 1.5**3
+    assert done_row["model"] == {"name": "net", "version": "1", "sha256": "ab" * 32}
 
 
-def test_an_empty_mask_gives_null_and_not_nan():
-    found = row(outcome(np.zeros(GRID.shape, bool)))
-    json.dumps(found, allow_nan=False)
+def test_an_empty_mask_gives_null_and_never_nan():
+    empty_row = row(outcome(np.zeros(GRID.shape, bool)))
+    json.dumps(empty_row, allow_nan=False)
     assert (
-        found["median"]
-        is found["global_resolution"]
-        is found["percentiles"]["2.5"]
-        is found["median_uncertainty"]
+        empty_row["median"]
+        is empty_row["global_resolution"]
+        is empty_row["percentiles"]["2.5"]
+        is empty_row["median_uncertainty"]
         is None
     )
 
 
 def test_a_failed_row_has_the_same_fields():
-    done, failed = row(outcome(np.ones(GRID.shape, bool))), row(Outcome(Path("m.mrc"), 0.0, None, "no such file"))
+    done, failed = row(outcome(np.ones(GRID.shape, bool))), row(MapResult(job=JOB, error="no such file"))
     assert list(done) == list(failed)
     for name in ("files", "percentiles", "model"):
         assert list(done[name]) == list(failed[name])
@@ -61,6 +63,6 @@ def test_a_failed_row_has_the_same_fields():
     assert (failed["outcome"], failed["error"]) == ("failed", "no such file")
 
 
-def test_a_summary_is_short_even_without_a_molecule():
+def test_a_summary_has_three_to_eight_lines_with_and_without_a_molecule():
     for mask in (np.ones(GRID.shape, bool), np.zeros(GRID.shape, bool)):
         assert 3 <= len(summary(outcome(mask)).splitlines()) <= 8

@@ -1,4 +1,4 @@
-"""A model's residues: the numbers of the map at its atoms, wherever header and suffix put it, in every file alike."""
+"""Local resolution of residues: the values of the map at their atoms, the same in every file."""
 
 import csv
 import gzip
@@ -58,12 +58,12 @@ def save(path, axes=(1, 2, 3), *, origin=(0, 0, 0), first=FIRST, shape=SHAPE, ce
 
 def answer(path, cut=None):
     """The map itself as its local resolution."""
-    found = read_map(path)
-    values = np.array(found.density.values)
+    source = read_map(path)
+    values = np.array(source.density.values)
     if cut:
         values[cut] = 0
-    grid = found.density.grid
-    return found, LocalResolution(
+    grid = source.density.grid
+    return source, LocalResolution(
         values=values,
         mask=values > 0,
         uncertainty=values / 8,
@@ -117,8 +117,8 @@ def model(tmp_path):
 
 
 def measured(model, map_path, cut=None):
-    found, result = answer(map_path, cut)
-    return atoms.measure_residues(atoms.read_fitted(model, found, map_path), result)
+    source, result = answer(map_path, cut)
+    return atoms.measure_residues(atoms.read_fitted(model, source, map_path), result)
 
 
 def expected(model):
@@ -130,13 +130,13 @@ def expected(model):
     ]
 
 
-def copy_of(found):
+def copy_of(measurement):
     """The model with values as B factors, read again."""
-    return gemmi.make_structure_from_block(gemmi.cif.read_string(residues.as_cif(found)).sole_block())
+    return gemmi.make_structure_from_block(gemmi.cif.read_string(residues.as_cif(measurement)).sole_block())
 
 
-def locres(found):
-    return [residue.locres for residue in found.residues]
+def locres(measurement):
+    return [residue.locres for residue in measurement.residues]
 
 
 @pytest.mark.parametrize("axes", AXES)
@@ -154,40 +154,40 @@ def locres(found):
         ("crop.mrc", {"cell": (40, 44, 48)}, False),
     ],
 )
-def test_the_same_place_has_the_same_numbers_whatever_says_where_it_is(tmp_path, model, axes, name, words, warned):
-    found = measured(model, save(tmp_path / name, axes, **words))
-    np.testing.assert_allclose(locres(found), expected(model), atol=1e-3)
-    assert [bool("ORIGIN and NSTART" in note) for note in found.notes] == [True] * warned
+def test_atoms_get_the_same_values_by_origin_nstart_axis_order_and_suffix(tmp_path, model, axes, name, words, warned):
+    measurement = measured(model, save(tmp_path / name, axes, **words))
+    np.testing.assert_allclose(locres(measurement), expected(model), atol=1e-3)
+    assert [bool("ORIGIN and NSTART" in note) for note in measurement.notes] == [True] * warned
 
 
-def test_the_suffix_counts_under_compression_too(tmp_path, model):
+def test_the_suffix_under_compression_places_the_map(tmp_path, model):
     path = save(tmp_path / "a.map", origin=(300.0, 0.0, 0.0))
     packed = path.with_suffix(".map.gz")
     packed.write_bytes(gzip.compress(path.read_bytes()))
     np.testing.assert_allclose(locres(measured(model, packed)), expected(model), atol=1e-3)
 
 
-def test_a_voxel_size_given_by_the_user_places_atoms_too(tmp_path, model):
+def test_the_users_voxel_size_places_the_atoms(tmp_path, model):
     path = save(tmp_path / "a.mrc", cell=(1, 1, 1))
     with mrcfile.open(path, "r+") as mrc:
         mrc.header.cella = (0, 0, 0)
-    found = read_map(path, voxel_size=VOXEL)
-    fitted = atoms.read_fitted(model, found, path)
-    result = replace(answer(save(tmp_path / "b.mrc"))[1], grid=found.density.grid)
+    source = read_map(path, voxel_size=VOXEL)
+    fitted = atoms.read_fitted(model, source, path)
+    result = replace(answer(save(tmp_path / "b.mrc"))[1], grid=source.density.grid)
     np.testing.assert_allclose(locres(atoms.measure_residues(fitted, result)), expected(model), atol=1e-3)
 
 
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.tuples(*[st.floats(-3, 9)] * 3), min_size=1, max_size=20))
-def test_what_is_read_off_lies_between_the_voxels_around_or_is_no_number(places):
+def test_an_interpolated_value_lies_between_the_voxels_around_it_or_is_nan(places):
     values = np.random.default_rng(0).uniform(2, 5, (4, 5, 6)).astype(np.float32)
     values[values < 3] = 0
-    for place, found in zip(places, atoms.interpolate_at_atoms(values, np.array(places)), strict=True):
+    for place, value in zip(places, atoms.interpolate_at_atoms(values, np.array(places)), strict=True):
         low = [int(np.floor(p)) for p in place]
         around = values[tuple(slice(max(0, a), max(0, a + 2)) for a in low)]
         known = around[around > 0]
-        if np.isfinite(found):
-            assert known.min() - 1e-5 <= found <= known.max() + 1e-5
+        if np.isfinite(value):
+            assert known.min() - 1e-5 <= value <= known.max() + 1e-5
         else:
             assert known.size < 8
 
@@ -204,7 +204,7 @@ def test_hydrogens_and_deuterium_change_nothing(tmp_path):
     assert both.residues[0].atoms == 1
 
 
-def test_what_lies_outside_the_mask_is_not_counted_and_a_residue_of_it_is_null(tmp_path):
+def test_atoms_outside_the_mask_are_not_counted_and_a_residue_of_such_atoms_is_null(tmp_path):
     """The mask ends between x = 0 and x = 1.5 Å."""
     path = save(tmp_path / "a.mrc")
     inside, edge, beyond, outside = ((x, 15.0, 30.0) for x in (-3.0, 0.5, 1.0, 9.0))
@@ -214,49 +214,49 @@ def test_what_lies_outside_the_mask_is_not_counted_and_a_residue_of_it_is_null(t
         ("C", [(1, [("C", outside)])]),
     ]
     model = saved(tmp_path / "m.cif", molecule(*chains))
-    found = measured(model, path, cut=np.s_[:, :, 5:])
-    here, near = round(truth(*inside), 3), round(truth(0, *edge[1:]), 3)
-    assert locres(found) == pytest.approx([here, None, None, near, None, None], abs=1e-3)
-    assert [residue.atoms for residue in found.residues] == [1, 0, 0, 1, 0, 0]
-    assert found.chains == pytest.approx({"A": here, "B": near, "C": None}, abs=1e-3)
-    assert "2 of 6 atoms of m.cif" in found.notes[0]
-    told = json.loads(residues.as_json(found, (4, 5)))["local_resolution"]["0"]["data"]
-    assert told["locres"] == locres(found)
-    assert [colour == OUTSIDE_COLOUR for colour in told["color"]] == [value is None for value in told["locres"]]
-    assert [row["locres"] for row in csv.DictReader(io.StringIO(residues.as_csv(found)))][1] == ""
-    assert residues.as_defattr(found).count("\t/") == 2
+    measurement = measured(model, path, cut=np.s_[:, :, 5:])
+    first, second = round(truth(*inside), 3), round(truth(0, *edge[1:]), 3)
+    assert locres(measurement) == pytest.approx([first, None, None, second, None, None], abs=1e-3)
+    assert [residue.atoms for residue in measurement.residues] == [1, 0, 0, 1, 0, 0]
+    assert measurement.chains == pytest.approx({"A": first, "B": second, "C": None}, abs=1e-3)
+    assert "2 of 6 atoms of m.cif" in measurement.notes[0]
+    data = json.loads(residues.as_json(measurement, (4, 5)))["local_resolution"]["0"]["data"]
+    assert data["locres"] == locres(measurement)
+    assert [colour == OUTSIDE_COLOUR for colour in data["color"]] == [value is None for value in data["locres"]]
+    assert [row["locres"] for row in csv.DictReader(io.StringIO(residues.as_csv(measurement)))][1] == ""
+    assert residues.as_defattr(measurement).count("\t/") == 2
 
 
-def test_an_empty_mask_gives_nulls_and_a_note_and_no_nan(tmp_path, model):
-    found = measured(model, save(tmp_path / "a.mrc"), cut=np.s_[:])
-    assert set(locres(found)) == {None}
-    assert "NaN" not in residues.as_json(found, (0.1, 0.2))
-    assert residues.as_defattr(found).splitlines() == ["attribute: locres", "recipient: residues"]
-    assert "0 of 18" in found.notes[0]
+def test_an_empty_mask_gives_nulls_and_a_note_and_never_nan(tmp_path, model):
+    measurement = measured(model, save(tmp_path / "a.mrc"), cut=np.s_[:])
+    assert set(locres(measurement)) == {None}
+    assert "NaN" not in residues.as_json(measurement, (0.1, 0.2))
+    assert residues.as_defattr(measurement).splitlines() == ["attribute: locres", "recipient: residues"]
+    assert "0 of 18" in measurement.notes[0]
 
 
-def test_means_of_chains_and_of_the_whole_are_those_of_their_atoms(tmp_path):
+def test_means_of_chains_and_of_the_model_are_means_over_atoms(tmp_path):
     places = positions(6)
     chains = [
         ("A", [(1, [("C", places[0])]), (2, [("C", p) for p in places[1:4]])]),
         ("B", [(1, [("C", p) for p in places[4:]])]),
     ]
-    found = measured(saved(tmp_path / "m.cif", molecule(*chains)), save(tmp_path / "a.mrc"))
+    measurement = measured(saved(tmp_path / "m.cif", molecule(*chains)), save(tmp_path / "a.mrc"))
     values = truth(*places.T)
-    assert found.chains == pytest.approx({"A": values[:4].mean(), "B": values[4:].mean()}, abs=2e-3)
-    assert found.average == pytest.approx(values.mean(), abs=2e-3)
+    assert measurement.chains == pytest.approx({"A": values[:4].mean(), "B": values[4:].mean()}, abs=2e-3)
+    assert measurement.average == pytest.approx(values.mean(), abs=2e-3)
 
 
 def test_the_json_has_emdbs_form_and_parallel_lists(tmp_path, model):
-    found = measured(model, save(tmp_path / "a.mrc"))
-    whole = json.loads(residues.as_json(found, (4.0, 5.0)))["local_resolution"]["0"]
+    measurement = measured(model, save(tmp_path / "a.mrc"))
+    whole = json.loads(residues.as_json(measurement, (4.0, 5.0)))["local_resolution"]["0"]
     data = whole["data"]
     assert (whole["name"], data["unit"], data["numberofatoms"]) == ("model.cif", "angstrom", 18)
     assert {len(data[key]) for key in ("residue", "chain", "seq", "icode", "locres", "color")} == {6}
     assert data["residue"][:3] == ["A:-1 ALA", "A:0 ALA", "A:1 ALA"]
-    assert (data["averagelocres"], data["chainlocres"]) == (found.average, found.chains)
+    assert (data["averagelocres"], data["chainlocres"]) == (measurement.average, measurement.chains)
     assert all(colour.startswith("#") and len(colour) == 7 for colour in data["color"])
-    ends = json.loads(residues.as_json(found, (100.0, 101.0)))["local_resolution"]["0"]["data"]["color"]
+    ends = json.loads(residues.as_json(measurement, (100.0, 101.0)))["local_resolution"]["0"]["data"]["color"]
     assert set(ends) == {COLOUR_STOPS[0]}
 
 
@@ -277,15 +277,15 @@ def test_the_copy_of_the_model_holds_the_values_as_b_factors(tmp_path, model, su
     structure[0][0][0][0].aniso = gemmi.SMat33f(1, 1, 1, 0, 0, 0)
     text = structure.make_pdb_string() if suffix in (".pdb", ".ent") else structure.make_mmcif_document().as_string()
     path.write_bytes(gzip.compress(text.encode()) if suffix.endswith(".gz") else text.encode())
-    found = measured(path, save(tmp_path / "a.mrc"))
-    copy = copy_of(found)
+    measurement = measured(path, save(tmp_path / "a.mrc"))
+    copy = copy_of(measurement)
     b_factors = [[atom.b_iso for atom in residue] for chain in copy[0] for residue in chain]
-    assert b_factors == [pytest.approx([value] * 4, abs=1e-3) for value in locres(found)]
+    assert b_factors == [pytest.approx([value] * 4, abs=1e-3) for value in locres(measurement)]
     assert [chain.name for chain in copy[0]] == ["A", "B"]
     pairs = zip(copy[0].all(), structure[0].all(), strict=True)
     assert all(ours.atom.pos.dist(theirs.atom.pos) < 2e-3 for ours, theirs in pairs)
     assert not any(cra.atom.aniso.nonzero() for cra in copy[0].all())
-    assert {cra.atom.b_iso for cra in found.fitted.structure[0].all()} == {77}
+    assert {cra.atom.b_iso for cra in measurement.fitted.structure[0].all()} == {77}
 
 
 def test_only_the_first_of_several_models_is_taken(tmp_path, model):
@@ -293,24 +293,24 @@ def test_only_the_first_of_several_models_is_taken(tmp_path, model):
     other = structure[0].clone()
     other.num = 2
     structure.add_model(other)
-    found = measured(saved(tmp_path / "two.cif", structure), save(tmp_path / "a.mrc"))
-    assert len(found.residues) == 6
-    assert "two.cif holds 2 models" in found.notes[0]
-    assert len(copy_of(found)) == 1
+    measurement = measured(saved(tmp_path / "two.cif", structure), save(tmp_path / "a.mrc"))
+    assert len(measurement.residues) == 6
+    assert "two.cif contains 2 models" in measurement.notes[0]
+    assert len(copy_of(measurement)) == 1
 
 
 HOSTILE = ["A B", "a,b", "\"'", "A\nB", "/B:1-99", "=1+1", "#1", "*", ";exit", "data_", "ü", "", "[A", "A\tB", "A\rB"]
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_names_are_data_in_every_file(tmp_path, model, name):
-    found, result = answer(save(tmp_path / "a.mrc"))
-    fitted = atoms.read_fitted(model, found, tmp_path / "a.mrc")
+def test_any_chain_name_is_written_as_data_in_every_file(tmp_path, model, name):
+    source, result = answer(save(tmp_path / "a.mrc"))
+    fitted = atoms.read_fitted(model, source, tmp_path / "a.mrc")
     fitted.structure[0][0].name = name
     table = atoms.measure_residues(fitted, result)
     data = json.loads(residues.as_json(table, (4, 5)))["local_resolution"]["0"]["data"]
-    told = [row["chain"] for row in csv.DictReader(io.StringIO(residues.as_csv(table), newline=""))]
-    assert (data["chain"], told) == ([name] * 3 + ["B"] * 3, [escape_formula(name)] * 3 + ["B"] * 3)
+    chains = [row["chain"] for row in csv.DictReader(io.StringIO(residues.as_csv(table), newline=""))]
+    assert (data["chain"], chains) == ([name] * 3 + ["B"] * 3, [escape_formula(name)] * 3 + ["B"] * 3)
     assert data["chainlocres"].keys() == {name, "B"}
     lines = residues.as_defattr(table).split("\n")[2:]
     writable = ["data_"] if name == "data_" else []
@@ -335,7 +335,7 @@ def test_names_are_data_in_every_file(tmp_path, model, name):
         ("data_x\nloop_\n_atom_site.id\n_atom_site.auth_asym_id\n1 'ü'\n".encode("latin-1"), "model"),
     ],
 )
-def test_a_file_that_holds_no_fitted_model_is_refused_in_one_line(tmp_path, content, words):
+def test_a_file_without_a_fitted_model_is_refused_in_one_line(tmp_path, content, words):
     path, map_path = tmp_path / "model.pdb", save(tmp_path / "a.mrc")
     if content == "folder":
         path.mkdir()
@@ -360,7 +360,7 @@ def inside(tmp_path):
     return saved(tmp_path / "it's; a # model.cif", molecule(("A", [(n, [("C", p)]) for n, p in enumerate(places)])))
 
 
-def test_the_command_writes_residues_of_every_map_and_says_where(tmp_path, inside):
+def test_the_command_writes_the_residues_of_every_map_and_names_the_files(tmp_path, inside):
     other = tmp_path / "an 'other'; # map.mrc"
     other.write_bytes(EXAMPLE.read_bytes())
     words = (EXAMPLE, other, "-o", tmp_path / "out", "--atoms", inside, "--atoms-model", "--json", "-j", 1)
@@ -368,10 +368,10 @@ def test_the_command_writes_residues_of_every_map_and_says_where(tmp_path, insid
     assert finished.returncode == 0, finished.stderr
     first, second = map(json.loads, finished.stdout.splitlines())
     for key in KEYS:
-        here, there = Path(first["files"][key]), Path(second["files"][key])
-        assert here.read_bytes() == there.read_bytes()
-        assert here.stem.startswith("example_map_locres")
-        assert there.stem.startswith("an 'other'; # map_locres")
+        of_first, of_second = Path(first["files"][key]), Path(second["files"][key])
+        assert of_first.read_bytes() == of_second.read_bytes()
+        assert of_first.stem.startswith("example_map_locres")
+        assert of_second.stem.startswith("an 'other'; # map_locres")
     local = read_map(first["files"]["locres"]).density
     data = json.loads(Path(first["files"]["atoms_json"]).read_text())["local_resolution"]["0"]["data"]
     near = [
@@ -382,7 +382,7 @@ def test_the_command_writes_residues_of_every_map_and_says_where(tmp_path, insid
     np.testing.assert_allclose(data["locres"], near, atol=0.4)
 
 
-def test_without_gemmi_one_line_says_so_before_the_long_work(tmp_path, inside):
+def test_without_gemmi_the_command_fails_in_one_line_before_the_long_work(tmp_path, inside):
     """The output folder, which cannot be made, is looked at just before the work: the message came earlier."""
     blocked = "import sys; sys.modules['gemmi'] = None"
     words = (EXAMPLE, "-o", EXAMPLE / "below", "--atoms", inside)
@@ -394,15 +394,9 @@ def test_without_gemmi_one_line_says_so_before_the_long_work(tmp_path, inside):
     assert "gemmi" not in run(*words).stderr
 
 
-def test_a_copy_of_the_model_needs_a_model():
-    finished = run(EXAMPLE, "--atoms-model")
-    assert finished.returncode == 2
-    assert "--atoms" in finished.stderr
-
-
-def test_many_atoms_outside_the_molecule_are_a_warning_and_the_maps_are_written(tmp_path):
+def test_atoms_outside_the_mask_give_a_warning_and_the_maps_are_written(tmp_path):
     corner = saved(tmp_path / "corner.cif", molecule(("A", [(1, [("C", (2.0, 2.0, 2.0))])])))
     finished = run(EXAMPLE, "-o", tmp_path / "out", "--atoms", corner, "--json", "-j", 1)
     row = json.loads(finished.stdout)
     assert row["outcome"] == "done"
-    assert "0 of 1 atoms of corner.cif lie in the molecule" in row["warnings"][-1]
+    assert "0 of 1 atoms of corner.cif lie inside the mask" in row["warnings"][-1]

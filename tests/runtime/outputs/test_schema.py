@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cryores_lite.outputs.catalogue import FILES
-from cryores_lite.outputs.outcome import ModelName, Outcome, row
+from cryores_lite.outputs.catalogue import KIND
+from cryores_lite.outputs.outcome import row
 from cryores_lite.outputs.residue_files import as_json
 from cryores_lite.outputs.residues import Fitted, Measured, Residue
+from cryores_lite.outputs.result import Job, MapResult, ModelIdentity
 from cryores_lite.types import Grid, LocalResolution
 
 jsonschema = pytest.importorskip("jsonschema")
@@ -19,6 +20,7 @@ jsonschema = pytest.importorskip("jsonschema")
 SCHEMA = json.loads((files("cryores_lite.outputs") / "schema.json").read_text(encoding="utf-8"))
 VALID = jsonschema.Draft202012Validator(SCHEMA)
 GRID = Grid((2, 3, 4), (1.5, 1.5, 1.5))
+OUTPUTS = {name: Path(f"{name}.file") for name in KIND}
 
 
 def done(mask):
@@ -32,8 +34,8 @@ def done(mask):
         working_voxel_size=1.5,
         provider="CPUExecutionProvider",
     )
-    written = {what: Path(f"{what}.file") for what in FILES}
-    return Outcome(Path("m.mrc"), 1.0, ModelName("net", "1", "ab" * 32), None, result, written, ("mind this",))
+    job, model = Job(map_path=Path("m.mrc"), outputs=OUTPUTS), ModelIdentity("net", "1", "ab" * 32)
+    return MapResult(job=job, seconds=1.0, model=model, local_resolution=result, warnings=("mind this",))
 
 
 def as_read(outcome):
@@ -43,7 +45,7 @@ def as_read(outcome):
 ROWS = {
     "done": as_read(done(np.ones(GRID.shape, bool))),
     "empty": as_read(done(np.zeros(GRID.shape, bool))),
-    "failed": as_read(Outcome(Path("m.mrc"), 0.0, None, "no such file")),
+    "failed": as_read(MapResult(job=Job(map_path=Path("m.mrc"), outputs=OUTPUTS), error="no such file")),
 }
 
 
@@ -51,21 +53,21 @@ def residues(*members):
     return json.loads(as_json(Measured(Fitted("m.cif", None, np.empty((0, 3))), members), (3.0, 5.0)))
 
 
-def test_the_schema_is_sound_and_names_every_field():
+def test_the_schema_is_valid_and_names_every_field():
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
-    told, data = SCHEMA["$defs"]["row"], SCHEMA["$defs"]["data"]
-    assert set(told["required"]) == set(told["properties"]) == set(ROWS["done"])
-    assert tuple(told["properties"]["files"]["required"]) == FILES
+    row_schema, data = SCHEMA["$defs"]["row"], SCHEMA["$defs"]["data"]
+    assert set(row_schema["required"]) == set(row_schema["properties"]) == set(ROWS["done"])
+    assert row_schema["properties"]["files"]["required"] == list(KIND)
     written = residues()["local_resolution"]["0"]["data"]
     assert set(data["required"]) == set(data["properties"]) == set(written)
 
 
 @pytest.mark.parametrize("outcome", ROWS)
-def test_every_row_is_valid_whatever_the_outcome(outcome):
+def test_the_row_of_every_outcome_is_valid(outcome):
     VALID.validate(ROWS[outcome])
 
 
-def test_residues_are_valid_measured_or_not():
+def test_residues_inside_and_outside_the_mask_are_valid():
     VALID.validate(residues(Residue("A", -1, "", "ALA", 5, 3.2), Residue('"', 7, "B", "H\n", 0, None)))
     VALID.validate(residues(Residue("A", 1, "", "ALA", 0, None)))
 
@@ -82,11 +84,11 @@ def test_residues_are_valid_measured_or_not():
         {"model": {"name": "net", "version": "1", "sha256": "abc"}},
     ],
 )
-def test_a_row_that_breaks_the_promise_is_told(spoil):
+def test_a_row_with_a_wrong_value_is_invalid(spoil):
     assert not VALID.is_valid(ROWS["done"] | spoil)
 
 
-def test_a_row_without_a_field_is_told():
+def test_a_row_without_a_field_is_invalid():
     for field in ROWS["done"]:
         shortened = copy.deepcopy(ROWS["done"])
         del shortened[field]

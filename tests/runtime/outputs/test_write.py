@@ -1,4 +1,4 @@
-"""What is written of an answer: a script ChimeraX reads as meant, colours that reach out, a map filtered locally."""
+"""Output files: the ChimeraX script, the map to colour surfaces by, the locally filtered map."""
 
 import json
 import re
@@ -24,16 +24,17 @@ from cryores_lite.figures.palette import (
     hex_colour,
 )
 from cryores_lite.io.mrc import read_map
-from cryores_lite.outputs.catalogue import ENDINGS
+from cryores_lite.outputs import contents
+from cryores_lite.outputs.catalogue import KINDS
 from cryores_lite.outputs.chimerax import quoted
 from cryores_lite.outputs.local_filter import locally_filtered
-from cryores_lite.outputs.outcome import ModelName
-from cryores_lite.outputs.write import Answer, check, write
+from cryores_lite.outputs.result import Job, MapResult, ModelIdentity
+from cryores_lite.outputs.write import check, write
 from cryores_lite.types import LocalResolution
 
 EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "example_map.mrc"
 PLACEMENT = (slice(16, 76), slice(196, 208))  # header bytes: NSTART to MAPS, and ORIGIN
-MODEL = ModelName("net", "1", "ab" * 32)
+MODEL = ModelIdentity("net", "1", "ab" * 32)
 
 
 def ball(n=32, radius=8.0):
@@ -50,19 +51,19 @@ def save(path, *, origin=(0, 0, 0)):
 
 
 def answer(map_path, files, mask=None):
-    found = read_map(map_path)
+    source = read_map(map_path)
     mask = ball() if mask is None else mask
     values = np.where(mask, np.random.default_rng(1).normal(4, 0.5, mask.shape), 0).astype(np.float32)
     result = LocalResolution(
         values=values,
         mask=mask,
         uncertainty=values / 8,
-        grid=found.density.grid,
+        grid=source.density.grid,
         global_resolution=3.5,
         working_voxel_size=1.5,
         provider="CPUExecutionProvider",
     )
-    return Answer(map_path, found, result, files, MODEL, None, 1)
+    return MapResult(job=Job(map_path=map_path, outputs=files), map=source, local_resolution=result, model=MODEL)
 
 
 def files(folder, *kinds):
@@ -72,10 +73,10 @@ def files(folder, *kinds):
 
 def script(map_path, folder, *kinds, mask=None):
     """The lines of the script, by their first words."""
-    wanted = files(folder, *kinds)
+    outputs = files(folder, *kinds)
     folder.mkdir(parents=True, exist_ok=True)
-    write("chimerax", wanted["chimerax"], answer(map_path, wanted, mask))
-    lines = wanted["chimerax"].read_text().splitlines()
+    write("chimerax", outputs["chimerax"], answer(map_path, outputs, mask))
+    lines = outputs["chimerax"].read_text().splitlines()
     return [line for line in lines if not line.startswith("#")]
 
 
@@ -85,7 +86,7 @@ def named(line):
 
 
 @pytest.mark.parametrize("name", ["a b", "a;exit", "#1", "it's", 'a"b', "[1]", "ü", "a\\", "--help", 'a";"b', "$HOME"])
-def test_a_name_in_quotes_is_read_as_it_is(name):
+def test_a_quoted_name_is_read_back_unchanged(name):
     assert named(f"open {quoted(name)} id 1") == name
 
 
@@ -96,7 +97,7 @@ def test_a_name_that_would_end_its_quotes_or_its_line_is_refused(name):
 
 
 @given(st.text(st.sampled_from("ab \"';#\n\t\u2028"), min_size=1, max_size=8))
-def test_any_name_is_refused_or_read_as_it_is_on_one_line(name):
+def test_any_name_is_refused_or_read_back_unchanged_on_one_line(name):
     try:
         line = f"open {quoted(name)} id 1"
     except OutputError:
@@ -107,8 +108,8 @@ def test_any_name_is_refused_or_read_as_it_is_on_one_line(name):
 
 def test_a_name_that_no_script_can_hold_is_refused_before_anything_is_written(tmp_path):
     with pytest.raises(OutputError):
-        check(tmp_path / 'a" b.mrc', files(tmp_path))
-    check(tmp_path / 'a" b.mrc', {"locres": tmp_path / "a"})
+        check(Job(map_path=tmp_path / 'a" b.mrc', outputs=files(tmp_path)))
+    check(Job(map_path=tmp_path / 'a" b.mrc', outputs={"locres": tmp_path / "a"}))
 
 
 def test_the_script_finds_both_maps_from_its_own_folder(tmp_path):
@@ -119,7 +120,7 @@ def test_the_script_finds_both_maps_from_its_own_folder(tmp_path):
     assert second.endswith('" id 2')
 
 
-def test_the_script_finds_the_map_when_its_folder_is_a_link_to_elsewhere(tmp_path):
+def test_the_script_finds_the_map_from_a_linked_folder(tmp_path):
     map_path = save(tmp_path / "maps" / "m.mrc")
     (tmp_path / "far" / "away").mkdir(parents=True)
     (tmp_path / "out").symlink_to(tmp_path / "far" / "away")
@@ -150,14 +151,14 @@ def test_surfaces_take_colour_from_the_display_map_where_there_is_one(tmp_path):
         ("m.map.mrc", (1, 2, 3), False),
     ],
 )
-def test_the_answer_is_opened_as_ccp4_where_chimerax_ignores_the_maps_origin(tmp_path, name, origin, as_ccp4):
+def test_local_resolution_is_opened_as_ccp4_where_chimerax_ignores_the_maps_origin(tmp_path, name, origin, as_ccp4):
     _, second, *_ = script(save(tmp_path / name, origin=origin), tmp_path / "out")
     assert second.endswith(" format ccp4") == as_ccp4
 
 
 def test_colours_run_over_the_palettes_range_and_grey_ends_below_the_finest_value(tmp_path):
     map_path = save(tmp_path / "m.mrc")
-    values = answer(map_path, files(tmp_path)).result.values
+    values = answer(map_path, files(tmp_path)).local_resolution.values
     low, high = colour_range(values)
     *_, sample, key = script(map_path, tmp_path)
     pairs = [pair.split(",") for pair in sample.split(" palette ")[1].split(":")]
@@ -170,7 +171,7 @@ def test_colours_run_over_the_palettes_range_and_grey_ends_below_the_finest_valu
     assert key.split()[1:7] == [f"{name}:{value:.1f}" for value, name in colour_stops(low, high)]
 
 
-def test_a_map_without_a_molecule_has_a_script_too(tmp_path):
+def test_a_map_without_a_molecule_has_a_script(tmp_path):
     *_, sample, _ = script(save(tmp_path / "m.mrc"), tmp_path, mask=np.zeros((32, 32, 32), bool))
     places = [float(pair.split(",")[0]) for pair in sample.split(" palette ")[1].split(":")]
     assert places == sorted(set(places))
@@ -196,7 +197,7 @@ def test_the_contour_encloses_part_of_the_molecule_and_hardly_any_noise():
 
 
 @pytest.mark.parametrize("voxel_size", [1.0, 3.1, 20.0])
-def test_colours_reach_out_and_inside_nothing_changes(voxel_size):
+def test_extended_values_reach_outwards_and_leave_the_mask_unchanged(voxel_size):
     mask = ball(40)
     values = np.where(mask, np.random.default_rng(0).uniform(3, 6, mask.shape), 0).astype(np.float32)
     out = extend_outwards(values, (voxel_size,) * 3)
@@ -210,7 +211,7 @@ def test_colours_reach_out_and_inside_nothing_changes(voxel_size):
 
 @settings(deadline=None, max_examples=30)
 @given(st.integers(0, 1000), st.tuples(*[st.integers(1, 9)] * 3))
-def test_colours_never_wrap_around_the_box(seed, shape):
+def test_extended_values_never_wrap_around_the_box(seed, shape):
     """Each new voxel is a mean of its neighbours, so that the values beside a slab are those of its nearer face."""
     rng = np.random.default_rng(seed)
     values = (rng.uniform(3, 6, shape) * (rng.random(shape) < 0.1)).astype(np.float32)
@@ -221,7 +222,7 @@ def test_colours_never_wrap_around_the_box(seed, shape):
     assert (faced[9:] == 0).all()
 
 
-def test_nothing_is_carried_out_of_nothing():
+def test_an_empty_mask_stays_empty_when_extended():
     assert not extend_outwards(np.zeros((4, 5, 6), np.float32), (1.0, 1.0, 1.0)).any()
 
 
@@ -257,14 +258,14 @@ def test_one_resolution_everywhere_is_a_plain_low_pass():
     assert (out[local == 0] == 0).all()
 
 
-def test_the_filter_is_linear_in_the_map_and_takes_no_notice_of_its_level():
+def test_the_filter_is_linear_in_the_map_and_ignores_a_constant():
     local = np.random.default_rng(3).uniform(4, 12, (40, 40, 40)).astype(np.float32)
     one, other = noisy(0), noisy(1)
     both, *each = (locally_filtered(v, local, (1.5,) * 3) for v in (2 * one - 3 * other + 7, one, other))
     np.testing.assert_allclose(both, 2 * each[0] - 3 * each[1], atol=1e-4)
 
 
-def test_waves_beyond_the_local_resolution_are_gone_and_others_stay():
+def test_the_filter_removes_waves_beyond_the_local_resolution_and_keeps_the_others():
     values = noisy()
     local = np.full(values.shape, 5.0, np.float32)
     out = locally_filtered(values, local, (1.5,) * 3)
@@ -282,11 +283,11 @@ def test_each_half_is_filtered_at_its_own_resolution():
     assert power(coarse, 1 / 8) < 0.05 * power(fine, 1 / 8)
 
 
-def test_a_map_without_a_molecule_is_filtered_to_nothing():
+def test_a_map_without_a_molecule_is_filtered_to_zeros():
     assert not locally_filtered(noisy(), np.zeros((40, 40, 40), np.float32), (1.5,) * 3).any()
 
 
-def test_the_command_writes_sound_files_where_the_input_lies(tmp_path):
+def test_the_command_writes_valid_files_placed_as_the_input(tmp_path):
     placed = tmp_path / "it's a #1; map.mrc"
     placed.write_bytes(EXAMPLE.read_bytes())
     with mrcfile.open(placed, "r+") as mrc:
@@ -313,9 +314,15 @@ def test_the_command_writes_sound_files_where_the_input_lies(tmp_path):
     assert named(second) == Path(named_files["display"]).name
 
 
-def test_every_file_is_described():
+def test_every_kind_of_file_has_a_function_that_makes_its_content_and_every_map_a_label():
+    for kind in KINDS:
+        assert getattr(contents, kind.name).__doc__
+        assert (kind.label is not None) == kind.suffix.endswith(".mrc")
+
+
+def test_every_kind_of_file_is_described_in_the_documents():
     described = Path(__file__).resolve().parents[3] / "docs" / "outputs.md"
     if not described.exists():
         pytest.skip("the documents are not here")
     text = described.read_text(encoding="utf-8")
-    assert [ending for ending in ENDINGS.values() if f"`NAME{ending}`" not in text] == []
+    assert [kind.name for kind in KINDS if f"`NAME{kind.suffix}`" not in text] == []

@@ -1,0 +1,195 @@
+"""The content of each kind of output file, by its name in the catalogue: voxels of an MRC file, text, or bytes.
+
+Every function takes the result of a map that is done. Libraries that only some files need are imported within.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from cryores_lite import __version__
+from cryores_lite.figures.palette import colour_range
+from cryores_lite.io.mrc_header import is_placed_by_start
+from cryores_lite.outputs import chimerax as chimerax_script
+from cryores_lite.outputs.outcome import row, voxel_size
+from cryores_lite.outputs.residues import Measured
+from cryores_lite.outputs.result import Job, MapResult
+
+Voxels: TypeAlias = npt.NDArray[Any]
+
+
+def locres(result: MapResult) -> Voxels:
+    """Local resolution in Å, 0 outside the mask."""
+    return result.map_and_estimate()[1].values
+
+
+def mask(result: MapResult) -> Voxels:
+    """The molecule."""
+    return result.map_and_estimate()[1].mask
+
+
+def uncertainty(result: MapResult) -> Voxels:
+    """Standard deviation of the error in Å, 0 outside the mask."""
+    return result.map_and_estimate()[1].uncertainty
+
+
+def locres_fsc(result: MapResult) -> Voxels:
+    """Local resolution from half maps in Å, 0 outside the mask."""
+    assert result.comparison, "written with half maps only"
+    return result.comparison.values
+
+
+def difference(result: MapResult) -> Voxels:
+    """Estimate minus local resolution from half maps, in Å."""
+    from cryores_lite.half_maps import comparison
+
+    assert result.comparison, "written with half maps only"
+    return comparison.difference(result.map_and_estimate()[1], result.comparison)
+
+
+def average(result: MapResult) -> Voxels:
+    """The map itself."""
+    return result.map_and_estimate()[0].density.values
+
+
+def filtered(result: MapResult) -> Voxels:
+    """The map, low-passed at its local resolution."""
+    from cryores_lite.outputs.local_filter import locally_filtered
+
+    source, estimate = result.map_and_estimate()
+    return locally_filtered(source.density.values, estimate.values, source.density.grid.voxel_size, result.threads)
+
+
+def display(result: MapResult) -> Voxels:
+    """Local resolution in Å, carried outwards to colour a surface by."""
+    from cryores_lite.figures.display_map import extend_outwards
+
+    _, estimate = result.map_and_estimate()
+    return extend_outwards(estimate.values, estimate.grid.voxel_size)
+
+
+def chimerax(result: MapResult) -> str:
+    """Commands that show the map in ChimeraX, coloured by its local resolution."""
+    from cryores_lite.figures.display_map import contour_level
+
+    source, estimate = result.map_and_estimate()
+    as_ccp4 = is_placed_by_start(result.job.density_path) and any(source.header.origin)
+    surface_level = contour_level(source.density.values, estimate.mask)
+    finest = float(estimate.values.min(where=estimate.values > 0, initial=np.inf))
+    names = chimerax_names(result.job)
+    return chimerax_script.script(names, surface_level, finest, colour_range(estimate.values), as_ccp4)
+
+
+def chimerax_names(job: Job) -> tuple[str, str]:
+    """Names of the map and of what colours it, quoted, as seen from the script's folder.
+
+    Links to folders are followed, as ChimeraX follows them.
+
+    Raises
+    ------
+    OutputError
+        A script cannot hold the name.
+    """
+
+    def seen_from_script(path: Path) -> str:
+        return chimerax_script.quoted(os.path.relpath(path.parent.resolve() / path.name, script_folder))
+
+    script_folder = job.outputs["chimerax"].parent.resolve()
+    coloured_by = job.outputs.get("display", job.outputs["locres"])
+    return seen_from_script(job.density_path), seen_from_script(coloured_by)
+
+
+def report(result: MapResult) -> str:
+    """A page for a browser."""
+    from cryores_lite.figures import html_report, report_notes
+    from cryores_lite.figures.display_map import in_zyx_order
+
+    source, estimate = result.map_and_estimate()
+    density = source.density.values
+    trained = report_notes.TRAINING_RANGE if result.model else None
+    notes = (*result.warnings, *report_notes.map_notes(density, estimate, trained))
+    fsc = result.comparison.values if result.comparison else None
+    shown = in_zyx_order(density, estimate, source.header.axes, fsc)
+    return html_report.render(
+        estimate,
+        result.comparison,
+        shown,
+        name=result.job.density_path.name,
+        notes=notes,
+        settings=_settings(result),
+        record=_row(result),
+    )
+
+
+def png(result: MapResult) -> bytes:
+    """A PNG picture for a slide."""
+    from cryores_lite.figures import png_summary
+    from cryores_lite.figures.display_map import in_zyx_order
+
+    source, estimate = result.map_and_estimate()
+    shown = in_zyx_order(source.density.values, estimate, source.header.axes)
+    return png_summary.render(estimate, shown, result.job.density_path.name)
+
+
+def atoms_json(result: MapResult) -> str:
+    """Local resolution of the residues, in the form of EMDB's validation files."""
+    from cryores_lite.outputs.residue_files import as_json
+
+    return as_json(_residues(result), colour_range(result.map_and_estimate()[1].values))
+
+
+def atoms_csv(result: MapResult) -> str:
+    """Local resolution of the residues, one line each."""
+    from cryores_lite.outputs.residue_files import as_csv
+
+    return as_csv(_residues(result))
+
+
+def atoms_defattr(result: MapResult) -> str:
+    """Local resolution of the residues as attributes for ChimeraX."""
+    from cryores_lite.outputs.residue_files import as_defattr
+
+    return as_defattr(_residues(result))
+
+
+def atoms_model(result: MapResult) -> str:
+    """The atomic model with the local resolution in its B-factor column, as mmCIF."""
+    from cryores_lite.outputs.residue_files import as_cif
+
+    return as_cif(_residues(result))
+
+
+def _residues(result: MapResult) -> Measured:
+    assert result.residues, "written with an atomic model only"
+    return result.residues
+
+
+def _row(result: MapResult) -> dict[str, Any]:
+    """The JSON row, without the time, which is not over yet."""
+    return {name: value for name, value in row(result).items() if name != "seconds"}
+
+
+def _settings(result: MapResult) -> dict[str, str]:
+    """Names and values for the last table of the page."""
+    from cryores_lite.figures.display_map import zyx_axes
+
+    job, model, comparison = result.job, result.model, result.comparison
+    source, estimate = result.map_and_estimate()
+    z, y, x = (estimate.grid.shape[n] for n in zyx_axes(source.header.axes))
+    voxel_size_from = "the header" if job.voxel_size is None else "the command line"
+    identity = f"{model.name} {model.version}, sha256 {model.sha256}" if model else "none (statistical method)"
+    working = f"; {estimate.working_voxel_size:.4g} Å for the network" if model else ""
+    return {
+        "Map": "average of the half maps" if job.averages_half_maps else str(job.map_path),
+        **({"Half maps": " and ".join(map(str, comparison.paths))} if comparison else {}),
+        "Box": f"{x} × {y} × {z} voxels (x, y, z)",
+        "Voxel size": f"{voxel_size(estimate):.4g} Å, from {voxel_size_from}{working}",
+        "Program": f"cryores_lite {__version__}",
+        "Model": identity,
+        "Ran on": f"{estimate.provider}, CPU threads: {result.threads}",
+    }

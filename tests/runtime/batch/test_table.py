@@ -1,0 +1,50 @@
+"""The table of many maps: rows are read back as they were written, also after a run was killed."""
+
+import json
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+from cryores_lite.batch import table
+from cryores_lite.outputs.outcome import row
+from cryores_lite.outputs.result import Job, MapResult, ModelIdentity
+
+
+def failed(name, error="no"):
+    """The row of a map that failed."""
+    job, model = Job(map_path=Path(name), outputs={}), ModelIdentity("net", "1", "ab" * 32)
+    return table.stamped(row(MapResult(job=job, seconds=1.0, model=model, error=error)))
+
+
+ODD_NAMES = ("a,b.mrc", 'say "x".mrc', "åé.mrc", "\udcff.mrc", " a b .mrc")
+
+
+@pytest.mark.parametrize("suffix", table.SUFFIXES)
+def test_rows_are_read_back_as_they_were_written(tmp_path, suffix):
+    path, rows = tmp_path / f"all{suffix}", [failed(name) for name in ODD_NAMES]
+    table.check(path)
+    for one in rows:
+        table.append(path, one)
+    read = table.read(path)
+    assert [one["input"] for one in read] == list(ODD_NAMES)
+    table.write(path, read)
+    assert table.read(path) == read
+    table.check(path)
+    assert table.read(path) == read
+
+
+@pytest.mark.parametrize("suffix", table.SUFFIXES)
+def test_a_last_line_that_was_cut_off_is_removed(tmp_path, suffix):
+    path = tmp_path / f"all{suffix}"
+    for name in "ab":
+        table.append(path, failed(name))
+    path.write_bytes(path.read_bytes()[:-5])
+    table.check(path)
+    assert [one["input"] for one in table.read(path)] == ["a"]
+
+
+def test_a_row_of_the_table_is_valid_by_the_schema():
+    jsonschema = pytest.importorskip("jsonschema")
+    schema = json.loads((files("cryores_lite.outputs") / "schema.json").read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator(schema).validate(failed("a"))
