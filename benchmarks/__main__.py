@@ -261,7 +261,7 @@ def main() -> None:
         print(text)
         return
     from benchmarks.plot import plot
-    from training.evaluation.__main__ import insert
+    from training.evaluation.page import insert
 
     plot(results, args.out.with_name("performance.png"))
     insert(args.out, text)

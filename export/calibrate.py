@@ -78,9 +78,9 @@ def answers(case: Case, model: Model, rng: np.random.Generator) -> tuple[list[Sc
     scores = []
     for threshold in THRESHOLDS:
         mask = without_specks(sure > threshold * CERTAIN, SPECK)
-        scores.append(score(np.where(mask, values, 0), truth, mask, case.limit))
+        scores.append(score(np.where(mask, values, 0), truth, mask, case.low_pass_limit))
     inside = truth > 0
-    apart = np.abs(np.maximum(values[inside], case.limit) - np.maximum(truth[inside], case.limit))
+    apart = np.abs(np.maximum(values[inside], case.low_pass_limit) - np.maximum(truth[inside], case.low_pass_limit))
     drawn = rng.integers(len(apart), size=VOXELS)
     return scores, (np.stack([uncertainty[inside], apart]) / values[inside])[:, drawn]
 

@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from training import losses
-from training.data import TAKEN, Patches, written
+from training.data import PATCHES_PER_READ, Patches, written
 from training.evaluation.metrics import INTERVAL
 from training.network import Heads, LocalResolutionNet, space_to_depth
 
@@ -109,7 +109,7 @@ def validate(network: LocalResolutionNet, folder: Path, device: str) -> dict[str
 def train(args: argparse.Namespace) -> None:
     """Train until `args.steps`, from the last checkpoint if there is one."""
     recipe = RECIPES[args.recipe]
-    args.steps = args.steps or recipe.epochs * TAKEN * len(written(args.data)) // args.batch
+    args.steps = args.steps or recipe.epochs * PATCHES_PER_READ * len(written(args.data)) // args.batch
     torch.manual_seed(args.seed)
     network = LocalResolutionNet().to(args.device)
     network = network.to(memory_format=torch.channels_last_3d)  # a quarter faster on CPUs

@@ -21,7 +21,7 @@ from export.calibrate import fit_law
 from training import losses
 from training.data import LEVELS, Patches, augment, make_file, make_labelled_file, written
 from training.evaluation.metrics import INTERVAL, score
-from training.maps.simulate import Recipe
+from training.maps.recipe import Recipe
 from training.maps.structures import read_manifest
 from training.network import HALO, Heads, LocalResolutionNet, MapResolution, space_to_depth, upsample_nearest
 from training.train import RECIPES, save_weights, train
@@ -30,11 +30,11 @@ ROOT = Path(__file__).resolve().parents[2]
 
 SMALL = Recipe(
     resolution=(3.5, 5.0),
-    usual=(0.0, (3.5, 5.0)),
+    usual_share=0.0,
     oversampling=(3.0, 4.0),
     box=(48, 56),
     conformers=3,
-    unevenness=(0.5, 0.5),
+    mobility_spread=(0.5, 0.5),
     masking={"none": 1.0, "soft": 1.0},
 )
 
