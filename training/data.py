@@ -53,7 +53,7 @@ def truth_on_working_grid(prepared: Prepared, known: KnownMap, shape: Shape) -> 
 
     def voxels(step: int) -> list[npt.NDArray[np.float64]]:
         return [
-            np.arange(0, points, step) * (length / points / voxel_size) - before + start
+            np.arange(0, points, step, dtype=np.float64) * (length / points / voxel_size) - before + start
             for points, length, voxel_size, before, start in zip(
                 shape,
                 prepared.spectrum.lengths,
@@ -89,18 +89,16 @@ def cut_patches(
     for _ in range(count):
         low = molecule[rng.integers(len(molecule))] - rng.integers(edge // 4, edge - edge // 4, 3)
         low = np.clip(low, 0, np.maximum(np.array(inside.shape) - edge, 0))
-        coarse = (..., *(slice(a, a + edge) for a in low))
-        half, fine = ((..., *(slice(n * a, n * (a + edge)) for a in low)) for n in (2, 4))
         records.append(
             {
                 "evidence": prepared.evidence,
-                "density": _padded_to(inputs.density[half], PATCH_EDGE // 2),
-                "bands": _padded_to(inputs.bands[coarse], edge),
+                "density": _cube(inputs.density, 2 * low, 2 * edge),
+                "bands": _cube(inputs.bands, low, edge),
                 "context": inputs.context,
                 "level": np.array(inputs.level, np.float32),
-                "local": _padded_to(local[coarse], edge).astype(np.float16),
-                "inside": _padded_to(inside[coarse], edge),
-                "mask": _padded_to(mask[fine], PATCH_EDGE),
+                "local": _cube(local, low, edge).astype(np.float16),
+                "inside": _cube(inside, low, edge),
+                "mask": _cube(mask, 4 * low, 4 * edge),
                 "overall": np.array(known.visible_global_resolution, np.float32),
                 "kind": np.array(known.kind.labels()),
             }
@@ -108,9 +106,12 @@ def cut_patches(
     return records
 
 
-def _padded_to(values: Array, edge: int) -> Array:
-    widths = [(0, 0)] * (values.ndim - 3) + [(0, edge - n) for n in values.shape[-3:]]
-    return np.pad(values, widths)
+def _cube(values: Array, low: Array, edge: int) -> Array:
+    """A cube of the last three axes that begins at `low`, padded with zeros beyond their ends."""
+    z, y, x = (slice(n, n + edge) for n in low)
+    part = values[..., z, y, x]
+    widths = [(0, 0)] * (values.ndim - 3) + [(0, edge - n) for n in part.shape[-3:]]
+    return np.pad(part, widths)
 
 
 def make_file(structure: Structure, seed: int, number: int, recipe: Recipe, out: Path) -> int:
@@ -160,7 +161,8 @@ def _write(name: str, records: list[Record], levels: list[Record], out: Path) ->
     for folder, rows in ((out, records), (out / LEVELS, levels)):
         part = folder / f"{name}.part"
         with part.open("wb") as file:
-            np.savez(file, **{key: np.stack([r[key] for r in rows]) for key in (rows[0] if rows else {})})
+            arrays: dict[str, Any] = {key: np.stack([r[key] for r in rows]) for key in (rows[0] if rows else {})}
+            np.savez(file, **arrays)
         part.replace(folder / f"{name}.npz")
 
 
@@ -229,7 +231,7 @@ def augment(record: Record, rng: np.random.Generator) -> dict[str, torch.Tensor]
             lead = value.ndim - 3
             value = value.transpose(*range(lead), *(lead + order))
             mirrored = [lead + a for a in range(3) if flips[a]]
-            value = np.roll(np.flip(value, mirrored), 1, mirrored)  # i → -i keeps fine and coarse grid aligned
+            value = np.roll(np.flip(value, tuple(mirrored)), 1, mirrored)  # i → -i keeps fine and coarse grid aligned
             if key == "inside":
                 for axis in mirrored:  # the plane that wrapped around has lost its neighbours
                     value.swapaxes(0, axis)[0] = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ def scores_table(rows: list[Row], columns: tuple[str, ...] = COLUMNS, first_colu
     return "\n".join(lines)
 
 
-def text_table(header: tuple[str, ...], rows: list[tuple[str, ...]], align: str = "r") -> str:
+def text_table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]], align: str = "r") -> str:
     """A Markdown table of text cells. `align` has an l or r for each column, the last one repeated."""
     return "\n".join([header_lines(header, align), *(f"| {' | '.join(row)} |" for row in rows)])
 

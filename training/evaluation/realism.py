@@ -99,11 +99,12 @@ def patch_features(prepared: Prepared, inputs: NetworkInputs) -> Iterator[Number
     rng = np.random.default_rng(SEED)
     for voxel in molecule[rng.permutation(len(molecule))[:PATCHES_PER_MAP]]:
         low = np.clip(voxel - PATCH_EDGE // 2, 0, np.maximum(np.array(grid) - PATCH_EDGE, 0))
-        coarse = tuple(slice(a, a + PATCH_EDGE) for a in low)
-        half = tuple(slice(2 * a, 2 * a + 2 * PATCH_EDGE) for a in low)
-        in_patch = inside[coarse]
-        bands = inputs.bands[(..., *coarse)][:, in_patch].astype(np.float32)
-        density = inputs.density[(0, *half)][in_patch.repeat(2, 0).repeat(2, 1).repeat(2, 2)].astype(np.float32)
+        z, y, x = (slice(n, n + PATCH_EDGE) for n in low)
+        in_patch = inside[z, y, x]
+        bands = inputs.bands[:, z, y, x][:, in_patch].astype(np.float32)
+        z, y, x = (slice(2 * n, 2 * (n + PATCH_EDGE)) for n in low)
+        in_half_grid = in_patch.repeat(2, 0).repeat(2, 1).repeat(2, 2)
+        density = inputs.density[0, z, y, x][in_half_grid].astype(np.float32)
         moments = density.mean(), density.std(), stats.skew(density), stats.kurtosis(density)
         yield np.nan_to_num(np.concatenate([bands.mean(1), bands.std(1), moments]))
 

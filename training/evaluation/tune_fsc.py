@@ -34,7 +34,7 @@ from cryores_lite.method.crop import cut
 from cryores_lite.method.prepare import prepare
 from cryores_lite.method.solvent_noise import RING, highest_crossing
 from cryores_lite.method.statistical import blank_share
-from cryores_lite.types import Density, Grid, Volume
+from cryores_lite.types import Density, Grid, Mask, Volume
 from training.evaluation.cases import Case, masked, sharpened
 from training.evaluation.metrics import score
 from training.evaluation.page import header_lines, insert
@@ -136,7 +136,7 @@ def measure_likeness(pair: SimulatedPair) -> dict[str, list[float]]:
     resolution = float(np.median(pair.truth[pair.truth > 0]))
     k = radius(average.shape, tuple(n * voxel_size for n in average.shape))
 
-    def filtered(values: Volume, gain: Volume) -> Volume:
+    def filtered(values: Volume, gain: Volume | Mask) -> Volume:
         out: Volume = fft.irfftn(fft.rfftn(values) * gain, s=values.shape).astype(np.float32)
         return out
 
@@ -159,7 +159,7 @@ def measure_likeness(pair: SimulatedPair) -> dict[str, list[float]]:
     copyings: dict[str, Callable[[Volume], Volume]] = {
         **processings,
         "scaled": lambda values: 3 * values + 1,
-        "rounded": lambda values: np.round(values / step) * step,
+        "rounded": lambda values: np.asarray(np.round(values / step) * step, np.float32),
     }
     a, b = pair.first.values, pair.second.values
     return {

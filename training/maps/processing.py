@@ -7,7 +7,7 @@ import numpy.typing as npt
 from scipy import fft, ndimage
 
 from cryores_lite.fourier.local_power import smooth
-from cryores_lite.types import Mask, Shape, Volume
+from cryores_lite.types import Lengths, Mask, Shape, Volume
 from training.maps.recipe import Recipe
 
 Curve = npt.NDArray[np.float64]
@@ -117,7 +117,8 @@ def guinier(waves: npt.NDArray[np.complex64], k: Volume, resolution: float) -> f
 def filter_locally(values: Volume, k: Volume, local: Volume) -> Volume:
     """Low-pass a map at every voxel at its local resolution, as RELION and cryoSPARC do."""
     local = resample_wrapped(local, values.shape)
-    cuts = np.geomspace(*np.maximum(np.percentile(local, (1, 99)), [1e-3, 1.1e-3]), 6)
+    lowest, highest = np.maximum(np.percentile(local, (1, 99)), [1e-3, 1.1e-3])
+    cuts = np.geomspace(lowest, highest, 6)
     position = np.clip(np.interp(np.log(local), np.log(cuts), np.arange(len(cuts))), 0, len(cuts) - 1.001)
     waves, out = fft.rfftn(values), np.zeros_like(values)
     for n, cut in enumerate(cuts):
@@ -126,7 +127,7 @@ def filter_locally(values: Volume, k: Volume, local: Volume) -> Volume:
     return out
 
 
-def sharpen_locally(values: Volume, lengths: tuple[float, ...], resolution: float, rng: np.random.Generator) -> Volume:
+def sharpen_locally(values: Volume, lengths: Lengths, resolution: float, rng: np.random.Generator) -> Volume:
     """Make the local amplitude of a map more even, as LocScale-like sharpening does."""
     sigma = max(5.0, 2 * resolution)
     amplitude = np.sqrt(smooth(values**2, lengths, sigma, values.shape))

@@ -294,7 +294,7 @@ def choose(shares: dict[str, float], rng: np.random.Generator) -> str:
     return str(rng.choice(list(shares), p=np.array(list(shares.values())) / sum(shares.values())))
 
 
-def random_field(shape: Shape, lengths: tuple[float, ...], sigma: float, rng: np.random.Generator) -> Volume:
+def random_field(shape: Shape, lengths: Lengths, sigma: float, rng: np.random.Generator) -> Volume:
     """Gaussian noise smoothed by `sigma` Å (at most a fifth of the box), of mean 0 and variance 1."""
     sigma = min(sigma, min(lengths) / 5)
     waves = fft.rfftn(rng.standard_normal(shape, np.float32))
@@ -357,7 +357,8 @@ def change_at_molecule(mask: Mask, voxel_size: float, change: Range, rng: np.ran
 
 def slow_drift(shape: Shape, voxel_size: float, rng: np.random.Generator) -> Volume:
     """Amplitude that varies by up to 35 % over 12 to 40 Å."""
-    lengths = tuple(n * voxel_size for n in shape)
+    z, y, x = (n * voxel_size for n in shape)
+    lengths = (z, y, x)
     amplitude: Volume = np.exp(0.5 * rng.uniform(0, 0.35) * random_field(shape, lengths, rng.uniform(12, 40), rng))
     return amplitude
 
