@@ -92,7 +92,7 @@ def draw_log(limits: Range, rng: np.random.Generator) -> float:
 
 def draw_signal(structure: structures.Structure, recipe: Recipe, rng: np.random.Generator) -> Signal:
     """Put a moving molecule into a box and measure the local band powers of its mean density."""
-    atoms = structures.turned(structures.read_atoms(structure.path), rng)
+    atoms = structures.rotated(structures.read_atoms(structure.path), rng)
     resolution = draw_log(recipe.usual_resolution if rng.random() < recipe.usual_share else recipe.resolution, rng)
     resolution = min(
         resolution, float(np.ptp(atoms.positions, axis=0).max()) / rng.uniform(*recipe.resolution_elements)

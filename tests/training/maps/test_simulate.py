@@ -1,4 +1,4 @@
-"""The simulator's truth is what half maps would show, and what an independent program computes."""
+"""The simulator's truth agrees with half maps and with an independent program; its effects do what they say."""
 
 import importlib.util
 from dataclasses import replace
@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
-from scipy import fft
+from scipy import fft, ndimage
 
 from cryores_lite.fourier.local_power import local_power
 from cryores_lite.fourier.spectrum import grid_for, radius
@@ -15,13 +15,23 @@ from cryores_lite.half_maps.local_fsc import local_fsc
 from cryores_lite.types import Density, Grid
 from training.maps import structures as st
 from training.maps import truth
-from training.maps.processing import cosine_low_pass, filter_locally, resample_wrapped
+from training.maps.processing import (
+    apply_mask,
+    cosine_low_pass,
+    draw_low_pass_limit,
+    filter_locally,
+    fsc_weight,
+    resample_wrapped,
+    sharpening_gain,
+)
 from training.maps.recipe import EVEN_NOISE
 from training.maps.simulate import (
+    change_at_molecule,
     draw_halves,
     draw_map,
     draw_signal,
     match_noise,
+    missing_views_gain,
     noise_envelope,
     padded,
     periodic,
@@ -29,6 +39,8 @@ from training.maps.simulate import (
     quantised,
     resampled,
     resharpened,
+    slow_drift,
+    spectral_slope,
     white_noise_powers,
 )
 
@@ -73,7 +85,7 @@ def test_splatting_conserves_weight_and_centre():
     assert_allclose(centre, (positions * weights[:, None]).sum(0) / weights.sum(), atol=1e-3)
 
 
-def test_the_median_truth_is_the_resolution_that_was_asked_for(signal):
+def test_the_median_truth_is_the_drawn_resolution(signal):
     simulated = draw_map(signal, PLAIN, np.random.default_rng(3))
     inside = resample_wrapped(signal.mask.astype(np.float32), simulated.truth.shape) > 0.5
     assert_allclose(np.median(simulated.truth[inside]), signal.resolution, rtol=0.03)
@@ -107,13 +119,13 @@ def test_noise_has_the_power_that_the_truth_assumes(signal):
     assert_allclose(measured, white_noise_powers(amplitude, k, frequencies), rtol=0.15)
 
 
-def test_half_maps_say_what_their_truth_says(signal):
+def test_the_local_fsc_of_half_maps_is_their_truth(signal):
     first, second, local = draw_halves(signal, PLAIN, np.random.default_rng(14))
     grid = Grid(signal.density.shape, (signal.voxel_size,) * 3)
-    found = local_fsc(Density(first, grid), Density(second, grid)).values
+    local_resolution = local_fsc(Density(first, grid), Density(second, grid)).values
     inside = local > 0
     assert (inside == signal.mask).all()
-    assert np.median(found[inside] / local[inside]) == pytest.approx(1, abs=0.05)
+    assert np.median(local_resolution[inside] / local[inside]) == pytest.approx(1, abs=0.05)
     assert likeness(first, second) < ALIKE
 
 
@@ -175,19 +187,89 @@ def test_moving_a_map_to_another_grid_keeps_its_truth_in_place(signal, effect):
     assert values[truths[1] > 0].mean() > 2 * np.abs(np.median(values[truths[1] == 0]))
 
 
+def test_missing_views_amplify_noise_around_z_only():
+    k = radius((32, 32, 32), (64.0,) * 3)
+    gain = missing_views_gain(k, np.random.default_rng(1))
+    assert gain[8, 0, 0] > 1.2
+    assert (gain[0, :8, :8] == 1).all()
+
+
+@pytest.mark.parametrize("change", [-0.5, 0.8])
+def test_noise_changes_by_the_drawn_share_at_the_molecule(change):
+    mask = ((np.indices((64, 64, 64)) - 32) ** 2).sum(0) < 20**2
+    amplitude = change_at_molecule(mask, 1.0, (change, change), np.random.default_rng(1))
+    assert amplitude[32, 32, 32] ** 2 == pytest.approx(1 + change, abs=0.02)
+    assert amplitude[0, 0, 0] == pytest.approx(1, abs=0.01)
+
+
+def test_drifting_noise_varies_slowly():
+    amplitude = slow_drift((48, 48, 48), 2.0, np.random.default_rng(2))
+    assert 0 < amplitude.std() < 0.35
+    assert np.abs(np.diff(amplitude, axis=0)).max() < amplitude.std()
+
+
+def test_the_slope_of_the_noise_spectrum_is_smooth_and_one_at_zero_frequency():
+    k = radius((32, 32, 32), (64.0,) * 3)
+    amplitude = spectral_slope(k, 4.0, np.random.default_rng(3))
+    assert amplitude[0, 0, 0] == 1
+    assert (amplitude > 0).all()
+
+
+def test_the_fsc_weight_is_that_of_the_full_map():
+    frequencies = np.array([0.05, 0.1, 0.2])
+    gain = fsc_weight(np.array([[[0.01, 0.1, 0.2]]], np.float32), frequencies, np.array([1.0, 0.143, 0.0]))
+    assert_allclose(gain[0, 0], [1, 0.5, 0], atol=0.001)
+
+
+def test_sharpening_stops_at_its_last_frequency():
+    k = np.array([0.0, 0.1, 0.2, 0.4], np.float32)
+    assert_allclose(sharpening_gain(k, 40.0, 0.2), np.exp(10 * np.array([0, 0.01, 0.04, 0.04])), rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["postprocess", "lowpass"])
+def test_a_map_is_low_passed_near_its_resolution_or_where_its_fsc_vanishes(kind):
+    frequencies = np.geomspace(1 / 40, 1 / 2, 40)
+    curve = np.clip(1.2 - 4 * frequencies, 0, 1)
+    for seed in range(6):
+        limit = draw_low_pass_limit(frequencies, curve, 4.0, kind, PLAIN, np.random.default_rng(seed))
+        assert 2.9 < limit < 5.3
+
+
+@pytest.mark.parametrize("kind", ["none", "sphere", "soft", "tight", "zone", "cut"])
+def test_every_masking_keeps_the_densest_part_of_its_molecule(signal, kind):
+    values, mask, start = apply_mask(
+        signal.density.astype(np.float32), signal.mask, signal.voxel_size, kind, np.random.default_rng(2)
+    )
+    box = tuple(slice(first, first + n) for first, n in zip(start, values.shape, strict=True))
+    inside = ndimage.binary_erosion(mask, iterations=2)
+    assert mask.any()
+    assert values.shape == mask.shape
+    assert (mask <= signal.mask[box]).all()
+    assert_allclose(values[inside], signal.density[box][inside], rtol=1e-5)
+
+
+def test_the_truth_between_its_voxels_is_interpolated_and_zero_outside_the_molecule(signal):
+    known = draw_map(signal, PLAIN, np.random.default_rng(15))
+    local = known.local_resolution()
+    assert ((local > 0) == known.mask).all()
+    assert_allclose(known.truth_at([np.zeros(1)] * 3)[0, 0, 0], known.truth[0, 0, 0])
+    limited = replace(known, low_pass_limit=2 * known.global_resolution)
+    assert limited.visible_global_resolution == 2 * known.global_resolution
+
+
 def test_eight_bits_are_256_values(signal):
     moved = quantised(draw_map(signal, PLAIN, np.random.default_rng(11)), np.random.default_rng(12))
     assert len(np.unique(moved.density.values)) <= 256
 
 
-def test_a_local_filter_takes_what_is_finer_than_the_local_resolution(signal):
+def test_a_local_filter_removes_detail_finer_than_the_local_resolution(signal):
     lengths = tuple(n * signal.voxel_size for n in signal.density.shape)
     k = radius(signal.density.shape, lengths)
     noise = np.random.default_rng(13).standard_normal(signal.density.shape, np.float32)
     halves = np.where(np.arange(noise.shape[2]) < noise.shape[2] // 2, 4.0, 8.0)
     local = np.broadcast_to(halves, noise.shape).astype(np.float32)
-    found = filter_locally(noise, k, local)
-    fine = local_power(periodic(found, signal.voxel_size), 1 / 5.2, (12, 12, 12))
+    filtered = filter_locally(noise, k, local)
+    fine = local_power(periodic(filtered, signal.voxel_size), 1 / 5.2, (12, 12, 12))
     assert fine[:, :, 8:10].mean() < 0.3 * fine[:, :, 2:4].mean()
 
 
@@ -200,7 +282,7 @@ def test_noise_of_poses_grows_with_frequency_and_is_the_drawn_share_at_the_resol
         assert share[0] < 0.1 * np.interp(0.25, frequencies, share)
 
 
-def test_noise_falls_off_from_the_centre_where_it_is_asked_to(signal):
+def test_radial_noise_falls_off_from_the_centre(signal):
     recipe = replace(PLAIN, radial_noise=1.0)
     envelope = noise_envelope(signal.mask, signal.voxel_size, recipe, np.random.default_rng(14))
     n = envelope.shape[0] // 2
