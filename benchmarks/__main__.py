@@ -106,7 +106,7 @@ def measure(folder: Path, edge: int, filling: float, threads: int, runs: int) ->
     maps.write(path, edge, filling)
     command = [*COMMAND, str(path), "-o", str(folder / "out"), "--overwrite", "-q", "-j", str(threads)]
     costs = [measure_process(command) for _ in range(runs)]
-    seconds = min((steps(path, threads) for _ in range(runs)), key=lambda s: s["whole"])
+    seconds = min((steps(path, threads) for _ in range(runs)), key=lambda s: s["total"])
     path.unlink()
     fastest = min(costs, key=lambda c: c.wall)
     return {
@@ -163,7 +163,7 @@ def page(
                 f"{r['cpu']:.1f}",
                 f"{r['memory']:.0f}",
                 f"{(r['memory'] - 400) / r['map']:.1f}",
-                f"{r['whole'] / necessary:.2f}",
+                f"{r['total'] / necessary:.2f}",
                 f"{r['gflop'] / r['network']:.0f} ({r['gflop'] / r['network'] / speed[threads]:.0%})",
                 f"{r['cpu'] / megavoxels:.2f}",
                 f"{r['cpu'] / megavoxels / filling:.2f}",

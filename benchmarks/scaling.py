@@ -44,7 +44,7 @@ class Cost:
 
 
 def read_measurements(page: str) -> list[tuple[float, float, float]]:
-    """Megavoxels, share filled and CPU seconds of every whole command on one thread, from docs/PERFORMANCE.md."""
+    """Megavoxels, share filled and CPU seconds of every command on one thread, from docs/PERFORMANCE.md."""
     rows = re.findall(r"^\| (\d+)³ \| (\d+)% \| 1 \| [\d.]+ \| ([\d.]+) \| \d+ \|", page, re.MULTILINE)
     return [(int(edge) ** 3 / 1e6, int(filled) / 100, float(cpu)) for edge, filled, cpu in rows]
 

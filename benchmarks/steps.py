@@ -88,9 +88,9 @@ def run(path: Path, threads: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         outputs = {what: Path(folder) / f"{what}.mrc" for what in ("locres", "mask")}
         job._estimate(job.Job(path, None, outputs, False), model, ModelName("", "", ""), threads, iter)
-    whole = time.perf_counter() - start
-    rest = whole - sum(clock.seconds.values())
-    return {**clock.seconds, "rest": rest, "whole": whole, "voxels": session.voxels}
+    total = time.perf_counter() - start
+    rest = total - sum(clock.seconds.values())
+    return {**clock.seconds, "rest": rest, "total": total, "voxels": session.voxels}
 
 
 def main() -> None:

@@ -242,7 +242,7 @@ def augment(record: Record, rng: np.random.Generator) -> dict[str, torch.Tensor]
 def make_simulated_files(
     structures: Path, split: str, signals: int, seed: int, out: Path, *, recipe: Recipe, workers: int
 ) -> None:
-    """Simulate maps of the structures of one split into a folder, leaving out the files that are there already."""
+    """Simulate maps of the structures of one split into a folder, except those whose files exist."""
     (out / LEVELS).mkdir(parents=True, exist_ok=True)
     rows = read_manifest(structures, split)
     order = [rows[i] for i in np.random.default_rng(seed).permutation(len(rows))]

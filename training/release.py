@@ -272,7 +272,7 @@ def main() -> None:
     parser.add_argument("recipe", type=Path, help="recipe file, such as training/recipes/v5.json")
     parser.add_argument("--structures", type=Path, required=True, help="folder of structures")
     parser.add_argument("--work", type=Path, required=True, help="folder for data, checkpoints, logs and the result")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes that simulate")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="number of processes that simulate")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args()
     recipe = read_recipe(args.recipe)

@@ -5,7 +5,7 @@
 The same command continues a stopped run from its last checkpoint, with the same result as an uninterrupted run.
 `log.csv` holds the losses and validation scores; `weights.safetensors` the averaged weights with the lowest
 validation error so far. `training.level` trains the level network. Only the recipe `cryores`, whose loss contains the
-global resolution, trains it here.
+global resolution, trains it in this command.
 """
 
 from __future__ import annotations

@@ -71,8 +71,8 @@ def inputs(edge, seed=2):
 def test_space_to_depth_is_undone():
     x = torch.randn(2, 1, 8, 12, 16)
     for n in (2, 4):
-        for parts, whole in zip(space_to_depth(x, n).numpy(), x.numpy(), strict=True):
-            assert np.array_equal(depth_to_space(parts), whole[0])
+        for parts, field in zip(space_to_depth(x, n).numpy(), x.numpy(), strict=True):
+            assert np.array_equal(depth_to_space(parts), field[0])
 
 
 def test_upsampling_repeats_the_nearest_voxel():
@@ -294,8 +294,8 @@ def test_scores_agree_with_the_bench_program(shared, tmp_path):
         "pattern": "pattern_relative_rmse",
         "constant": "constant_relative_rmse",
     }
-    for mine, its in bench_names.items():
-        assert_allclose(getattr(ours, mine), theirs[its], rtol=1e-4, atol=1e-6)
+    for name, bench_name in bench_names.items():
+        assert_allclose(getattr(ours, name), theirs[bench_name], rtol=1e-4, atol=1e-6)
 
 
 def test_calibration_recovers_the_power_law_of_stated_errors():

@@ -1,4 +1,4 @@
-"""Processing a case keeps its truth where its molecule is; a classifier tells apart what is apart."""
+"""Processed cases keep their truth at their molecule; the classifier separates only groups that differ."""
 
 from pathlib import Path
 
@@ -61,13 +61,13 @@ def test_resampling_keeps_lengths_and_the_molecule(case):
     assert changed.median == pytest.approx(case.median, rel=0.01)
 
 
-def test_a_classifier_tells_apart_what_is_apart_and_nothing_else():
+def test_the_classifier_separates_groups_only_if_they_differ():
     rng = np.random.default_rng(1)
     same, other = ([rng.normal(0, 1, (10, 6)) for _ in range(20)] for _ in range(2))
-    apart, _ = realism.classify(same, other)
-    assert 0.35 < apart < 0.65
+    accuracy, _ = realism.classify(same, other)
+    assert 0.35 < accuracy < 0.65
     moved = [m + np.array([2.5, 0, 0, 0, 0, 0]) for m in other]
-    apart, weights = realism.classify(same, moved)
-    assert apart > 0.85
+    accuracy, weights = realism.classify(same, moved)
+    assert accuracy > 0.85
     assert np.abs(weights).argmax() == 0
     assert weights[0] > 0
