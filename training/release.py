@@ -212,7 +212,10 @@ class Release:
     def export(self) -> None:
         """Write the ONNX file."""
         settings = json.loads((self.out / "calibration.json").read_text())
-        export(self.out / "weights.safetensors", self.onnx_file, self.recipe.name, self.recipe.version, settings)
+        part = self.work / "export" / self.onnx_file.name  # parts of a stopped export stay out of the result
+        part.parent.mkdir(exist_ok=True)
+        export(self.out / "weights.safetensors", part, self.recipe.name, self.recipe.version, settings)
+        part.replace(self.onnx_file)
 
 
 def folder_of(simulation: Simulation) -> str:
