@@ -29,6 +29,36 @@ from training.evaluation.page import insert, text_table
 NECESSARY_STEPS = ("band powers", "network")  # all others are overhead
 COMMAND = [sys.executable, "-c", "from cryores_lite.cli import main; main()"]
 MATRIX_EDGE = 2048  # of the products that measure the machine
+STEPS = (
+    "import",
+    "session",
+    "read",
+    "crop",
+    "transform",
+    "coverage",
+    "outline",
+    "band powers",
+    "physical estimate",
+    "evidence",
+    "condition",
+    "network",
+    "restore",
+    "write",
+    "rest",
+)
+COMMAND_HEADER = (
+    "box",
+    "filled",
+    "threads",
+    "wall s",
+    "CPU s",
+    "peak MB",
+    "(peak − 400 MB) / map",
+    "whole / necessary",
+    "network GFLOP/s (of sgemm)",
+    "CPU s per Mvoxel of box",
+    "of molecule",
+)
 
 
 @dataclass(frozen=True)
@@ -143,6 +173,31 @@ def compare_with_peers(shared: Path, threads: int, runs: int) -> list[tuple[str,
     return rows
 
 
+def command_row(edge: int, filling: float, threads: int, measured: dict[str, float], speed: float) -> tuple[str, ...]:
+    """The row of one map in the table of commands; `speed` is that of matrix products, in GFLOP per second."""
+    necessary = sum(measured[step] for step in NECESSARY_STEPS)
+    megavoxels = edge**3 / 1e6
+    gflops = measured["gflop"] / measured["network"]
+    return (
+        f"{edge}³",
+        f"{filling:.0%}",
+        str(threads),
+        f"{measured['wall']:.1f}",
+        f"{measured['cpu']:.1f}",
+        f"{measured['memory']:.0f}",
+        f"{(measured['memory'] - 400) / measured['map']:.1f}",
+        f"{measured['total'] / necessary:.2f}",
+        f"{gflops:.0f} ({gflops / speed:.0%})",
+        f"{measured['cpu'] / megavoxels:.2f}",
+        f"{measured['cpu'] / megavoxels / filling:.2f}",
+    )
+
+
+def step_row(edge: int, filling: float, threads: int, measured: dict[str, float]) -> tuple[str, ...]:
+    """The row of one map in the table of steps."""
+    return f"{edge}³", f"{filling:.0%}", str(threads), *(f"{measured.get(step, 0):.2f}" for step in STEPS)
+
+
 def page(
     results: dict[tuple[int, float, int], dict[str, float]],
     speed: dict[int, float],
@@ -150,77 +205,19 @@ def page(
     peers: list[tuple[str, ...]],
 ) -> str:
     """The tables of the page."""
-    commands, step_rows = [], []
-    for (edge, filling, threads), r in results.items():
-        necessary = sum(r[step] for step in NECESSARY_STEPS)
-        megavoxels = edge**3 / 1e6
-        commands.append(
-            (
-                f"{edge}³",
-                f"{filling:.0%}",
-                str(threads),
-                f"{r['wall']:.1f}",
-                f"{r['cpu']:.1f}",
-                f"{r['memory']:.0f}",
-                f"{(r['memory'] - 400) / r['map']:.1f}",
-                f"{r['total'] / necessary:.2f}",
-                f"{r['gflop'] / r['network']:.0f} ({r['gflop'] / r['network'] / speed[threads]:.0%})",
-                f"{r['cpu'] / megavoxels:.2f}",
-                f"{r['cpu'] / megavoxels / filling:.2f}",
-            )
-        )
-        parts = {k: v for k, v in r.items() if k in STEPS}
-        step_rows.append((f"{edge}³", f"{filling:.0%}", str(threads), *(f"{parts.get(k, 0):.2f}" for k in STEPS)))
-    return "\n\n".join(
-        (
-            f"{platform.machine()}, {os.cpu_count()} processors; numpy's float32 matrix product: "
-            + ", ".join(f"{gigaflops:.0f} GFLOP/s on {n}" for n, gigaflops in speed.items())
-            + ".",
-            "### Whole commands",
-            text_table(
-                (
-                    "box",
-                    "filled",
-                    "threads",
-                    "wall s",
-                    "CPU s",
-                    "peak MB",
-                    "(peak − 400 MB) / map",
-                    "whole / necessary",
-                    "network GFLOP/s (of sgemm)",
-                    "CPU s per Mvoxel of box",
-                    "of molecule",
-                ),
-                commands,
-            ),
-            "### Seconds by step",
-            text_table(("box", "filled", "threads", *STEPS), step_rows),
-            "### Without a map",
-            text_table(
-                ("", "wall s", "CPU s"), [(name, f"{c.wall:.2f}", f"{c.cpu:.2f}") for name, c in without_map.items()]
-            ),
-            *(("### Beside the peers", text_table(("", "wall s", "CPU s", "relative RMSE"), peers)) if peers else ()),
-        )
-    )
-
-
-STEPS = (
-    "import",
-    "session",
-    "read",
-    "crop",
-    "transform",
-    "coverage",
-    "outline",
-    "band powers",
-    "physical estimate",
-    "evidence",
-    "condition",
-    "network",
-    "restore",
-    "write",
-    "rest",
-)
+    products = ", ".join(f"{gigaflops:.0f} GFLOP/s on {n}" for n, gigaflops in speed.items())
+    parts = [
+        f"{platform.machine()}, {os.cpu_count()} processors; numpy's float32 matrix product: {products}.",
+        "### Whole commands",
+        text_table(COMMAND_HEADER, [command_row(*key, measured, speed[key[2]]) for key, measured in results.items()]),
+        "### Seconds by step",
+        text_table(("box", "filled", "threads", *STEPS), [step_row(*key, r) for key, r in results.items()]),
+        "### Without a map",
+        text_table(("", "wall s", "CPU s"), [(n, f"{c.wall:.2f}", f"{c.cpu:.2f}") for n, c in without_map.items()]),
+    ]
+    if peers:
+        parts += ["### Beside the peers", text_table(("", "wall s", "CPU s", "relative RMSE"), peers)]
+    return "\n\n".join(parts)
 
 
 def main() -> None:

@@ -27,6 +27,7 @@ BYTES_READ, BYTES_WRITTEN = 3.0, 8.0  # per voxel: of .map.gz, and of two float3
 HANDLING_SECONDS = 0.03  # CPU, per megavoxel of box in a list: decompression (0.022), checksums of maps (0.009)
 DISK_SPEED = 5e9  # bytes per second, of a shared disk for all tasks together
 CORES = (16, 64, 256, 1024, 4096)
+QUANTILES = (5, 50, 95, 99, 100)  # %
 Numbers = npt.NDArray[np.float64]
 
 
@@ -84,6 +85,49 @@ def makespans(seconds: Numbers, edges: Numbers, count: int, seed: int = 1) -> di
     return {name: value * count / seconds.sum() for name, value in longest.items()}
 
 
+def model_table(rows: list[tuple[float, float, float]], cost: Cost) -> str:
+    """Measured CPU seconds of every command, and those of the model."""
+    compared = [
+        (
+            f"{round((megavoxels * 1e6) ** (1 / 3))}³",
+            f"{filled:.0%}",
+            f"{cpu:.1f}",
+            f"{cost.start + float(cost.of(*np.array([megavoxels, filled]))):.1f}",
+        )
+        for megavoxels, filled, cpu in rows
+    ]
+    return text_table(("box", "filled", "measured", "model"), compared)
+
+
+def quantile_table(edges: Numbers, seconds: Numbers, memory: Numbers) -> str:
+    """Quantiles of the maps of an archive."""
+    rows = [
+        (name, *(f"{np.percentile(values, q):.{digits}f}" for q in QUANTILES))
+        for name, values, digits in (
+            ("edge, voxels", edges, 0),
+            ("CPU seconds", seconds, 1),
+            ("memory if the molecule fills the box, GB", memory, 2),
+        )
+    ]
+    return text_table(("", *(f"{q} %" if q < 100 else "largest" for q in QUANTILES)), rows)
+
+
+def cores_tables(seconds: Numbers, edges: Numbers, terabytes: float) -> tuple[str, str]:
+    """For several numbers of cores: the balance of parts by order of the list, and what limits the wall-clock time."""
+    balances, hours = [], []
+    for cores in CORES:
+        ratios = makespans(seconds, edges, cores)
+        balances.append((str(cores), str(MAPS // cores), *(f"{value:.2f}" for value in ratios.values())))
+        work = ratios["dealt, sorted by size"] * seconds.sum() / cores
+        disk = 1e12 * terabytes / DISK_SPEED
+        limit = "disk" if disk > work else "one map" if seconds.max() > 0.9 * work else "processors"
+        hours.append((str(cores), *(f"{time / 3600:.2f}" for time in (work, disk, seconds.max())), limit))
+    return (
+        text_table(("cores", "maps each", *ratios), balances),
+        text_table(("cores", "processors", "disk", "largest map", "limit"), hours),
+    )
+
+
 def page(rows: list[tuple[float, float, float]]) -> str:
     """The text and tables of the page, from rows of `read_measurements`."""
     cost, (edges, filled) = fit(rows), archive(MAPS)
@@ -92,55 +136,23 @@ def page(rows: list[tuple[float, float, float]]) -> str:
     memory = np.array([needed((int(n),) * 3) for n in edges]) / 1e9
     read, written = BYTES_READ * megavoxels.sum() / 1e6, BYTES_WRITTEN * megavoxels.sum() / 1e6  # TB
     hours, starts = seconds.sum() / 3600, cost.start * MAPS / 3600
-    compared = [
-        (
-            f"{round((m * 1e6) ** (1 / 3))}³",
-            f"{f:.0%}",
-            f"{cpu:.1f}",
-            f"{cost.start + float(cost.of(*np.array([m, f]))):.1f}",
-        )
-        for m, f, cpu in rows
-    ]
-    quantiles = (5, 50, 95, 99, 100)
-    spread = [
-        (name, *(f"{np.percentile(values, q):.{digits}f}" for q in quantiles))
-        for name, values, digits in (
-            ("edge, voxels", edges, 0),
-            ("CPU seconds", seconds, 1),
-            ("memory if the molecule fills the box, GB", memory, 2),
-        )
-    ]
-    dealt, walls = [], []
-    for cores in CORES:
-        ratios = makespans(seconds, edges, cores)
-        dealt.append((str(cores), str(MAPS // cores), *(f"{value:.2f}" for value in ratios.values())))
-        work = ratios["dealt, sorted by size"] * seconds.sum() / cores
-        disk = 1e12 * (read + written) / DISK_SPEED
-        walls.append(
-            (
-                str(cores),
-                f"{work / 3600:.2f}",
-                f"{disk / 3600:.2f}",
-                f"{seconds.max() / 3600:.2f}",
-                "disk" if disk > work else "one map" if seconds.max() > 0.9 * work else "processors",
-            )
-        )
     per_core = (BYTES_READ + BYTES_WRITTEN) * megavoxels.sum() / seconds.sum()  # MB/s
+    balances, limits = cores_tables(seconds, edges, read + written)
     text = (
         f"CPU seconds = {cost.start:.2f} + {cost.box:.3f} per megavoxel of box + {cost.molecule:.2f} per megavoxel of"
         " molecule. Beside what was measured on one thread:",
-        text_table(("box", "filled", "measured", "model"), compared),
+        model_table(rows, cost),
         f"An archive of {MAPS:,} maps under the assumptions above:",
-        text_table(("", *(f"{q} %" if q < 100 else "largest" for q in quantiles)), spread),
+        quantile_table(edges, seconds, memory),
         f"- **work**: {hours:,.0f} core-hours in processes that do many maps; {starts:,.0f} more if every map starts"
         " its own.\n"
         f"- **disk**: {read:.1f} TB read (.map.gz), {written:.1f} TB written. A busy core moves {per_core:.0f} MB/s,"
         f" so {DISK_SPEED / 1e9:g} GB/s feed {DISK_SPEED / per_core / 1e6:.0f} cores.\n"
         f"- **memory**: {np.mean(memory <= 2):.0%} of the maps fit into 2 GB, {np.mean(memory <= 4):.0%} into 4 GB.",
         "Longest part over the mean part, by how the list is shared among the cores:",
-        text_table(("cores", "maps each", *ratios), dealt),
+        balances,
         "Hours on the wall, each if nothing else took time; dealt by size, one thread each:",
-        text_table(("cores", "processors", "disk", "largest map", "limit"), walls),
+        limits,
     )
     return "\n\n".join(text)
 

@@ -1,4 +1,4 @@
-"""Score a model on maps that the simulator did not make, beside other programs, and write the accuracy page.
+"""Score a model on maps that the simulator did not make, compare it with other programs, and write the accuracy page.
 
     python -m training.evaluation --shared ../shared --structures ../shared/data/structures --out docs/ACCURACY.md
 
