@@ -1,9 +1,9 @@
-"""Time and weigh the command on maps of many sizes, on this machine, in one run; write docs/PERFORMANCE.md.
+"""Measure the time and memory of the command on maps of many sizes, on this machine; write docs/PERFORMANCE.md.
 
     python -m benchmarks --boxes 128 256 512 --out docs/PERFORMANCE.md
 
-Whole commands are new processes, with what the operating system says of them. Everything is measured `--runs` times
-and the fastest is told: other work on the machine only ever adds.
+Commands run in new processes, measured by the operating system. Everything is measured `--runs` times and the fastest
+run counts: other processes on the machine only add to the time.
 """
 
 from __future__ import annotations
@@ -24,40 +24,71 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import maps
+from training.evaluation.page import insert, text_table
 
-NECESSARY = ("band powers", "network")  # all else is overhead
+NECESSARY_STEPS = ("band powers", "network")  # all others are overhead
 COMMAND = [sys.executable, "-c", "from cryores_lite.cli import main; main()"]
-SGEMM = 2048  # edge of the matrices that measure the machine
+MATRIX_EDGE = 2048  # of the products that measure the machine
+STEPS = (
+    "import",
+    "session",
+    "read",
+    "crop",
+    "transform",
+    "coverage",
+    "outline",
+    "band powers",
+    "physical estimate",
+    "evidence",
+    "condition",
+    "network",
+    "restore",
+    "write",
+    "rest",
+)
+COMMAND_HEADER = (
+    "box",
+    "filled",
+    "threads",
+    "wall s",
+    "CPU s",
+    "peak MB",
+    "(peak − 400 MB) / map",
+    "whole / necessary",
+    "network GFLOP/s (of sgemm)",
+    "CPU s per Mvoxel of box",
+    "of molecule",
+)
 
 
 @dataclass(frozen=True)
-class Whole:
-    """A process: seconds on the wall and of all its threads, and its largest memory in MB."""
+class ProcessCost:
+    """Wall-clock seconds of a process, CPU seconds of all its threads, and its peak memory in MB."""
 
     wall: float
     cpu: float
     memory: float
 
 
-def whole(command: list[str]) -> Whole:
-    """Run a command as a process of its own."""
+def measure_process(command: list[str]) -> ProcessCost:
+    """Run a command in a new process."""
     start = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    said = process.stderr.read() if process.stderr else b""
-    _, status, used = os.wait4(process.pid, 0)
+    errors = process.stderr.read() if process.stderr else b""
+    _, status, usage = os.wait4(process.pid, 0)
     wall = time.perf_counter() - start
     if status:
-        raise SystemExit(f"{' '.join(command)} failed: {said.decode()}")
-    return Whole(wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 1000)
+        raise SystemExit(f"{' '.join(command)} failed: {errors.decode()}")
+    return ProcessCost(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1000)
 
 
 def sgemm(threads: int) -> float:
-    """GFLOP per second of a matrix product in float32: what this machine can do."""
+    """GFLOP per second of a matrix product in float32, as a measure of the machine."""
     code = (
         "import numpy, time\n"
-        f"a = numpy.ones(({SGEMM}, {SGEMM}), 'f4'); a @ a; best = 9e9\n"
+        f"a = numpy.ones(({MATRIX_EDGE}, {MATRIX_EDGE}), 'f4'); a @ a; best = 9e9\n"
         "for _ in range(5):\n t = time.perf_counter(); a @ a; best = min(best, time.perf_counter() - t)\n"
-        f"print(2 * {SGEMM}**3 / best / 1e9)"
+        f"print(2 * {MATRIX_EDGE}**3 / best / 1e9)"
     )
     environment = {**os.environ, **{f"{name}_NUM_THREADS": str(threads) for name in ("OPENBLAS", "MKL", "OMP")}}
     return float(subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=True).stdout)
@@ -92,137 +123,101 @@ def flop_per_voxel() -> float:
 
 
 def steps(path: Path, threads: int) -> dict[str, float]:
-    """Seconds by step, and what `benchmarks.steps` counts."""
+    """Seconds by step, and the number of voxels, as `benchmarks.steps` prints them."""
     command = [sys.executable, "-m", "benchmarks.steps", str(path), "--threads", str(threads)]
-    done = subprocess.run(command, capture_output=True, check=True)
-    found: dict[str, float] = json.loads(done.stdout)
-    return found
+    printed = subprocess.run(command, capture_output=True, check=True).stdout
+    seconds: dict[str, float] = json.loads(printed)
+    return seconds
 
 
 def measure(folder: Path, edge: int, filling: float, threads: int, runs: int) -> dict[str, float]:
-    """All figures of one size of map."""
+    """All measurements of one size of map."""
     path = folder / f"{edge}.mrc"
     maps.write(path, edge, filling)
     command = [*COMMAND, str(path), "-o", str(folder / "out"), "--overwrite", "-q", "-j", str(threads)]
-    commands = [whole(command) for _ in range(runs)]
-    found = min((steps(path, threads) for _ in range(runs)), key=lambda s: s["whole"])
+    costs = [measure_process(command) for _ in range(runs)]
+    seconds = min((steps(path, threads) for _ in range(runs)), key=lambda s: s["total"])
     path.unlink()
-    fastest = min(commands, key=lambda c: c.wall)
+    fastest = min(costs, key=lambda c: c.wall)
     return {
-        **found,
+        **seconds,
         "wall": fastest.wall,
         "cpu": fastest.cpu,
-        "memory": max(c.memory for c in commands),
+        "memory": max(c.memory for c in costs),
         "map": 4 * edge**3 / 1e6,
     }
 
 
-def beside_peers(shared: Path, threads: int, runs: int) -> list[tuple[str, ...]]:
-    """Means over the cases of a bench folder: our seconds now, the peers' as they were told."""
-    mine, peers = [], defaultdict(list)
+def compare_with_peers(shared: Path, threads: int, runs: int) -> list[tuple[str, ...]]:
+    """Mean seconds over the cases of a bench folder: ours measured now, those of other programs from their table."""
+    ours: list[ProcessCost] = []
+    peers: dict[str, list[list[float]]] = defaultdict(list)
     with (shared / "bench" / "PEERS.csv").open(newline="") as file:
         for row in csv.DictReader(file):
-            figures = [float(row[key]) for key in ("seconds_wall", "seconds_cpu", "relative_rmse")]
-            peers[f"{row['tool']}, {row['input']}"].append(figures)
+            values = [float(row[key]) for key in ("seconds_wall", "seconds_cpu", "relative_rmse")]
+            peers[f"{row['tool']}, {row['input']}"].append(values)
     with tempfile.TemporaryDirectory() as folder:
         for path in sorted(shared.glob("bench/*/map.mrc.gz")):
             command = [*COMMAND, str(path), "-o", folder, "--overwrite", "-q", "-j", str(threads)]
-            mine.append(min((whole(command) for _ in range(runs)), key=lambda w: w.wall))
-    rows = [
+            ours.append(min((measure_process(command) for _ in range(runs)), key=lambda c: c.wall))
+    rows: list[tuple[str, ...]] = [
         (
             "cryores_lite, single map",
-            *(f"{np.mean([getattr(w, k) for w in mine]):.1f}" for k in ("wall", "cpu")),
+            *(f"{np.mean([getattr(cost, key) for cost in ours]):.1f}" for key in ("wall", "cpu")),
             "[measured](ACCURACY.md)",
         )
     ]
-    for name, figures in peers.items():
-        wall, cpu, error = np.mean(figures, axis=0)
+    for name, values_by_case in peers.items():
+        wall, cpu, error = np.mean(values_by_case, axis=0)
         rows.append((name, f"{wall:.1f}", f"{cpu:.1f}", f"{error:.3f}"))
     return rows
 
 
-def table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    """A Markdown table."""
-    lines = [f"| {' | '.join(header)} |", f"|{'|'.join('---:' for _ in header)}|"]
-    return "\n".join(lines + [f"| {' | '.join(row)} |" for row in rows])
+def command_row(edge: int, filling: float, threads: int, measured: dict[str, float], speed: float) -> tuple[str, ...]:
+    """The row of one map in the table of commands; `speed` is that of matrix products, in GFLOP per second."""
+    necessary = sum(measured[step] for step in NECESSARY_STEPS)
+    megavoxels = edge**3 / 1e6
+    gflops = measured["gflop"] / measured["network"]
+    return (
+        f"{edge}³",
+        f"{filling:.0%}",
+        str(threads),
+        f"{measured['wall']:.1f}",
+        f"{measured['cpu']:.1f}",
+        f"{measured['memory']:.0f}",
+        f"{(measured['memory'] - 400) / measured['map']:.1f}",
+        f"{measured['total'] / necessary:.2f}",
+        f"{gflops:.0f} ({gflops / speed:.0%})",
+        f"{measured['cpu'] / megavoxels:.2f}",
+        f"{measured['cpu'] / megavoxels / filling:.2f}",
+    )
+
+
+def step_row(edge: int, filling: float, threads: int, measured: dict[str, float]) -> tuple[str, ...]:
+    """The row of one map in the table of steps."""
+    return f"{edge}³", f"{filling:.0%}", str(threads), *(f"{measured.get(step, 0):.2f}" for step in STEPS)
 
 
 def page(
     results: dict[tuple[int, float, int], dict[str, float]],
     speed: dict[int, float],
-    light: dict[str, Whole],
+    without_map: dict[str, ProcessCost],
     peers: list[tuple[str, ...]],
 ) -> str:
-    """The page's figures."""
-    wholes, shares = [], []
-    for (edge, filling, threads), r in results.items():
-        necessary = sum(r[step] for step in NECESSARY)
-        megavoxels = edge**3 / 1e6
-        wholes.append(
-            (
-                f"{edge}³",
-                f"{filling:.0%}",
-                str(threads),
-                f"{r['wall']:.1f}",
-                f"{r['cpu']:.1f}",
-                f"{r['memory']:.0f}",
-                f"{(r['memory'] - 400) / r['map']:.1f}",
-                f"{r['whole'] / necessary:.2f}",
-                f"{r['gflop'] / r['network']:.0f} ({r['gflop'] / r['network'] / speed[threads]:.0%})",
-                f"{r['cpu'] / megavoxels:.2f}",
-                f"{r['cpu'] / megavoxels / filling:.2f}",
-            )
-        )
-        parts = {k: v for k, v in r.items() if k in STEPS}
-        shares.append((f"{edge}³", f"{filling:.0%}", str(threads), *(f"{parts.get(k, 0):.2f}" for k in STEPS)))
-    return "\n\n".join(
-        (
-            f"{platform.machine()}, {os.cpu_count()} processors; numpy's float32 matrix product: "
-            + ", ".join(f"{gigaflops:.0f} GFLOP/s on {n}" for n, gigaflops in speed.items())
-            + ".",
-            "### Whole commands",
-            table(
-                (
-                    "box",
-                    "filled",
-                    "threads",
-                    "wall s",
-                    "CPU s",
-                    "peak MB",
-                    "(peak − 400 MB) / map",
-                    "whole / necessary",
-                    "network GFLOP/s (of sgemm)",
-                    "CPU s per Mvoxel of box",
-                    "of molecule",
-                ),
-                wholes,
-            ),
-            "### Seconds by step",
-            table(("box", "filled", "threads", *STEPS), shares),
-            "### Without a map",
-            table(("", "wall s", "CPU s"), [(name, f"{w.wall:.2f}", f"{w.cpu:.2f}") for name, w in light.items()]),
-            *(("### Beside the peers", table(("", "wall s", "CPU s", "relative RMSE"), peers)) if peers else ()),
-        )
-    )
-
-
-STEPS = (
-    "import",
-    "session",
-    "read",
-    "crop",
-    "transform",
-    "coverage",
-    "outline",
-    "band powers",
-    "physical estimate",
-    "evidence",
-    "condition",
-    "network",
-    "restore",
-    "write",
-    "rest",
-)
+    """The tables of the page."""
+    products = ", ".join(f"{gigaflops:.0f} GFLOP/s on {n}" for n, gigaflops in speed.items())
+    parts = [
+        f"{platform.machine()}, {os.cpu_count()} processors; numpy's float32 matrix product: {products}.",
+        "### Whole commands",
+        text_table(COMMAND_HEADER, [command_row(*key, measured, speed[key[2]]) for key, measured in results.items()]),
+        "### Seconds by step",
+        text_table(("box", "filled", "threads", *STEPS), [step_row(*key, r) for key, r in results.items()]),
+        "### Without a map",
+        text_table(("", "wall s", "CPU s"), [(n, f"{c.wall:.2f}", f"{c.cpu:.2f}") for n, c in without_map.items()]),
+    ]
+    if peers:
+        parts += ["### Beside the peers", text_table(("", "wall s", "CPU s", "relative RMSE"), peers)]
+    return "\n\n".join(parts)
 
 
 def main() -> None:
@@ -232,8 +227,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--folder", type=Path, help="for the maps; default: a temporary one")
-    parser.add_argument("--shared", type=Path, help="folder of bench/: our time beside the peers'")
-    parser.add_argument("--out", type=Path, help="page to write the figures into; default: print them")
+    parser.add_argument("--shared", type=Path, help="folder with bench/: compare with the times of other programs")
+    parser.add_argument("--out", type=Path, help="page for the tables; default: print them")
     args = parser.parse_args()
     results = {}
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
@@ -241,27 +236,27 @@ def main() -> None:
         for edge in args.boxes:
             for filling in args.fillings:
                 for threads in args.threads:
-                    found = measure(Path(folder), edge, filling, threads, args.runs if edge < 512 else 1)
-                    results[edge, filling, threads] = found
+                    measured = measure(Path(folder), edge, filling, threads, args.runs if edge < 512 else 1)
+                    results[edge, filling, threads] = measured
                     print(
-                        f"{edge}³ {filling:.0%} {threads}: {found['wall']:.1f} s, {found['memory']:.0f} MB", flush=True
+                        f"{edge}³ {filling:.0%} {threads}: {measured['wall']:.1f} s, {measured['memory']:.0f} MB",
+                        flush=True,
                     )
-    light = {
+    commands = {
         "cryores-lite --help": [*COMMAND, "--help"],
         "import cryores_lite": [sys.executable, "-c", "import cryores_lite"],
         "python alone": [sys.executable, "-c", "pass"],
     }
-    fastest = {name: min((whole(c) for _ in range(5)), key=lambda w: w.cpu) for name, c in light.items()}
-    peers = beside_peers(args.shared, max(args.threads), args.runs) if args.shared else []
-    operations = flop_per_voxel()  # last: torch would count as memory of what is started after it
-    for found in results.values():
-        found["gflop"] = found["voxels"] * operations / 1e9
+    fastest = {name: min((measure_process(c) for _ in range(5)), key=lambda c: c.cpu) for name, c in commands.items()}
+    peers = compare_with_peers(args.shared, max(args.threads), args.runs) if args.shared else []
+    operations = flop_per_voxel()  # last: the memory of torch would count for processes started after it
+    for measured in results.values():
+        measured["gflop"] = measured["voxels"] * operations / 1e9
     text = page(results, speed, fastest, peers)
     if args.out is None:
         print(text)
         return
     from benchmarks.plot import plot
-    from training.evaluation.__main__ import insert
 
     plot(results, args.out.with_name("performance.png"))
     insert(args.out, text)

@@ -1,29 +1,29 @@
 """Maps to time: a ball of protein-like texture in noisy solvent, of any box and filling, written plane by plane.
 
-What is in them does not matter, only how much: their level is near 3.5 Å on voxels of 1 Å.
+Only the sizes of box and molecule matter. The resolution is near 3.5 Å, on voxels of 1 Å.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import mrcfile
+import mrcfile  # type: ignore[import-untyped]
 import numpy as np
 from scipy import fft
 
 from cryores_lite.fourier.spectrum import radius
 from cryores_lite.types import Volume
 
-TILE = 64  # voxels after which texture and noise repeat
+PERIOD = 64  # voxels, of texture and noise
 RESOLUTION = 3.5  # Å, where signal and noise are about equal
-B_FACTOR = 120.0  # Å², fall of the signal
+B_FACTOR = 120.0  # Å², of the signal
 
 
 def texture(seed: int, b_factor: float) -> Volume:
     """A periodic tile of Gaussian noise whose amplitudes fall off with `b_factor` Å², of mean amplitude 1 at 0."""
-    waves = fft.rfftn(np.random.default_rng(seed).standard_normal((TILE,) * 3, np.float32))
-    waves *= np.exp(-b_factor * radius((TILE,) * 3, (float(TILE),) * 3) ** 2 / 4)
-    values: Volume = fft.irfftn(waves, s=(TILE,) * 3)
+    waves = fft.rfftn(np.random.default_rng(seed).standard_normal((PERIOD,) * 3, np.float32))
+    waves *= np.exp(-b_factor * radius((PERIOD,) * 3, (float(PERIOD),) * 3) ** 2 / 4)
+    values: Volume = fft.irfftn(waves, s=(PERIOD,) * 3)
     return values.astype(np.float32)
 
 
@@ -32,15 +32,17 @@ def write(path: Path, edge: int, filling: float) -> Path:
     signal, noise = texture(1, B_FACTOR), texture(2, 0.0)
     noise *= np.float32(
         np.exp(-B_FACTOR / 4 / RESOLUTION**2) * np.sqrt(3)
-    )  # S / N is 1/3 where the FSC of the halves is 1/7
+    )  # S / N is 1/3 where the FSC of the half maps is 1/7
     signal += 3 * signal.std()
-    copies = -(-edge // TILE)
-    across = (np.arange(edge, dtype=np.float32) - edge / 2) ** 2
-    reach = edge * np.cbrt(3 * filling / (4 * np.pi))
+    repeats = -(-edge // PERIOD)
+    squared = (np.arange(edge, dtype=np.float32) - edge / 2) ** 2
+    radius_voxels = edge * np.cbrt(3 * filling / (4 * np.pi))
     with mrcfile.new_mmap(path, (edge, edge, edge), mrc_mode=2, overwrite=True) as file:
         for z in range(edge):
-            inside = np.clip(0.5 - (np.sqrt(across[:, None] + across + across[z]) - reach) / 4, 0, 1)
-            there, solvent = (np.tile(tile[z % TILE], (copies, copies))[:edge, :edge] for tile in (signal, noise))
-            file.data[z] = inside * there + solvent
+            inside = np.clip(0.5 - (np.sqrt(squared[:, None] + squared + squared[z]) - radius_voxels) / 4, 0, 1)
+            molecule, solvent = (
+                np.tile(tile[z % PERIOD], (repeats, repeats))[:edge, :edge] for tile in (signal, noise)
+            )
+            file.data[z] = inside * molecule + solvent
         file.voxel_size = 1.0
     return path

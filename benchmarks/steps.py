@@ -1,8 +1,8 @@
-"""Run the command on one map in this process and print what each step took, as JSON.
+"""Run the command on one map in this process and print the seconds of each step, as JSON.
 
     python -m benchmarks.steps MAP --threads 2
 
-Every step of `cryores_lite.method` is timed where it is called, the inference session apart from the rest.
+Every step of `cryores_lite.method` is timed where it is called, and the inference session separately.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Clock:
 
 
 class Session:
-    """An inference session that is timed."""
+    """An inference session whose runs are timed."""
 
     def __init__(self, session: Any, clock: Clock) -> None:
         self.session, self.voxels, self.timed = session, 0, clock.timed("network", session.run)
@@ -69,30 +69,31 @@ class Session:
 
 
 def run(path: Path, threads: int) -> dict[str, float]:
-    """Seconds by step of one map ("rest": what no step accounts for), and working voxels that the network saw."""
+    """Seconds by step of one map (`rest`: outside of all steps), and the number of the network's working voxels."""
     os.environ["OPENBLAS_NUM_THREADS"] = "1"  # as the command does
     clock, start = Clock(), time.perf_counter()
     from cryores_lite import job
     from cryores_lite.io import mrc
     from cryores_lite.method import pipeline, prepare
     from cryores_lite.method.network import Model
+    from cryores_lite.outputs.result import Job
 
     clock.seconds["import"] = time.perf_counter() - start
     for module in (prepare, pipeline, mrc):
         for name, step in STEPS[module.__name__].items():
             setattr(module, name, clock.timed(step, getattr(module, name)))
-    begun = time.perf_counter()
+    session_start = time.perf_counter()
     model = Model.open(None, device="cpu", threads=threads)
-    clock.seconds["session"] = time.perf_counter() - begun
+    clock.seconds["session"] = time.perf_counter() - session_start
     session = Session(model.session, clock)
     model = replace(model, session=session)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         outputs = {what: Path(folder) / f"{what}.mrc" for what in ("locres", "mask")}
-        result = job.run_job(job.Job(map_path=path, outputs=outputs), lambda: model, threads, iter)
+        result = job.run_job(Job(map_path=path, outputs=outputs), lambda: model, threads, iter)
         assert result.error is None, result.error
-    whole = time.perf_counter() - start
-    rest = whole - sum(clock.seconds.values())
-    return {**clock.seconds, "rest": rest, "whole": whole, "voxels": session.voxels}
+    total = time.perf_counter() - start
+    rest = total - sum(clock.seconds.values())
+    return {**clock.seconds, "rest": rest, "total": total, "voxels": session.voxels}
 
 
 def main() -> None:

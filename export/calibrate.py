@@ -1,13 +1,13 @@
-"""Fit what is read off validation maps, not trained: where the mask begins, and how large stated errors must be.
+"""Fit the settings that are read from validation maps: the mask's threshold, and scales of the stated errors.
 
     python -m export.calibrate --weights training/weights/v5.safetensors --validation runs/validation \\
         --structures ../shared/data/structures --out training/weights/v5.calibration.json
 
-`export` writes the numbers into the model's contract. The mask begins at the highest probability that keeps 95 % of
-the typical (median) map's molecule: a few maps in which hardly any molecule can be seen would widen all others'
-masks. The level's doubt goes through a power law with which 80 % intervals hold 80 % of easy and of hard maps alike
-(errors that were learnt from seen maps are too small where a map is hard), then the local error, which knows that
-doubt, is scaled. All on simulated maps of validation structures, none of which `training.evaluation` scores.
+`export` writes them into the contract of the model file. The mask's threshold is the highest that keeps 95 % of the
+molecule of the median map: a threshold that kept it in every map would widen all masks because of a few maps in which
+hardly any molecule is visible. The standard deviation of the map's log resolution is calibrated with a power law, so
+that 80 % intervals hold for 80 % of certain and of uncertain maps alike; then the error of local resolution, which
+depends on it, is scaled. All maps are simulated from validation structures; `training.evaluation` uses other seeds.
 """
 
 from __future__ import annotations
@@ -19,108 +19,114 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from tqdm import tqdm
 
 from cryores_lite.fourier.grids import without_small_pieces
 from cryores_lite.method.assemble import MIN_MASK_PIECE, aggregate, resample_to_crop
-from cryores_lite.method.band_features import band_features
 from cryores_lite.method.network import Model
-from cryores_lite.method.network_inputs import network_inputs
 from cryores_lite.method.predict import PROBABILITY_ONE, predict_tiles
-from cryores_lite.method.prepare import prepare
-from cryores_lite.method.solvent_noise import solvent_estimate
 from cryores_lite.resources import available_threads
 from export.export import export
 from training.data import read_levels
 from training.evaluation.cases import Case, simulated_cases
 from training.evaluation.metrics import INTERVAL, Scores, score
-from training.losses import HELD
+from training.losses import INTERVAL_SHARE
+from training.maps.recipe import Recipe
+from training.prepared_map import prepare_map
+
+Numbers = npt.NDArray[np.floating]
 
 SEED = 4052
-COVERED = 0.95  # share of its molecule that the typical map's mask keeps
+MIN_COVERAGE = 0.95  # share of its molecule that the median map's mask keeps
 POWERS = np.linspace(0.5, 2.5, 41)
-VOXELS = 1000  # of every map, so that large ones do not weigh more
+VOXELS_PER_MAP = 1000  # so that large maps do not weigh more
 THRESHOLDS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5)
 
 
-def fit_law(stated: np.ndarray, errors: np.ndarray) -> tuple[float, float]:
-    """Scale and power of the law after which `INTERVAL` deviations hold the share `HELD` of the errors.
+def fit_power_law(stated: Numbers, errors: Numbers) -> tuple[float, float]:
+    """Scale and power of the law after which `INTERVAL` deviations contain the share `INTERVAL_SHARE` of the errors.
 
     Linear quantile regression of log error on log deviation (Koenker & Bassett 1978, Econometrica 46, 33).
     """
-    sizes, wanted = np.log(np.maximum(stated, 1e-6)), np.log(np.maximum(errors, 1e-6) / INTERVAL)
-    best = (np.inf, 0.0, 1.0)
+    log_stated, log_errors = np.log(np.maximum(stated, 1e-6)), np.log(np.maximum(errors, 1e-6) / INTERVAL)
+    best = (np.inf, 0.0, 1.0)  # loss, scale, power
     for power in POWERS:
-        over = wanted - power * sizes
-        scale = np.quantile(over, HELD)
-        over -= scale
-        best = min(best, (float(np.maximum(HELD * over, (HELD - 1) * over).mean()), float(np.exp(scale)), float(power)))
+        excess = log_errors - power * log_stated
+        log_scale = np.quantile(excess, INTERVAL_SHARE)
+        excess -= log_scale
+        loss = float(np.maximum(INTERVAL_SHARE * excess, (INTERVAL_SHARE - 1) * excess).mean())
+        best = min(best, (loss, float(np.exp(log_scale)), float(power)))
     return round(best[1], 3), round(best[2], 3)
 
 
-def fit_doubt(model: Model, folder: Path) -> tuple[float, float]:
-    """The law of the level's doubt."""
+def fit_map_uncertainty(model: Model, folder: Path) -> tuple[float, float]:
+    """The power law of the standard deviation of maps' log median resolution."""
     levels, _ = read_levels(folder)
-    found = [model.map_resolution(evidence.numpy()) for evidence in levels["evidence"]]
-    off = np.abs(np.log([level.median for level in found]) - np.log(levels["median"].numpy()))
-    return fit_law(np.array([level.log_std for level in found]), off)
+    estimates = [model.map_resolution(evidence.numpy()) for evidence in levels["evidence"]]
+    errors = np.abs(np.log([e.median for e in estimates]) - np.log(levels["median"].numpy()))
+    return fit_power_law(np.array([e.log_std for e in estimates]), errors)
 
 
-def answers(case: Case, model: Model, rng: np.random.Generator) -> tuple[list[Scores], np.ndarray]:
-    """Scores at every threshold; stated and true relative errors at `VOXELS` voxels of the molecule."""
+def measure(case: Case, model: Model, rng: np.random.Generator) -> tuple[list[Scores], Numbers]:
+    """Scores of a map at every threshold, and the stated and true relative errors at random voxels of its molecule."""
     threads = available_threads()
-    frame, spectra = prepare(case.density, threads)
-    solvent = solvent_estimate(spectra.powers, spectra.outline)
-    features = band_features(spectra.powers, solvent)
-    level = model.map_resolution(features)
-    inputs = network_inputs(spectra, solvent, features, level, threads)
-    local, error, sure = resample_to_crop(frame, *predict_tiles(model, inputs, solvent.molecule))
-    truth = case.truth[frame.box.slices]
+    prepared = prepare_map(case.density, threads)
+    resolution = model.map_resolution(prepared.features)
+    fields = predict_tiles(model, prepared.inputs(resolution, threads), prepared.solvent.molecule)
+    local, error, sure = resample_to_crop(prepared.frame, *fields)
+    truth = case.truth[prepared.frame.box.slices]
     everywhere = np.ones(truth.shape, bool)
-    values, uncertainty = aggregate(level.global_, local, error, everywhere, 2 * max(case.density.grid.voxel_size))
+    values, uncertainty = aggregate(resolution.global_, local, error, everywhere, 2 * max(case.density.grid.voxel_size))
     scores = []
     for threshold in THRESHOLDS:
         mask = without_small_pieces(sure > threshold * PROBABILITY_ONE, MIN_MASK_PIECE)
-        scores.append(score(np.where(mask, values, 0), truth, mask, case.limit))
+        scores.append(score(np.where(mask, values, 0), truth, mask, case.low_pass_limit))
     inside = truth > 0
-    apart = np.abs(np.maximum(values[inside], case.limit) - np.maximum(truth[inside], case.limit))
-    drawn = rng.integers(len(apart), size=VOXELS)
-    return scores, (np.stack([uncertainty[inside], apart]) / values[inside])[:, drawn]
+    limit = case.low_pass_limit
+    errors = np.abs(np.maximum(values[inside], limit) - np.maximum(truth[inside], limit))
+    chosen = rng.integers(len(errors), size=VOXELS_PER_MAP)
+    return scores, (np.stack([uncertainty[inside], errors]) / values[inside])[:, chosen]
+
+
+def calibrate(
+    weights: Path, validation: Path, structures: Path, maps: int, recipe: Recipe | None = None
+) -> dict[str, float]:
+    """Fit the calibration of trained weights on patches' maps and on `maps` simulated maps."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        export(weights, path, "uncalibrated", "0")
+        model = Model.open(path, device="cpu")
+    doubt_scale, doubt_power = fit_map_uncertainty(model, validation)
+    model = replace(model, spec=replace(model.spec, doubt_scale=doubt_scale, doubt_power=doubt_power))
+    rng = np.random.default_rng(SEED)
+    cases = tqdm(simulated_cases(structures, maps, SEED, recipe), total=maps, unit="map")
+    measured = [measure(case, model, rng) for case in cases]
+    coverage = np.median([[s.coverage for s in scores] for scores, _ in measured], 0)
+    iou = np.median([[s.mask_iou for s in scores] for scores, _ in measured], 0)
+    for threshold, covered, overlap in zip(THRESHOLDS, coverage, iou, strict=True):
+        print(f"mask from {threshold:.2f}: median coverage {covered:.3f}, IoU {overlap:.3f}")
+    sufficient = np.flatnonzero(coverage >= MIN_COVERAGE)
+    stated, true = np.concatenate([errors for _, errors in measured], 1)
+    return {
+        "mask_threshold": THRESHOLDS[sufficient[-1]] if len(sufficient) else THRESHOLDS[0],
+        "doubt_scale": doubt_scale,
+        "doubt_power": doubt_power,
+        "error_scale": round(float(np.quantile(true / (INTERVAL * stated), INTERVAL_SHARE)), 3),
+    }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--validation", type=Path, required=True, help="folder of training.data")
-    parser.add_argument("--structures", type=Path, required=True)
-    parser.add_argument("--maps", type=int, default=36)
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--structures", type=Path, required=True, help="folder of structures")
+    parser.add_argument("--maps", type=int, default=36, help="number of simulated maps")
+    parser.add_argument("--out", type=Path, required=True, help="JSON file for the settings")
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.onnx"
-        export(args.weights, path, "uncalibrated", "0")
-        model = Model.open(path, device="cpu")
-    doubt_scale, doubt_power = fit_doubt(model, args.validation)
-    model = replace(model, spec=replace(model.spec, doubt_scale=doubt_scale, doubt_power=doubt_power))
-    scores, errors, rng = [], [], np.random.default_rng(SEED)
-    for case in tqdm(simulated_cases(args.structures, args.maps, SEED), total=args.maps, unit="map"):
-        found, both = answers(case, model, rng)
-        scores.append(found)
-        errors.append(both)
-    coverage = np.median([[s.coverage for s in row] for row in scores], 0)
-    iou = np.median([[s.mask_iou for s in row] for row in scores], 0)
-    for threshold, kept, overlap in zip(THRESHOLDS, coverage, iou, strict=True):
-        print(f"mask from {threshold:.2f}: typical coverage {kept:.3f}, IoU {overlap:.3f}")
-    stated, true = np.concatenate(errors, 1)
-    enough = np.flatnonzero(coverage >= COVERED)
-    fitted = {
-        "mask_threshold": THRESHOLDS[enough[-1]] if len(enough) else THRESHOLDS[0],
-        "doubt_scale": doubt_scale,
-        "doubt_power": doubt_power,
-        "error_scale": round(float(np.quantile(true / (INTERVAL * stated), HELD)), 3),
-    }
-    print(json.dumps(fitted))
-    args.out.write_text(json.dumps(fitted, indent=1) + "\n")
+    settings = calibrate(args.weights, args.validation, args.structures, args.maps)
+    print(json.dumps(settings))
+    args.out.write_text(json.dumps(settings, indent=1) + "\n")
 
 
 if __name__ == "__main__":

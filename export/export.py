@@ -1,10 +1,10 @@
-"""Turn trained weights into the ONNX file that the runtime opens, and prove that both give the same answer.
+"""Convert trained weights to the ONNX file that the runtime opens, and check that both give the same output.
 
     python -m export --weights training/weights/v5.safetensors --calibration training/weights/v5.calibration.json \\
         --out models/cryores_v5.onnx
 
-The file carries its contract in its metadata. The export fails, and writes nothing, when onnx.checker objects or
-when torch and onnxruntime differ by more than 1e-3 Å or 1e-4 of mask probability on the tiles of a real map.
+The file has its contract in its metadata. The export fails and writes nothing if onnx.checker reports an error, or if
+torch and onnxruntime differ by more than 1e-3 Å or 1e-4 of mask probability on the tiles of a map.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import argparse
 import hashlib
 import json
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -25,17 +26,15 @@ from cryores_lite.io.mrc import read_map
 from cryores_lite.method import band_features as evidence
 from cryores_lite.method import network_inputs as condition
 from cryores_lite.method.network import INPUTS, OUTPUTS, Model
-from cryores_lite.method.prepare import prepare
-from cryores_lite.method.solvent_noise import solvent_estimate
 from cryores_lite.method.tiles import coarser, cover
 from cryores_lite.types import Density
 from training.network import HALO, Heads, LocalResolutionNet
+from training.prepared_map import prepare_map
 
 OPSET = 18
-TILE = 256
+TILE_EDGE = 256  # working voxels, of the largest tile at run time
+CHECKED_TILE_EDGE = 80  # working voxels, small enough that the example map needs several tiles
 TOLERANCE_ANGSTROM, TOLERANCE_PROBABILITY = 1e-3, 1e-4
-CHECKED_TILE = 80  # small enough that the example map needs several
-
 
 UNCALIBRATED = {"mask_threshold": 0.5, "doubt_scale": 1.0, "doubt_power": 1.0, "error_scale": 1.0}
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "example_map.mrc"
@@ -46,10 +45,10 @@ def export(
     out: Path,
     name: str,
     version: str,
-    calibration: dict[str, float] = UNCALIBRATED,
+    calibration: Mapping[str, float] = UNCALIBRATED,
     example: Path = EXAMPLE,
 ) -> tuple[float, float]:
-    """Write `out` and return the largest differences (Å, probability) between torch and onnxruntime on a map."""
+    """Write the ONNX file `out`. Returns the largest differences (Å, probability) between torch and onnxruntime."""
     network = LocalResolutionNet()
     network.load_state_dict(load_file(weights))
     network.eval()
@@ -61,7 +60,7 @@ def export(
         "channels": condition.CHANNELS,
         "context": condition.CONTEXT,
         "halo": HALO,
-        "tile": TILE,
+        "tile": TILE_EDGE,
         **calibration,
         "training": hashlib.sha256(weights.read_bytes()).hexdigest(),
     }
@@ -77,20 +76,20 @@ def export(
     return differences
 
 
-class Served(torch.nn.Module):  # type: ignore[misc]
-    """The network with the mask's probability in place of its logit."""
+class NetworkWithProbability(torch.nn.Module):
+    """The network with the mask's probability instead of its logit."""
 
     def __init__(self, network: LocalResolutionNet) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, evidence: Tensor, density: Tensor, bands: Tensor, context: Tensor, level: Tensor) -> Heads:
-        heads: Heads = self.network(evidence, density, bands, context, level)
+    def forward(self, evidence: Tensor, density: Tensor, bands: Tensor, context: Tensor, given_median: Tensor) -> Heads:
+        heads: Heads = self.network(evidence, density, bands, context, given_median)
         return heads._replace(mask=heads.mask.sigmoid())
 
 
 def write(network: LocalResolutionNet, path: Path, contract: dict[str, object]) -> None:
-    """Trace the network with free tile sizes and save it with its contract, weights inside."""
+    """Trace the network with variable tile sizes and save it in one file, with its weights and its contract."""
     arguments = (
         torch.randn(2, evidence.FEATURES, evidence.MAX_BANDS),
         torch.randn(2, 1, 16, 20, 24),
@@ -108,7 +107,7 @@ def write(network: LocalResolutionNet, path: Path, contract: dict[str, object]) 
         {0: batch},
     )
     torch.onnx.export(
-        Served(network),
+        NetworkWithProbability(network),
         arguments,
         path,
         input_names=list(INPUTS),
@@ -121,7 +120,7 @@ def write(network: LocalResolutionNet, path: Path, contract: dict[str, object]) 
     )
     model = onnx.load(path)
     for part in (*model.graph.node, *model.graph.input, *model.graph.output, *model.graph.value_info, model.graph):
-        del part.metadata_props[:]  # where in which file on this machine it came from
+        del part.metadata_props[:]  # source files and lines on this machine
     onnx.helper.set_model_props(model, {"contract": json.dumps(contract)})
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, path)
@@ -130,23 +129,26 @@ def write(network: LocalResolutionNet, path: Path, contract: dict[str, object]) 
 @torch.no_grad()
 def compare(network: LocalResolutionNet, model: Model, density: Density) -> tuple[float, float]:
     """Largest difference between torch and onnxruntime over the tiles of a map, in Å and mask probability."""
-    _, spectra = prepare(density)
-    solvent = solvent_estimate(spectra.powers, spectra.outline)
-    features = evidence.band_features(spectra.powers, solvent)
-    level = model.map_resolution(features)
-    inputs = condition.network_inputs(spectra, solvent, features, level)
-    told = network.level(torch.from_numpy(features)[None])
-    angstrom = max(abs(level.global_ - told.overall.item()), abs(level.median - told.median.item()))
+    prepared = prepare_map(density)
+    level = model.map_resolution(prepared.features)
+    inputs = prepared.inputs(level)
+    torch_level = network.level(torch.from_numpy(prepared.features)[None])
+    angstrom = max(abs(level.global_ - torch_level.global_.item()), abs(level.median - torch_level.median.item()))
     probability = 0.0
-    for tile in cover(solvent.outline.in_map, inputs.shape, HALO, CHECKED_TILE**3):
+    for tile in cover(prepared.solvent.outline.in_map, inputs.shape, HALO, CHECKED_TILE_EDGE**3):
         values, bands = inputs.density[(..., *coarser(tile.view, 2))], inputs.bands[(..., *coarser(tile.view, 4))]
-        relative, error, mask = model.predict(features, values, bands, inputs.context, inputs.median_resolution)
-        given = (features, values, bands, inputs.context)
-        heads = network(*(torch.from_numpy(v)[None].float() for v in given), torch.tensor([[inputs.median_resolution]]))
+        relative, error, mask = model.predict(
+            prepared.features, values, bands, inputs.context, inputs.median_resolution
+        )
+        tensors = (prepared.features, values, bands, inputs.context)
+        heads = network(
+            *(torch.from_numpy(v)[None].float() for v in tensors), torch.tensor([[inputs.median_resolution]])
+        )
         stated = model.spec.error_scale * heads.error[0, 0].numpy()
-        ours = (heads.relative[0, 0].numpy(), level.median * stated)
-        apart = (np.abs(a - b).max() for a, b in zip((relative, level.median * error), ours, strict=True))
-        angstrom = float(np.max([angstrom, *apart]))
+        expected = (heads.relative[0, 0].numpy(), level.median * stated)
+        pairs = zip((relative, level.median * error), expected, strict=True)
+        differences = (np.abs(a - b).max() for a, b in pairs)
+        angstrom = float(np.max([angstrom, *differences]))
         probability = float(np.max([probability, np.abs(mask - heads.mask.sigmoid()[0].numpy()).max()]))
     return angstrom, probability
 
@@ -157,7 +159,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--name", default="cryores")
     parser.add_argument("--version", default="5")
-    parser.add_argument("--calibration", type=Path, help="JSON of export.calibrate")
+    parser.add_argument("--calibration", type=Path, help="JSON file of export.calibrate")
     parser.add_argument("--map", type=Path, default=EXAMPLE, help="map for the comparison")
     args = parser.parse_args()
     calibration = json.loads(args.calibration.read_text()) if args.calibration else UNCALIBRATED

@@ -1,8 +1,8 @@
-"""Average the weights of two local networks of which one went on from the other: often better than either.
+"""Average the weights of two local networks, one trained further from the other: often better than either.
 
     python -m training.average first.safetensors second.safetensors --out mean.safetensors
 
-The level network, and how it was made, are the second's (Izmailov et al. 2018, arXiv:1803.05407, for such averages).
+The level network and the metadata are the second's. Izmailov et al. (2018), arXiv:1803.05407, describe such averages.
 """
 
 from __future__ import annotations
@@ -14,19 +14,24 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 
+def average(first: Path, second: Path, out: Path) -> None:
+    """Write the mean of two local networks' weights, with the level network and the metadata of the second."""
+    weights, others = load_file(second), load_file(first)
+    if {key: w.shape for key, w in others.items()} != {key: w.shape for key, w in weights.items()}:
+        raise SystemExit(f"{first} and {second} contain the weights of different networks")
+    mean = {key: w if key.startswith("level.") else (others[key] + w) / 2 for key, w in weights.items()}
+    with safe_open(second, "pt") as file:
+        metadata = dict(file.metadata() or {})
+    save_file(mean, out, {**metadata, "averaged": f"the local network's weights with those of {first.name}"})
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("first", type=Path)
     parser.add_argument("second", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    first, second = load_file(args.first), load_file(args.second)
-    if {key: w.shape for key, w in first.items()} != {key: w.shape for key, w in second.items()}:
-        raise SystemExit(f"{args.first} and {args.second} hold the weights of different networks")
-    mean = {key: w if key.startswith("level.") else (first[key] + w) / 2 for key, w in second.items()}
-    with safe_open(args.second, "pt") as file:
-        metadata = dict(file.metadata() or {})
-    save_file(mean, args.out, {**metadata, "averaged": f"the local network's weights with those of {args.first.name}"})
+    average(args.first, args.second, args.out)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Make training patches, once, on as many cores as there are; read them back, turned at random.
+"""Make training patches, once, on all CPU cores; read them back in random orientations.
 
     python -m training.data --structures FOLDER --split train --signals 1000 --out runs/train
     python -m training.data --labels maps.csv --out runs/real
 
 A signal (one molecule in one pose) is a file with the patches of all maps drawn from it. File n depends on the
 seed and n alone, so that a run can be stopped, resumed or shared between machines. With `--labels`, a file is a real
-map whose local resolution is known otherwise, from its half maps above all (`labels.py` has the columns of the CSV).
+map whose local resolution is known, from its half maps for example (`maps/labels.py` has the columns of the CSV).
 Both kinds of files may share a folder.
 """
 
@@ -13,240 +13,216 @@ from __future__ import annotations
 
 import argparse
 import csv
-import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from tqdm import tqdm
 
 from cryores_lite.fourier.interpolation import interpolate
-from cryores_lite.method.band_features import band_features
-from cryores_lite.method.network_inputs import network_inputs
-from cryores_lite.method.prepare import Frame, Spectra, prepare
-from cryores_lite.method.solvent_noise import SolventEstimate, solvent_estimate
-from cryores_lite.types import Density, Grid, MapResolution, Shape, Volume
-from training.maps.labels import labelled, read_labels
-from training.maps.processing import nearest_inside
-from training.maps.simulate import Recipe, SimulatedMap, draw_map, draw_signal, truth_of
+from cryores_lite.types import MapResolution, Mask, Shape, Volume
+from training.maps.known_map import KnownMap
+from training.maps.labels import read_known_map, read_labels
+from training.maps.recipe import Recipe
+from training.maps.simulate import draw_log, draw_map, draw_signal
 from training.maps.structures import Structure, read_manifest
+from training.prepared_map import PreparedMap, prepare_map
 
-EDGE = 48  # working voxels
-EMPTY = 22  # bytes of a file of no patches
-MAPS, PATCHED, PATCHES = 6, 3, 3  # maps drawn from a signal, how many of them give patches, patches cut from a map
-FEWEST = 200  # voxels of a map's molecule that are worth learning from; of the quarter grid an eighth as many
-ODD = 1.5  # maps that come out this much coarser than wanted are left out
-TAKEN, MIXED = 3, 8  # patches taken from a file when it is read, and files whose patches are shuffled together
-LEVELS = "levels"  # folder of the maps' evidence, beside their patches
+PATCH_EDGE = 48  # working voxels
+EMPTY_FILE = 22  # bytes of a file without patches
+MAPS_PER_SIGNAL, MAPS_WITH_PATCHES, PATCHES_PER_MAP = 6, 3, 3
+MIN_MOLECULE_VOXELS = 200  # of a map; an eighth as many of the quarter grid
+MAX_RESOLUTION_RATIO = 1.5  # maps that come out coarser than drawn by more than this factor are left out
+PATCHES_PER_READ = 3  # taken from a file each time it is read
+FILES_PER_SHUFFLE = 8  # files whose patches are shuffled together
+LEVELS = "levels"  # folder of the maps' band features, beside their patches
 
-Record = dict[str, np.ndarray]
+Array = npt.NDArray[Any]
+Record = dict[str, Array]
 
 
-def truth_on(frame: Frame, simulated: SimulatedMap, shape: Shape) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def truth_on_working_grid(prepared: PreparedMap, known: KnownMap, shape: Shape) -> tuple[Volume, Mask, Mask]:
     """Local resolution and mask on the quarter grid, and the mask on the working grid of `shape` points."""
 
-    def places(step: int) -> list[np.ndarray]:
+    def voxels(step: int) -> list[npt.NDArray[np.float64]]:
         return [
-            np.arange(0, m, step) * (length / m / simulated.voxel_size) - before + start
-            for m, length, before, start in zip(shape, frame.lengths, frame.before, frame.box.start, strict=True)
+            np.arange(0, points, step, dtype=np.float64) * (length / points / voxel_size) - before + start
+            for points, length, voxel_size, before, start in zip(
+                shape,
+                prepared.frame.lengths,
+                known.density.grid.voxel_size,
+                prepared.frame.before,
+                prepared.frame.box.start,
+                strict=True,
+            )
         ]
 
-    rimmed = np.pad(simulated.mask.astype(np.float32), 1)[None]
-    coarse = [
-        (p * simulated.stride + first) * (n / w)
-        for p, first, n, w in zip(places(4), simulated.start, simulated.truth.shape, simulated.whole, strict=True)
-    ]
-    local = interpolate(simulated.truth[None], tuple(coarse))[0]
-    quarter, fine = (interpolate(rimmed, tuple(p + 1 for p in places(step)))[0] > 0.5 for step in (4, 1))
-    return local, quarter, fine
+    bordered = np.pad(known.mask.astype(np.float32), 1)[None]
+    quarter, fine = (interpolate(bordered, tuple(v + 1 for v in voxels(step)))[0] > 0.5 for step in (4, 1))
+    return known.truth_at(voxels(4)), quarter, fine
 
 
 def cut_patches(
-    frame: Frame,
-    spectra: Spectra,
-    solvent: SolventEstimate,
-    features: Volume,
-    simulated: SimulatedMap,
-    level: float,
-    count: int,
-    recipe: Recipe,
-    rng: np.random.Generator,
+    prepared: PreparedMap, known: KnownMap, median: float, count: int, recipe: Recipe, rng: np.random.Generator
 ) -> list[Record]:
-    """Random cubes of a map that hold molecule, with their truth.
+    """Random cubes of a map that contain molecule, with their truth.
 
-    The network is told a wrong level on purpose, and how wrong it may be: it learns to correct the guess it will get.
+    Their inputs are made with a wrong median resolution, and with the standard deviation of that error: at run time
+    the network gets an estimate too.
     """
-    doubt = float(np.exp(rng.uniform(*np.log(recipe.doubt))))
-    guess = max(level * float(np.exp(rng.normal(0, doubt))), 1.8 * simulated.voxel_size)
-    inputs = network_inputs(spectra, solvent, features, MapResolution(math.nan, guess, doubt))
-    local, inside, mask = truth_on(frame, simulated, inputs.shape)
-    if inside.sum() < FEWEST / 8:
+    guess_error = draw_log(recipe.guess_error, rng)
+    guess = max(median * float(np.exp(rng.normal(0, guess_error))), 1.8 * known.density.grid.voxel_size[0])
+    inputs = prepared.inputs(MapResolution(float("nan"), guess, guess_error))
+    local, inside, mask = truth_on_working_grid(prepared, known, inputs.shape)
+    if inside.sum() < MIN_MOLECULE_VOXELS / 8:
         return []
-    where = np.argwhere(inside)
-    edge = EDGE // 4
+    molecule = np.argwhere(inside)
+    edge = PATCH_EDGE // 4
     records = []
     for _ in range(count):
-        low = where[rng.integers(len(where))] - rng.integers(edge // 4, edge - edge // 4, 3)
+        low = molecule[rng.integers(len(molecule))] - rng.integers(edge // 4, edge - edge // 4, 3)
         low = np.clip(low, 0, np.maximum(np.array(inside.shape) - edge, 0))
-        coarse = (..., *(slice(a, a + edge) for a in low))
-        half, fine = ((..., *(slice(n * a, n * (a + edge)) for a in low)) for n in (2, 4))
         records.append(
             {
-                "evidence": features,
-                "density": _filled(inputs.density[half], EDGE // 2),
-                "bands": _filled(inputs.bands[coarse], edge),
+                "evidence": prepared.features,
+                "density": _cube(inputs.density, 2 * low, 2 * edge),
+                "bands": _cube(inputs.bands, low, edge),
                 "context": inputs.context,
-                "level": np.float32(inputs.median_resolution),
-                "local": _filled(local[coarse], edge).astype(np.float16),
-                "inside": _filled(inside[coarse], edge),
-                "mask": _filled(mask[fine], EDGE),
-                "overall": np.float32(max(simulated.global_resolution, simulated.limit)),
-                "kind": np.array(list(simulated.kind.values())),
+                "level": np.array(inputs.median_resolution, np.float32),
+                "local": _cube(local, low, edge).astype(np.float16),
+                "inside": _cube(inside, low, edge),
+                "mask": _cube(mask, 4 * low, 4 * edge),
+                "overall": np.array(known.visible_global_resolution, np.float32),
+                "kind": np.array(known.kind.labels()),
             }
         )
     return records
 
 
-def _filled(values: np.ndarray, edge: int) -> np.ndarray:
-    pad = [(0, 0)] * (values.ndim - 3) + [(0, edge - n) for n in values.shape[-3:]]
-    return np.pad(values, pad)
+def _cube(values: Array, low: Array, edge: int) -> Array:
+    """A cube of the last three axes that begins at `low`, padded with zeros beyond their ends."""
+    z, y, x = (slice(n, n + edge) for n in low)
+    part = values[..., z, y, x]
+    widths = [(0, 0)] * (values.ndim - 3) + [(0, edge - n) for n in part.shape[-3:]]
+    return np.pad(part, widths)
 
 
 def make_file(structure: Structure, seed: int, number: int, recipe: Recipe, out: Path) -> int:
-    """Write the evidence of all maps drawn from one signal, and patches of some. Returns the number of patches."""
+    """Write the band features of all maps drawn from one signal, and patches of some. Returns the number of patches."""
     rng = np.random.default_rng([seed, number])
     signal = draw_signal(structure, recipe, rng)
     records: list[Record] = []
     levels: list[Record] = []
-    for n in range(MAPS):
-        simulated = draw_map(signal, recipe, rng)
-        simulated.kind["molecule"] = structure.kind
-        known, patches = learn_from(simulated, PATCHES if n < PATCHED else 0, recipe, rng)
-        if known and known["median"] < ODD * max(signal.resolution, simulated.limit):  # else its FSC dips on the way
-            levels.append(known)
+    for n in range(MAPS_PER_SIGNAL):
+        known = draw_map(signal, recipe, rng)
+        level, patches = learn_from(known, PATCHES_PER_MAP if n < MAPS_WITH_PATCHES else 0, recipe, rng)
+        # of a coarser map than drawn, the FSC dips before it falls
+        if level and level["median"] < MAX_RESOLUTION_RATIO * max(signal.resolution, known.low_pass_limit):
+            levels.append(level)
             records += patches
     _write(f"{number:06d}", records, levels, out)
     return len(records)
 
 
 def make_labelled_file(row: dict[str, str], folder: Path, seed: int, out: Path) -> int:
-    """Write evidence and patches of a real map with labels. Returns the number of patches."""
-    found = labelled(row, folder)
-    name, density = found.name.strip("./").replace("/", "-"), found.density  # maps of many folders share a name
-    known = SimulatedMap(
-        density.values,
-        found.inside,
-        float(np.mean(density.grid.voxel_size)),
-        nearest_inside(found.local, found.inside),
-        (0.0, 0.0, 0.0),
-        density.grid.shape,
-        found.global_resolution,
-        found.limit,
-        {"processing": "real", "masking": "real", "molecule": "real"},
-    )
+    """Write band features and patches of a real map with labels. Returns the number of patches."""
+    name = row["map"].strip("./").replace("/", "-")  # maps in different folders may have the same name
     rng = np.random.default_rng([seed, *name.encode()])
-    level, patches = learn_from(known, PATCHED * PATCHES, Recipe(), rng)
+    level, patches = learn_from(read_known_map(row, folder), MAPS_WITH_PATCHES * PATCHES_PER_MAP, Recipe(), rng)
     _write(f"real-{name}", patches, [level] if level else [], out)
     return len(patches)
 
 
-def learn_from(
-    simulated: SimulatedMap, patches: int, recipe: Recipe, rng: np.random.Generator
-) -> tuple[Record, list[Record]]:
-    """A map's evidence with its level, and some of its patches; nothing of a map with next to no molecule."""
-    truth = truth_of(simulated)
-    if (truth > 0).sum() < FEWEST:
+def learn_from(known: KnownMap, patches: int, recipe: Recipe, rng: np.random.Generator) -> tuple[Record, list[Record]]:
+    """Band features of a map with its resolution, and some of its patches; both empty if the molecule is too small."""
+    truth = known.local_resolution()
+    if (truth > 0).sum() < MIN_MOLECULE_VOXELS:
         return {}, []
-    level = float(np.median(truth[truth > 0]))
-    frame, spectra = prepare(Density(simulated.density, Grid(simulated.density.shape, (simulated.voxel_size,) * 3)))
-    solvent = solvent_estimate(spectra.powers, spectra.outline)
-    features = band_features(spectra.powers, solvent)
-    known = {
-        "evidence": features,
-        "median": np.float32(level),
-        "overall": np.float32(max(simulated.global_resolution, simulated.limit)),
-        "physical": np.float32(solvent.median_resolution),
-        "kind": np.array(list(simulated.kind.values())),
+    median = float(np.median(truth[truth > 0]))
+    prepared = prepare_map(known.density)
+    level: Record = {
+        "evidence": prepared.features,
+        "median": np.array(median, np.float32),
+        "overall": np.array(known.visible_global_resolution, np.float32),
+        "physical": np.array(prepared.solvent.median_resolution, np.float32),
+        "kind": np.array(known.kind.labels()),
     }
-    if not patches:
-        return known, []
-    return known, cut_patches(frame, spectra, solvent, features, simulated, level, patches, recipe, rng)
+    return level, cut_patches(prepared, known, median, patches, recipe, rng) if patches else []
 
 
 def _write(name: str, records: list[Record], levels: list[Record], out: Path) -> None:
     for folder, rows in ((out, records), (out / LEVELS, levels)):
         part = folder / f"{name}.part"
         with part.open("wb") as file:
-            np.savez(file, **{key: np.stack([r[key] for r in rows]) for key in (rows[0] if rows else {})})
+            arrays: dict[str, Any] = {key: np.stack([r[key] for r in rows]) for key in (rows[0] if rows else {})}
+            np.savez(file, **arrays)
         part.replace(folder / f"{name}.npz")
 
 
 def written(folder: Path) -> list[Path]:
-    """The files of a folder that hold patches, in order."""
-    return sorted(path for path in folder.glob("*.npz") if path.stat().st_size > EMPTY)
+    """The files of a folder that contain patches, in order."""
+    return sorted(path for path in folder.glob("*.npz") if path.stat().st_size > EMPTY_FILE)
 
 
-def _job(job: tuple[Structure, int, int, Recipe, Path]) -> int:
-    return make_file(*job)
-
-
-def read_levels(folder: Path) -> tuple[dict[str, torch.Tensor], np.ndarray]:
-    """Evidence, truth and kind of every map of a folder, in one batch."""
-    rows: dict[str, list[np.ndarray]] = {}
+def read_levels(folder: Path) -> tuple[dict[str, torch.Tensor], Array]:
+    """Band features, truth and kind of every map of a folder, in one batch."""
+    rows: dict[str, list[Array]] = {}
     for path in written(folder / LEVELS):
         with np.load(path) as file:
             for key in file.files:
                 rows.setdefault(key, []).append(file[key])
-    whole = {key: np.concatenate(parts) for key, parts in rows.items()}
-    kinds = whole.pop("kind")
-    return {key: torch.from_numpy(values) for key, values in whole.items()}, kinds
+    columns = {key: np.concatenate(parts) for key, parts in rows.items()}
+    kinds = columns.pop("kind")
+    return {key: torch.from_numpy(values) for key, values in columns.items()}, kinds
 
 
 @dataclass(frozen=True)
 class Patches(torch.utils.data.IterableDataset[dict[str, torch.Tensor]]):
-    """Patches of a folder, shuffled, each turned and mirrored at random; endless, the same for the same seed.
+    """Endless patches of a folder, shuffled, in random orientations; the same for the same seed.
 
-    A file is read for `TAKEN` of its patches at a time: reading costs more than learning.
+    `PATCHES_PER_READ` patches are taken each time a file is read: reading takes longer than training.
     """
 
     folder: Path
     seed: int
-    start: int = 0  # patches already seen, for an exact resume
+    start: int = 0  # patches to skip, for an exact resume
 
     def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
         done = 0
         for epoch in range(1_000_000):
             files = written(self.folder)
             order = np.random.default_rng([self.seed, epoch]).permutation(len(files))
-            for first in range(0, len(order), MIXED):
-                some = order[first : first + MIXED]
-                if done + TAKEN * len(some) <= self.start:
-                    done += TAKEN * len(some)
+            for first in range(0, len(order), FILES_PER_SHUFFLE):
+                group = order[first : first + FILES_PER_SHUFFLE]
+                if done + PATCHES_PER_READ * len(group) <= self.start:
+                    done += PATCHES_PER_READ * len(group)
                     continue
-                choice = np.random.default_rng([self.seed, epoch, first])
-                records = [record for index in some for record in drawn(files[index], choice)]
-                for n in choice.permutation(len(records)):
-                    turned = augment(records[n], choice)
+                rng = np.random.default_rng([self.seed, epoch, first])
+                records = [record for index in group for record in draw_patches(files[index], rng)]
+                for n in rng.permutation(len(records)):
+                    patch = augment(records[n], rng)
                     done += 1
                     if done > self.start:
-                        yield turned
+                        yield patch
 
 
-def drawn(path: Path, choice: np.random.Generator) -> list[Record]:
-    """`TAKEN` patches of a file."""
+def draw_patches(path: Path, rng: np.random.Generator) -> list[Record]:
+    """Draw `PATCHES_PER_READ` patches from a file."""
     with np.load(path) as file:
         count = len(file["level"])
-        chosen = choice.choice(count, TAKEN, replace=count < TAKEN)
+        chosen = rng.choice(count, PATCHES_PER_READ, replace=count < PATCHES_PER_READ)
         arrays = {key: file[key][chosen] for key in file.files if key != "kind"}
-    return [{key: values[n] for key, values in arrays.items()} for n in range(TAKEN)]
+    return [{key: values[n] for key, values in arrays.items()} for n in range(PATCHES_PER_READ)]
 
 
 def augment(record: Record, rng: np.random.Generator) -> dict[str, torch.Tensor]:
-    """A record as tensors, its axes permuted and mirrored at random."""
+    """Convert a record to tensors, its axes permuted and mirrored at random."""
     order, flips = rng.permutation(3), rng.random(3) < 0.5
     out = {}
     for key, value in record.items():
@@ -254,12 +230,36 @@ def augment(record: Record, rng: np.random.Generator) -> dict[str, torch.Tensor]
             lead = value.ndim - 3
             value = value.transpose(*range(lead), *(lead + order))
             mirrored = [lead + a for a in range(3) if flips[a]]
-            value = np.roll(np.flip(value, mirrored), 1, mirrored)  # i → -i keeps fine and coarse grid together
+            value = np.roll(np.flip(value, tuple(mirrored)), 1, mirrored)  # i → -i keeps fine and coarse grid aligned
             if key == "inside":
-                for axis in mirrored:  # the plane that came round from the other side has lost its neighbours
+                for axis in mirrored:  # the plane that wrapped around has lost its neighbours
                     value.swapaxes(0, axis)[0] = False
         out[key] = torch.from_numpy(np.array(value, dtype=np.float32))
     return out
+
+
+def make_simulated_files(
+    structures: Path, split: str, signals: int, seed: int, out: Path, *, recipe: Recipe, workers: int
+) -> None:
+    """Simulate maps of the structures of one split into a folder, except those whose files exist."""
+    (out / LEVELS).mkdir(parents=True, exist_ok=True)
+    rows = read_manifest(structures, split)
+    order = [rows[i] for i in np.random.default_rng(seed).permutation(len(rows))]
+    jobs = [
+        (order[n % len(order)], seed, n, recipe, out) for n in range(signals) if not (out / f"{n:06d}.npz").exists()
+    ]
+    with get_context("spawn").Pool(max(1, min(workers, len(jobs)))) as pool:
+        for _ in tqdm(pool.imap_unordered(_make_file, jobs), total=len(jobs), unit="signal"):
+            pass
+    with (out / "structures.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(("signal", "structure"))
+        numbers = [path.stem for path in written(out) if path.stem.isdigit()]
+        table.writerows((number, order[int(number) % len(order)].id) for number in numbers)
+
+
+def _make_file(job: tuple[Structure, int, int, Recipe, Path]) -> int:
+    return make_file(*job)
 
 
 def main() -> None:
@@ -273,27 +273,14 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-
-    (args.out / LEVELS).mkdir(parents=True, exist_ok=True)
-    if args.labels:
-        for row in tqdm(read_labels(args.labels), unit="map"):
-            make_labelled_file(row, args.labels.parent, args.seed, args.out)
+    if args.structures:
+        make_simulated_files(
+            args.structures, args.split, args.signals, args.seed, args.out, recipe=Recipe(), workers=args.workers
+        )
         return
-    structures = read_manifest(args.structures, args.split)
-    order = [structures[i] for i in np.random.default_rng(args.seed).permutation(len(structures))]
-    jobs = [
-        (order[n % len(order)], args.seed, n, Recipe(), args.out)
-        for n in range(args.signals)
-        if not (args.out / f"{n:06d}.npz").exists()
-    ]
-    with get_context("spawn").Pool(args.workers) as pool:
-        for _ in tqdm(pool.imap_unordered(_job, jobs), total=len(jobs), unit="signal"):
-            pass
-    with (args.out / "structures.csv").open("w", newline="") as file:
-        rows = csv.writer(file)
-        rows.writerow(("signal", "structure"))
-        numbers = [path.stem for path in written(args.out) if path.stem.isdigit()]
-        rows.writerows((number, order[int(number) % len(order)].id) for number in numbers)
+    (args.out / LEVELS).mkdir(parents=True, exist_ok=True)
+    for row in tqdm(read_labels(args.labels), unit="map"):
+        make_labelled_file(row, args.labels.parent, args.seed, args.out)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
-"""Train the level network on whole maps' evidence, and put it into trained weights. Minutes on one CPU core.
+"""Train the level network on whole maps' band features, and put it into trained weights. Minutes on one CPU core.
 
     python -m training.level --data runs/train --validation runs/validation --weights runs/first/weights.safetensors \\
         --out training/weights/v5.safetensors
 
-Its readers see other maps in every step, and start from other weights: what they agree on is in the evidence.
+The level network gives a map's global and median local resolution. Its members start from different weights and see
+different maps in every step, so that they differ where the band features leave the resolution open.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -22,67 +25,122 @@ from training import losses
 from training.data import read_levels
 from training.evaluation.metrics import INTERVAL
 from training.network import LevelNet, LocalResolutionNet
-from training.train import append, load_local, rate_at, save_weights
+from training.train import append, average_of, load_local, rate_at, save_weights
 
-RATE, DECAY, AVERAGE = 2e-3, 0.05, 0.995
-MAPS = 64  # of each step and reader
-JITTER = 0.05  # noise on the evidence: no single number of a simulated map is to be trusted
+RATE, WEIGHT_DECAY = 2e-3, 0.05
+MAPS_PER_STEP = 64  # of each member
+JITTER = 0.05  # noise on the features: no single feature of a simulated map is reliable
+KIND_COLUMNS = (1, 0, 2)  # masking, processing, molecule
 
 
-def blurred(evidence: torch.Tensor) -> torch.Tensor:
-    """Evidence with a little noise, where there is any."""
+@dataclass(frozen=True, kw_only=True)
+class LevelConfig:
+    """Settings of a training run of the level network.
+
+    Attributes
+    ----------
+    data, validation : folders of `training.data`
+    weights : of `training.train`, whose local network is kept
+    out : the weights with both networks
+    log : CSV of the losses and validation scores
+    steps : number of steps
+    every : steps between validations
+    seed : of the initial weights, the maps and dropout
+    """
+
+    data: Path
+    validation: Path
+    weights: Path
+    out: Path
+    log: Path
+    steps: int = 2000
+    every: int = 500
+    seed: int = 1
+
+
+def jittered(evidence: torch.Tensor) -> torch.Tensor:
+    """Band features with a little noise, except where they are 0 (beyond the map's Nyquist frequency)."""
     return evidence + JITTER * torch.randn_like(evidence) * (evidence != 0)
 
 
 @torch.no_grad()
 def validate(network: LevelNet, folder: Path) -> dict[str, float]:
-    """Errors of the median over every map of a folder, in log units: rms, by masking, and the share of the interval."""
+    """Errors of the median over every map of a folder, in log units.
+
+    Returns
+    -------
+    median, median_typical, overall : rms and median error of the median, and rms error of the global resolution
+    median_held : share of the medians within the 80 % interval
+    median_physical : rms error of the physical estimate
+    median_KIND : rms error of maps of one masking, processing or molecule
+    """
     network.eval()
     levels, kinds = read_levels(folder)
-    found = network(levels["evidence"])
-    off = torch.log(found.median[:, 0]) - torch.log(levels["median"])
-    whole = torch.log(found.overall[:, 0]) - torch.log(levels["overall"])
-    solvent = (torch.log(levels["physical"]) - torch.log(levels["median"])).clamp(-1, 1)
+    estimate = network(levels["evidence"])
+    error = torch.log(estimate.median[:, 0]) - torch.log(levels["median"])
+    global_error = torch.log(estimate.global_[:, 0]) - torch.log(levels["overall"])
+    physical_error = (torch.log(levels["physical"]) - torch.log(levels["median"])).clamp(-1, 1)
     scores = {
-        "median": _root(off),
-        "median_typical": float(off.abs().median()),
-        "overall": _root(whole),
-        "median_held": float((off.abs() <= INTERVAL * found.doubt[:, 0]).float().mean()),
-        "median_physical": _root(solvent),
+        "median": _rms(error),
+        "median_typical": float(error.abs().median()),
+        "overall": _rms(global_error),
+        "median_held": float((error.abs() <= INTERVAL * estimate.log_std[:, 0]).float().mean()),
+        "median_physical": _rms(physical_error),
     }
-    for column in (1, 0, 2):
+    for column in KIND_COLUMNS:
         for kind in np.unique(kinds[:, column]):
-            scores[f"median_{kind}"] = _root(off[torch.from_numpy(kinds[:, column] == kind)])
+            scores[f"median_{kind}"] = _rms(error[torch.from_numpy(kinds[:, column] == kind)])
     network.train()
     return scores
 
 
-def _root(values: torch.Tensor) -> float:
+def _rms(values: torch.Tensor) -> float:
     return float(values.square().mean().sqrt())
 
 
 def train(
     network: LevelNet, maps: dict[str, torch.Tensor], steps: int, report: Callable[[LevelNet, int, float], None]
 ) -> LevelNet:
-    """Train every reader on maps' evidence; returns the averaged weights. `report` sees them after every step."""
-    averaged = torch.optim.swa_utils.AveragedModel(
-        network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(AVERAGE)
-    )
-    optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=DECAY)
+    """Train every member on maps' band features.
+
+    Returns the network with averaged weights. `report` is called with it, the step and the loss after every step.
+    """
+    averaged = average_of(network)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=WEIGHT_DECAY)
     for step in tqdm(range(steps), unit="step", mininterval=5):
         for group in optimizer.param_groups:
             group["lr"] = RATE * rate_at(step, steps)
         loss = torch.zeros(())
-        for reader in network.readers:
-            drawn = torch.randint(len(maps["median"]), (MAPS,))
-            some = {key: values[drawn] for key, values in maps.items()}
-            loss = loss + losses.level_loss(reader(blurred(some["evidence"])), some)
+        for member in network.readers:
+            chosen = torch.randint(len(maps["median"]), (MAPS_PER_STEP,))
+            batch = {key: values[chosen] for key, values in maps.items()}
+            loss = loss + losses.level_loss(member(jittered(batch["evidence"])), batch)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         averaged.update_parameters(network)
         report(averaged.module, step + 1, loss.item())
-    return averaged.module
+    return cast(LevelNet, averaged.module)
+
+
+def train_level(config: LevelConfig) -> None:
+    """Train a level network and write it with the local network of other weights."""
+    config.log.unlink(missing_ok=True)
+    torch.manual_seed(config.seed)
+    network = LocalResolutionNet()
+    load_local(network, config.weights)
+    maps, _ = read_levels(config.data)
+
+    def report(level: LevelNet, step: int, loss: float) -> None:
+        if step % config.every == 0 or step == config.steps:
+            scores = validate(level, config.validation)
+            append(config.log, {"step": step, "maps": len(maps["median"]), "loss": loss, **scores})
+
+    network.level = train(network.level, maps, config.steps, report)
+    with safe_open(config.weights, "pt") as file:
+        metadata = dict(file.metadata() or {})
+    settings = {key: str(value) for key, value in asdict(config).items()}
+    save_weights(config.out, network, {**metadata, "level": json.dumps(settings)})
 
 
 def main() -> None:
@@ -91,28 +149,12 @@ def main() -> None:
     parser.add_argument("--validation", type=Path, required=True)
     parser.add_argument("--weights", type=Path, required=True, help="of training.train")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--log", type=Path, help="default: beside --out, .level.csv")
-    parser.add_argument("--steps", type=int, default=2000)
-    parser.add_argument("--every", type=int, default=500)
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--log", type=Path, help="default: --out with the suffix .level.csv")
+    parser.add_argument("--steps", type=int, default=LevelConfig.steps)
+    parser.add_argument("--every", type=int, default=LevelConfig.every, help="steps between validations")
+    parser.add_argument("--seed", type=int, default=LevelConfig.seed)
     args = parser.parse_args()
-    args.log = args.log or args.out.with_suffix(".level.csv")
-    args.log.unlink(missing_ok=True)
-    torch.manual_seed(args.seed)
-    network = LocalResolutionNet()
-    load_local(network, args.weights)
-    maps, _ = read_levels(args.data)
-
-    def report(level: LevelNet, step: int, loss: float) -> None:
-        if step % args.every == 0 or step == args.steps:
-            scores = validate(level, args.validation)
-            append(args.log, {"step": step, "maps": len(maps["median"]), "loss": loss, **scores})
-
-    network.level = train(network.level, maps, args.steps, report)
-    with safe_open(args.weights, "pt") as file:
-        metadata = dict(file.metadata() or {})
-    made = {key: str(value) for key, value in vars(args).items()}
-    save_weights(args.out, network, {**metadata, "level": json.dumps(made)})
+    train_level(LevelConfig(**{**vars(args), "log": args.log or args.out.with_suffix(".level.csv")}))
 
 
 if __name__ == "__main__":

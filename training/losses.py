@@ -1,7 +1,7 @@
-"""What training lowers: our own loss on logarithms, and CryoRes' as published.
+"""The losses: one on logarithms of resolutions, and that of CryoRes as published.
 
-Both take the network's heads and a batch of records with `local`, `inside`, `overall` and `mask`; `level_loss` takes
-the level network's answer and records of whole maps with `median` and `overall`.
+Both take the network's heads and a batch of patches with `local`, `inside`, `overall` and `mask`; `level_loss` takes
+the level network's output and a batch of maps with `median` and `overall`.
 """
 
 from __future__ import annotations
@@ -18,40 +18,40 @@ from training.network import Heads, MapResolution, space_to_depth
 Batch = dict[str, Tensor]
 Loss = Callable[[Heads, Batch], Tensor]
 
-KNEE = 0.1  # log units: errors above 10 % count linearly
-WILD = 2.5  # local resolutions farther than this factor above the global one count as that far
-HELD = 0.8  # share of the errors that the interval is to hold
+LINEAR_ABOVE = 0.1  # log units: errors above 10 % count linearly
+MAX_LOCAL_RATIO = 2.5  # local resolutions above this multiple of the global one are set to it
+INTERVAL_SHARE = 0.8  # share of the errors that the interval should contain
 
 
 def in_mask_mean(values: Tensor, inside: Tensor) -> Tensor:
-    """Mean over each patch's molecule, then over the patches that hold some."""
+    """Mean over each patch's molecule, then over the patches that contain molecule."""
     count = inside.flatten(1).sum(1)
     mean = (values * inside).flatten(1).sum(1) / count.clamp(min=1)
     return (mean * (count > 0)).sum() / (count > 0).sum().clamp(min=1)
 
 
 def robust(error: Tensor) -> Tensor:
-    """Squared below the knee, linear above."""
-    return functional.smooth_l1_loss(error, torch.zeros_like(error), beta=KNEE, reduction="none")
+    """Smooth L1: squared for errors up to `LINEAR_ABOVE`, linear above."""
+    return functional.smooth_l1_loss(error, torch.zeros_like(error), beta=LINEAR_ABOVE, reduction="none")
 
 
 def interval(error: Tensor, deviation: Tensor) -> Tensor:
-    """Least where `INTERVAL` deviations hold the share `HELD` of the errors.
+    """Quantile loss, least where `INTERVAL` deviations contain the share `INTERVAL_SHARE` of the errors.
 
-    Koenker & Bassett (1978), Econometrica 46, 33 (the loss of a quantile).
+    Koenker & Bassett (1978), Econometrica 46, 33.
     """
-    over = error.detach().abs() - INTERVAL * deviation
-    return torch.maximum(HELD * over, (HELD - 1) * over)
+    excess = error.detach().abs() - INTERVAL * deviation
+    return torch.maximum(INTERVAL_SHARE * excess, (INTERVAL_SHARE - 1) * excess)
 
 
 def logarithmic(heads: Heads, batch: Batch) -> Tensor:
-    """Relative errors of local resolution, as they are and less their mean over the patch; the share of them that the
-    interval holds; the mask's cross-entropy.
+    """Relative errors of local resolution, with and without their mean over the patch; the quantile loss of the stated
+    error; the cross-entropy of the mask.
 
-    The level was told wrong: what is left of it drowns the pattern where both are judged as one.
+    The inputs were made with a wrong median resolution. Its error would hide that of the pattern in a single term.
     """
-    local = (heads.overall[:, :, None, None, None] + heads.relative)[:, 0]
-    truth = torch.minimum(batch["local"].clamp(min=1), WILD * batch["overall"][:, None, None, None])
+    local = (heads.global_[:, :, None, None, None] + heads.relative)[:, 0]
+    truth = torch.minimum(batch["local"].clamp(min=1), MAX_LOCAL_RATIO * batch["overall"][:, None, None, None])
     error = torch.log(local) - torch.log(truth)
     inside = batch["inside"]
     mean = (error * inside).sum((1, 2, 3)) / inside.sum((1, 2, 3)).clamp(min=1)
@@ -63,11 +63,11 @@ def logarithmic(heads: Heads, batch: Batch) -> Tensor:
     )
 
 
-def level_loss(level: MapResolution, batch: Batch) -> Tensor:
-    """Relative errors of a map's median and global resolution, and the share of them that the interval holds."""
-    error = torch.log(level.median[:, 0]) - torch.log(batch["median"])
-    whole = torch.log(level.overall[:, 0]) - torch.log(batch["overall"])
-    return (robust(error) + 0.5 * robust(whole) + 0.3 * interval(error, level.doubt[:, 0])).mean()
+def level_loss(estimate: MapResolution, batch: Batch) -> Tensor:
+    """Relative errors of a map's median and global resolution, and the quantile loss of the median's stated error."""
+    error = torch.log(estimate.median[:, 0]) - torch.log(batch["median"])
+    global_error = torch.log(estimate.global_[:, 0]) - torch.log(batch["overall"])
+    return (robust(error) + 0.5 * robust(global_error) + 0.3 * interval(error, estimate.log_std[:, 0])).mean()
 
 
 def cryores(heads: Heads, batch: Batch, weight: float = 1.0) -> Tensor:
@@ -75,7 +75,7 @@ def cryores(heads: Heads, batch: Batch, weight: float = 1.0) -> Tensor:
     truth = batch["local"] - batch["overall"][:, None, None, None]
     rel = torch.log10((heads.relative[:, 0] - truth).abs() + 1)
     return (
-        functional.mse_loss(heads.overall[:, 0], batch["overall"])
+        functional.mse_loss(heads.global_[:, 0], batch["overall"])
         + weight * in_mask_mean(rel, batch["inside"])
         + functional.binary_cross_entropy_with_logits(heads.mask, space_to_depth(batch["mask"][:, None], 4))
     )

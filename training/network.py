@@ -1,11 +1,10 @@
-"""The network: a level from the whole map's evidence, then two small U-Nets on a quarter of the working grid.
+"""The network: the map's resolution from its band features, then two small U-Nets on a quarter of the working grid.
 
-The level network reads the ladder of bands, a one-dimensional picture on which a map at 3 Å and one at 6 Å differ
-by a shift, and answers where on the ladder the map ends. The resolution branch sees the coarse fields, the mask
-branch the density too; both are told the map's context, one vector per map, so
-that every tile of a map gets the same level. A quarter voxel is 1.3 resolution elements of the level: local
-resolution, an average over windows of 1.5 elements, hardly varies within one. Nothing is normalised over space: a
-tile's answer does not depend on what else is in the tile.
+The level network reads the band features of the map, a one-dimensional picture in which maps at 3 Å and at 6 Å differ
+by a shift, and gives the global and the median local resolution. The resolution branch sees the coarse fields, the
+mask branch the density too. Both get the map's context, one vector for all tiles of a map. A quarter voxel is 1.3
+resolution elements of the median: local resolution, an average over windows of 1.5 elements, hardly varies within one.
+Nothing is normalised over space, so that the output of a tile does not depend on its other voxels.
 """
 
 from __future__ import annotations
@@ -20,46 +19,46 @@ from torch.nn import functional
 from cryores_lite.method.band_features import FEATURES, all_band_frequencies
 from cryores_lite.method.network_inputs import BANDS, CHANNELS, CONTEXT
 
-HALO = 32  # working voxels beyond which nothing changes an answer: the reach is 30
+HALO = 32  # working voxels around a tile's core; the receptive field reaches 30
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Widths:
-    """Widths of the network."""
+    """Numbers of channels and blocks of the network."""
 
     resolution: tuple[int, int] = (48, 96)  # on the quarter grid, and on the eighth
     mask: tuple[int, int] = (32, 64)
     context: int = 48
     deep: int = 2  # residual blocks on the eighth grid
     level: int = 96
-    readers: int = 4
+    level_members: int = 4
 
 
 class MapResolution(NamedTuple):
     """Each (b, 1): global resolution and median local resolution in Å, standard deviation of the latter's logarithm."""
 
-    overall: Tensor
+    global_: Tensor
     median: Tensor
-    doubt: Tensor
+    log_std: Tensor
 
 
 class Heads(NamedTuple):
-    """What the network answers: the level's three numbers, then fields.
+    """The network's output: the three numbers of `MapResolution`, then fields.
 
     relative (b, 1, t/4, …): local minus global resolution in Å; error (b, 1, t/4, …): standard deviation of the local
     resolution's logarithm; mask (b, 64, t/4, …): logits of the 4³ working voxels of each quarter voxel.
     """
 
-    overall: Tensor
+    global_: Tensor
     median: Tensor
-    doubt: Tensor
+    log_std: Tensor
     relative: Tensor
     error: Tensor
     mask: Tensor
 
 
 class DilatedConvBlock(nn.Module):
-    """Two convolutions along the ladder beside the identity."""
+    """A residual block of two convolutions along the bands."""
 
     def __init__(self, width: int, dilation: int) -> None:
         super().__init__()
@@ -73,7 +72,7 @@ class DilatedConvBlock(nn.Module):
 
 
 class LevelNetMember(nn.Module):
-    """(b, FEATURES, RUNGS) → where on the ladder the map ends, as a mean over rungs, and how sure that is."""
+    """(b, FEATURES, MAX_BANDS) → the map's resolution, as means of log resolution with weights over the bands."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -81,38 +80,44 @@ class LevelNetMember(nn.Module):
         self.blocks = nn.ModuleList(DilatedConvBlock(width, dilation) for dilation in (1, 2, 4, 1))
         self.drop = nn.Dropout(0.1)
         self.head = nn.Conv1d(width, 3, 1)
-        self.register_buffer("rungs", -torch.from_numpy(all_band_frequencies()).log().float(), persistent=False)
+        self.register_buffer(
+            "log_resolutions", -torch.from_numpy(all_band_frequencies()).log().float(), persistent=False
+        )
 
     def forward(self, evidence: Tensor) -> MapResolution:
         x = self.stem(evidence)
         for block in self.blocks:
             x = block(x)
-        overall, median, doubt = self.head(self.drop(functional.relu(x))).unbind(1)
-        share = median.softmax(1)
+        global_logits, median_logits, log_std = self.head(self.drop(functional.relu(x))).unbind(1)
+        weights = median_logits.softmax(1)
         return MapResolution(
-            torch.exp((overall.softmax(1) * self.rungs).sum(1, keepdim=True)),
-            torch.exp((share * self.rungs).sum(1, keepdim=True)),
-            deviation((share * doubt).sum(1, keepdim=True)),
+            torch.exp((global_logits.softmax(1) * self.log_resolutions).sum(1, keepdim=True)),
+            torch.exp((weights * self.log_resolutions).sum(1, keepdim=True)),
+            deviation((weights * log_std).sum(1, keepdim=True)),
         )
 
 
 class LevelNet(nn.Module):
-    """A few readers that were trained apart. Where they disagree, the doubt is larger."""
+    """An ensemble of networks. The standard deviation grows where they disagree.
 
-    def __init__(self, width: int, readers: int) -> None:
+    The members are called `readers` in files of weights.
+    """
+
+    def __init__(self, width: int, members: int) -> None:
         super().__init__()
-        self.readers = nn.ModuleList(LevelNetMember(width) for _ in range(readers))
+        self.readers = nn.ModuleList(LevelNetMember(width) for _ in range(members))
 
     def forward(self, evidence: Tensor) -> MapResolution:
-        told = [reader(evidence) for reader in self.readers]
-        overall, median = (torch.log(torch.stack(values)) for values in list(zip(*told, strict=True))[:2])
-        centre = median.mean(0)
-        variance = torch.stack([level.doubt for level in told]).square().mean(0) + (median - centre).square().mean(0)
-        return MapResolution(torch.exp(overall.mean(0)), torch.exp(centre), torch.sqrt(variance))
+        estimates = [member(evidence) for member in self.readers]
+        log_global, log_median = (torch.log(torch.stack(v)) for v in list(zip(*estimates, strict=True))[:2])
+        mean = log_median.mean(0)
+        log_stds = torch.stack([estimate.log_std for estimate in estimates])
+        variance = log_stds.square().mean(0) + (log_median - mean).square().mean(0)
+        return MapResolution(torch.exp(log_global.mean(0)), torch.exp(mean), torch.sqrt(variance))
 
 
 class Residual(nn.Module):
-    """A 3³ and a 1³ convolution beside the identity, steered by the map's context."""
+    """A residual block of a 3³ and a 1³ convolution, scaled and shifted by the map's context."""
 
     def __init__(self, width: int, context: int) -> None:
         super().__init__()
@@ -130,11 +135,11 @@ class Residual(nn.Module):
 
 
 class Branch(nn.Module):
-    """A U-Net of two levels on the quarter grid: bands in, and the density of the half grid if it is to be seen."""
+    """A U-Net of two levels on the quarter grid, from the coarse fields and optionally the density of the half grid."""
 
-    def __init__(self, narrow: int, wide: int, out: int, widths: Widths, sees_density: bool) -> None:
+    def __init__(self, narrow: int, wide: int, out: int, widths: Widths, with_density: bool) -> None:
         super().__init__()
-        self.enter = nn.Conv3d(8, narrow, 3, padding=1) if sees_density else None
+        self.enter = nn.Conv3d(8, narrow, 3, padding=1) if with_density else None
         self.bands = nn.Conv3d(CHANNELS + BANDS, narrow, 1)
         self.before = Residual(narrow, widths.context)
         self.down = nn.Conv3d(narrow, wide, 2, stride=2)
@@ -158,38 +163,41 @@ class Branch(nn.Module):
 
 
 class LocalResolutionNet(nn.Module):
-    """Evidence, density, coarse fields and context in; the level and the fields of `Heads` out.
+    """The full network, from the inputs of a tile of t³ working voxels to `Heads`.
 
-    Inputs: evidence (b, FEATURES, RUNGS); density (b, 1, t/2, …); bands (b, CHANNELS, t/4, …); context (b, CONTEXT);
-    level (b, 1), Å, that the other inputs were made with. Every t is a multiple of eight.
+    Inputs: evidence (b, FEATURES, MAX_BANDS), the band features; density (b, 1, t/2, …); bands (b, CHANNELS, t/4, …),
+    the coarse fields; context (b, CONTEXT); given_median (b, 1), the median resolution in Å with which the other
+    inputs were made. Every t is a multiple of eight.
     """
 
-    def __init__(self, widths: Widths = Widths()) -> None:
+    def __init__(self, widths: Widths | None = None) -> None:
         super().__init__()
+        widths = widths or Widths()
         width = widths.context
-        self.level = LevelNet(widths.level, widths.readers)
+        self.level = LevelNet(widths.level, widths.level_members)
         self.context = nn.Sequential(nn.Linear(CONTEXT, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU())
-        self.resolution = Branch(*widths.resolution, 2, widths, sees_density=False)
-        self.mask = Branch(*widths.mask, 64, widths, sees_density=True)
+        self.resolution = Branch(*widths.resolution, 2, widths, with_density=False)
+        self.mask = Branch(*widths.mask, 64, widths, with_density=True)
 
-    def forward(self, evidence: Tensor, density: Tensor, bands: Tensor, context: Tensor, level: Tensor) -> Heads:
-        found = self.level(evidence)
-        told = self.context(context)
-        seen = torch.cat([bands, correlation(bands[:, :BANDS])], 1)
-        correction, error = self.resolution(seen, told).split(1, 1)
+    def forward(self, evidence: Tensor, density: Tensor, bands: Tensor, context: Tensor, given_median: Tensor) -> Heads:
+        resolution = self.level(evidence)
+        features = self.context(context)
+        fields = torch.cat([bands, correlation(bands[:, :BANDS])], 1)
+        correction, error = self.resolution(fields, features).split(1, 1)
         log_local = bands[:, -1:] + 1.5 * torch.tanh(correction)
-        local = level[:, :, None, None, None] * torch.exp(log_local)
-        relative = local - found.overall[:, :, None, None, None]
-        return Heads(*found, relative, deviation(error), self.mask(seen, told, density))
+        local = given_median[:, :, None, None, None] * torch.exp(log_local)
+        relative = local - resolution.global_[:, :, None, None, None]
+        mask = self.mask(fields, features, density)
+        return Heads(resolution.global_, resolution.median, resolution.log_std, relative, deviation(error), mask)
 
 
 def leaky_relu(x: Tensor) -> Tensor:
-    """A ReLU that does not die."""
+    """A ReLU with slope 0.1 for negative values."""
     return functional.leaky_relu(x, 0.1)
 
 
 def correlation(against_noise: Tensor) -> Tensor:
-    """Four times (P − N)/(P + N), from log P/N over three as the conditioning gives it: steep where maps end."""
+    """Four times (P − N)/(P + N), from log(P/N) / 3, as the network's inputs have it: steep where the signal ends."""
     return 4 * torch.tanh(1.5 * against_noise)
 
 
@@ -199,7 +207,7 @@ def deviation(x: Tensor) -> Tensor:
 
 
 def upsample_nearest(x: Tensor) -> Tensor:
-    """Every voxel eight times: (b, c, z, y, x) → (b, c, 2z, 2y, 2x). onnxruntime repeats faster than it resizes."""
+    """(b, c, z, y, x) → (b, c, 2z, 2y, 2x), each voxel repeated: faster in onnxruntime than resizing."""
     for axis in (4, 3, 2):
         x = torch.stack([x, x], axis + 1).flatten(axis, axis + 1)
     return x

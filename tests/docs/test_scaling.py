@@ -4,21 +4,22 @@ import numpy as np
 import pytest
 
 from benchmarks import scaling
+from training.evaluation.page import END, START
 
 PERFORMANCE = scaling.PERFORMANCE.read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
 def rows():
-    measured = scaling.measured(PERFORMANCE)
-    assert len(measured) >= 6
-    return measured
+    found = scaling.read_measurements(PERFORMANCE)
+    assert len(found) >= 6
+    return found
 
 
-def test_the_page_is_what_its_command_writes(rows):
-    page = scaling.PERFORMANCE.with_name("SCALING.md").read_text(encoding="utf-8")
-    written = page.split(scaling.MARKS[0])[1].split(scaling.MARKS[1])[0].strip()
-    assert written == scaling.page(rows), "run python -m benchmarks.scaling --out docs/SCALING.md"
+def test_the_page_says_what_its_command_writes(rows):
+    whole = scaling.PERFORMANCE.with_name("SCALING.md").read_text(encoding="utf-8")
+    said = whole.split(START)[1].split(END)[0].strip()
+    assert said == scaling.page(rows), "run python -m benchmarks.scaling --out docs/SCALING.md"
 
 
 def test_the_model_is_within_20_percent_of_every_measured_cost(rows):

@@ -1,6 +1,5 @@
-"""The network keeps its promises, and training can be stopped and resumed exactly."""
+"""Properties of the network, the losses and the training files; training resumes exactly."""
 
-import argparse
 import csv
 import json
 import subprocess
@@ -17,24 +16,24 @@ from cryores_lite.io.mrc import read_map, write_map
 from cryores_lite.method.band_features import FEATURES, MAX_BANDS
 from cryores_lite.method.network_inputs import CHANNELS, CONTEXT
 from cryores_lite.method.tiles import depth_to_space
-from export.calibrate import fit_law
+from export.calibrate import fit_power_law
 from training import losses
 from training.data import LEVELS, Patches, augment, make_file, make_labelled_file, written
 from training.evaluation.metrics import INTERVAL, score
-from training.maps.simulate import Recipe
+from training.maps.recipe import Recipe
 from training.maps.structures import read_manifest
 from training.network import HALO, Heads, LocalResolutionNet, MapResolution, space_to_depth, upsample_nearest
-from training.train import RECIPES, save_weights, train
+from training.train import RECIPES, TrainingConfig, save_weights, train
 
 ROOT = Path(__file__).resolve().parents[2]
 
 SMALL = Recipe(
     resolution=(3.5, 5.0),
-    usual=(0.0, (3.5, 5.0)),
+    usual_share=0.0,
     oversampling=(3.0, 4.0),
     box=(48, 56),
     conformers=3,
-    unevenness=(0.5, 0.5),
+    mobility_spread=(0.5, 0.5),
     masking={"none": 1.0, "soft": 1.0},
 )
 
@@ -48,7 +47,7 @@ def patches(structures, tmp_path_factory):
     return folder
 
 
-def lively(seed=1):
+def random_network(seed=1):
     torch.manual_seed(seed)
     network = LocalResolutionNet()
     for p in network.parameters():
@@ -72,61 +71,61 @@ def inputs(edge, seed=2):
 def test_space_to_depth_is_undone():
     x = torch.randn(2, 1, 8, 12, 16)
     for n in (2, 4):
-        for parts, whole in zip(space_to_depth(x, n).numpy(), x.numpy(), strict=True):
-            assert np.array_equal(depth_to_space(parts), whole[0])
+        for parts, field in zip(space_to_depth(x, n).numpy(), x.numpy(), strict=True):
+            assert np.array_equal(depth_to_space(parts), field[0])
 
 
-def test_enlarged_is_the_nearest_voxel():
+def test_upsampling_repeats_the_nearest_voxel():
     x = torch.randn(2, 3, 4, 5, 6)
     assert torch.equal(upsample_nearest(x), torch.nn.functional.interpolate(x, scale_factor=2, mode="nearest"))
 
 
 @torch.no_grad()
 def test_nothing_beyond_the_halo_changes_an_answer():
-    network, (evidence, density, bands, context, level) = lively(), inputs(2 * HALO + 16)
+    network, (evidence, density, bands, context, level) = random_network(), inputs(2 * HALO + 16)
     quarter = (..., *(slice(HALO // 4, HALO // 4 + 4),) * 3)
-    here = network(evidence, density, bands, context, level)
+    before = network(evidence, density, bands, context, level)
     noisy, coarse = torch.randn_like(density), torch.randn_like(bands)
-    for changed, kept, rim in ((noisy, density, 2), (coarse, bands, 1)):
+    for changed, original, rim in ((noisy, density, 2), (coarse, bands, 1)):
         core = (..., *(slice(rim, -rim),) * 3)
-        changed[core] = kept[core]
-    there = network(evidence, noisy, coarse, context, level)
-    assert_allclose(there.relative[quarter], here.relative[quarter], atol=1e-5)
-    assert_allclose(there.error[quarter], here.error[quarter], atol=1e-5)
-    assert_allclose(there.mask[quarter], here.mask[quarter], atol=1e-5)
+        changed[core] = original[core]
+    after = network(evidence, noisy, coarse, context, level)
+    assert_allclose(after.relative[quarter], before.relative[quarter], atol=1e-5)
+    assert_allclose(after.error[quarter], before.error[quarter], atol=1e-5)
+    assert_allclose(after.mask[quarter], before.mask[quarter], atol=1e-5)
 
 
 @torch.no_grad()
 def test_the_density_does_not_reach_the_resolution():
-    network, (evidence, density, bands, context, level) = lively(), inputs(16)
-    here = network(evidence, density, bands, context, level)
+    network, (evidence, density, bands, context, level) = random_network(), inputs(16)
+    before = network(evidence, density, bands, context, level)
     density *= 3
-    there = network(evidence, density, bands, context, level)
-    assert torch.equal(here.relative, there.relative)
-    assert torch.equal(here.error, there.error)
-    assert not torch.equal(here.mask, there.mask)
+    after = network(evidence, density, bands, context, level)
+    assert torch.equal(before.relative, after.relative)
+    assert torch.equal(before.error, after.error)
+    assert not torch.equal(before.mask, after.mask)
 
 
 @torch.no_grad()
-def test_the_level_depends_on_the_evidence_alone_and_lies_on_the_ladder():
-    network, (evidence, density, bands, context, level) = lively(), inputs(16)
+def test_the_maps_resolution_depends_on_the_band_features_alone_and_lies_within_the_bands():
+    network, (evidence, density, bands, context, level) = random_network(), inputs(16)
     heads = network(evidence, density, bands, context, level)
     assert all(torch.equal(a, b) for a, b in zip(network.level(evidence), heads[:3], strict=True))
-    rungs = torch.exp(network.level.readers[0].rungs)
-    for found in (heads.overall, heads.median):
-        assert rungs.min() <= found <= rungs.max()
-    assert 0 < heads.doubt < 1
+    resolutions = torch.exp(network.level.readers[0].log_resolutions)
+    for value in (heads.global_, heads.median):
+        assert resolutions.min() <= value <= resolutions.max()
+    assert 0 < heads.log_std < 1
 
 
 @torch.no_grad()
 def test_an_untrained_network_answers_the_physical_estimate_at_the_level():
     evidence, density, bands, context, level = inputs(16)
     heads = LocalResolutionNet()(evidence, density, bands, context, level)
-    assert_allclose(heads.overall + heads.relative[:, 0], level * torch.exp(bands[:, -1]), rtol=1e-5)
+    assert_allclose(heads.global_ + heads.relative[:, 0], level * torch.exp(bands[:, -1]), rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_a_perfect_answer_has_the_lowest_loss(name):
+def test_the_truth_has_the_lowest_loss(name):
     g = torch.Generator().manual_seed(3)
     truth = 3 + torch.rand(2, 4, 4, 4, generator=g)
     mask = (torch.rand(2, 16, 16, 16, generator=g) > 0.5).float()
@@ -147,20 +146,20 @@ def test_the_interval_that_holds_its_share_of_errors_has_the_lowest_loss():
 
 
 @torch.no_grad()
-def test_readers_that_disagree_are_less_sure_together():
-    network, (evidence, *_) = lively().level, inputs(16)
-    apart = [reader(evidence) for reader in network.readers]
+def test_members_that_disagree_are_less_certain_together():
+    network, (evidence, *_) = random_network().level, inputs(16)
+    members = [member(evidence) for member in network.readers]
     together = network(evidence)
-    medians = torch.log(torch.cat([level.median for level in apart]))
+    medians = torch.log(torch.cat([level.median for level in members]))
     assert_allclose(torch.log(together.median), medians.mean(0, keepdim=True), atol=1e-5)
-    assert together.doubt >= torch.cat([level.doubt for level in apart]).square().mean().sqrt()
+    assert together.log_std >= torch.cat([level.log_std for level in members]).square().mean().sqrt()
 
 
-def test_the_level_network_is_trained_into_weights_and_the_rest_stays(patches, tmp_path):
-    save_weights(tmp_path / "first.safetensors", lively(), {"trained": "first"})
-    words = ["--data", patches, "--validation", patches, "--weights", tmp_path / "first.safetensors"]
-    words += ["--out", tmp_path / "second.safetensors", "--steps", "3", "--every", "3"]
-    subprocess.run([sys.executable, "-m", "training.level", *map(str, words)], check=True, cwd=ROOT)
+def test_training_the_level_network_leaves_the_local_network_unchanged(patches, tmp_path):
+    save_weights(tmp_path / "first.safetensors", random_network(), {"trained": "first"})
+    options = ["--data", patches, "--validation", patches, "--weights", tmp_path / "first.safetensors"]
+    options += ["--out", tmp_path / "second.safetensors", "--steps", "3", "--every", "3"]
+    subprocess.run([sys.executable, "-m", "training.level", *map(str, options)], check=True, cwd=ROOT)
     before, after = (load_file(tmp_path / f"{name}.safetensors") for name in ("first", "second"))
     assert set(before) == set(after)
     for key in before:
@@ -168,11 +167,11 @@ def test_the_level_network_is_trained_into_weights_and_the_rest_stays(patches, t
     assert (tmp_path / "second.level.csv").read_text().startswith("step,maps,loss,median")
 
 
-def test_a_right_level_has_the_lowest_loss():
+def test_the_true_resolution_has_the_lowest_level_loss():
     truth = {"median": torch.tensor([3.0, 8.0]), "overall": torch.tensor([2.9, 7.0])}
     right = MapResolution(truth["overall"][:, None], truth["median"][:, None], torch.full((2, 1), 1e-4))
     assert losses.level_loss(right, truth) < 1e-3
-    for worse in ({"median": right.median * 1.1}, {"overall": right.overall * 0.9}, {"doubt": right.doubt + 0.1}):
+    for worse in ({"median": right.median * 1.1}, {"global_": right.global_ * 0.9}, {"log_std": right.log_std + 0.1}):
         assert losses.level_loss(right._replace(**worse), truth) > losses.level_loss(right, truth)
 
 
@@ -195,7 +194,7 @@ def test_turning_a_record_keeps_its_grids_together():
         assert turned["inside"][1:, 1:, 1:].all()
 
 
-def test_what_a_mirror_brings_round_from_the_other_side_does_not_count():
+def test_voxels_that_a_mirror_wraps_around_do_not_count():
     record = {"inside": np.ones((4, 4, 4), bool), "level": np.float32(3)}
     counts = {int(augment(record, np.random.default_rng(seed))["inside"].sum()) for seed in range(60)}
     assert counts == {64, 48, 36, 27}
@@ -204,12 +203,12 @@ def test_what_a_mirror_brings_round_from_the_other_side_does_not_count():
 def test_a_file_of_patches_depends_on_seed_and_number_alone(patches, structures, tmp_path):
     (tmp_path / LEVELS).mkdir()
     make_file(read_manifest(structures, "train")[0], 2, 1, SMALL, tmp_path)
-    with np.load(tmp_path / "000001.npz") as here, np.load(patches / "000001.npz") as there:
-        assert set(here.files) == set(there.files)
-        for key in here.files:
-            assert (here[key] == there[key]).all()
-        assert np.isfinite(here["density"]).all()
-        assert np.isfinite(here["bands"]).all()
+    with np.load(tmp_path / "000001.npz") as again, np.load(patches / "000001.npz") as first:
+        assert set(again.files) == set(first.files)
+        for key in again.files:
+            assert (again[key] == first[key]).all()
+        assert np.isfinite(again["density"]).all()
+        assert np.isfinite(again["bands"]).all()
 
 
 def test_patches_are_the_same_for_the_same_seed_and_go_on_where_they_stopped(patches):
@@ -217,9 +216,9 @@ def test_patches_are_the_same_for_the_same_seed_and_go_on_where_they_stopped(pat
         stream = iter(Patches(patches, 5, **more))
         return [next(stream)["density"] for _ in range(count)]
 
-    whole = first(5)
-    assert all(torch.equal(a, b) for a, b in zip(whole, first(5), strict=True))
-    assert all(torch.equal(a, b) for a, b in zip(whole[3:], first(2, start=3), strict=True))
+    patches_at_once = first(5)
+    assert all(torch.equal(a, b) for a, b in zip(patches_at_once, first(5), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(patches_at_once[3:], first(2, start=3), strict=True))
 
 
 def test_labelled_real_maps_are_learned_from_like_simulated_ones(tmp_path):
@@ -249,30 +248,27 @@ def test_a_file_without_patches_is_passed_over(patches, tmp_path):
 
 
 def test_a_stopped_run_goes_on_exactly(patches, tmp_path):
-    def go(out, stops):
+    def train_in_runs(out, stops):
         for steps in stops:
             train(
-                argparse.Namespace(
+                TrainingConfig(
                     data=patches,
                     validation=patches,
                     out=out,
                     recipe="cryores",
-                    start=None,
                     steps=steps,
                     batch=1,
-                    seed=1,
                     every=1,
                     loaders=0,
-                    device="cpu",
                 )
             )
         return torch.load(out / "checkpoint.pt", weights_only=True)["network"]
 
-    whole, parts = go(tmp_path / "whole", [2]), go(tmp_path / "parts", [1, 2])
-    assert all(torch.equal(whole[key], parts[key]) for key in whole)
-    with (tmp_path / "whole" / "log.csv").open() as log:
+    at_once, resumed = train_in_runs(tmp_path / "at_once", [2]), train_in_runs(tmp_path / "resumed", [1, 2])
+    assert all(torch.equal(at_once[key], resumed[key]) for key in at_once)
+    with (tmp_path / "at_once" / "log.csv").open() as log:
         assert [row["step"] for row in csv.DictReader(log)] == ["1", "2"]
-    LocalResolutionNet().load_state_dict(load_file(tmp_path / "whole" / "weights.safetensors"))
+    LocalResolutionNet().load_state_dict(load_file(tmp_path / "at_once" / "weights.safetensors"))
 
 
 def test_scores_agree_with_the_bench_program(shared, tmp_path):
@@ -286,28 +282,28 @@ def test_scores_agree_with_the_bench_program(shared, tmp_path):
     case = shared / "bench" / "d3"
     truth, mask = bench.read(case / "truth.mrc.gz"), bench.read(case / "mask.mrc.gz") > 0
     rng = np.random.default_rng(6)
-    found = (truth * rng.uniform(0.8, 1.3, truth.shape) * (rng.random(truth.shape) > 0.1)).astype(np.float32)
-    with mrcfile.new(tmp_path / "found.mrc") as file:
-        file.set_data(found)
-    theirs = bench.score(case, tmp_path / "found.mrc")
+    estimate = (truth * rng.uniform(0.8, 1.3, truth.shape) * (rng.random(truth.shape) > 0.1)).astype(np.float32)
+    with mrcfile.new(tmp_path / "estimate.mrc") as file:
+        file.set_data(estimate)
+    theirs = bench.score(case, tmp_path / "estimate.mrc")
     limit = json.loads((case / "case.json").read_text()).get("visible_limit_A") or 0.0
-    ours = score(found, np.where(mask, truth, 0), found > 0, limit)
-    names = {
+    ours = score(estimate, np.where(mask, truth, 0), estimate > 0, limit)
+    bench_names = {
         **{k: k for k in ("relative_rmse", "rmse", "mae", "bias", "coverage", "level")},
         "r": "pearson_r",
         "pattern": "pattern_relative_rmse",
         "constant": "constant_relative_rmse",
     }
-    for mine, its in names.items():
-        assert_allclose(getattr(ours, mine), theirs[its], rtol=1e-4, atol=1e-6)
+    for name, bench_name in bench_names.items():
+        assert_allclose(getattr(ours, name), theirs[bench_name], rtol=1e-4, atol=1e-6)
 
 
-def test_the_law_of_stated_errors_is_found():
+def test_calibration_recovers_the_power_law_of_stated_errors():
     rng = np.random.default_rng(8)
     stated = np.exp(rng.uniform(-4, -1, 4000))
     errors = 3 * stated**1.5 * np.abs(rng.standard_normal(4000))
-    scale, power = fit_law(stated, errors)
+    scale, power = fit_power_law(stated, errors)
     assert power == pytest.approx(1.5, abs=0.1)
     held = np.abs(errors) <= INTERVAL * scale * stated**power
     for part in np.array_split(np.argsort(stated), 4):
-        assert held[part].mean() == pytest.approx(losses.HELD, abs=0.05)
+        assert held[part].mean() == pytest.approx(losses.INTERVAL_SHARE, abs=0.05)

@@ -1,16 +1,16 @@
-"""Decide three settings of half maps and of the statistical method on simulated half maps of validation structures.
+"""Choose three settings of half maps and of the statistical method, on simulated half maps of validation structures.
 
     python -m training.evaluation.tune_fsc --structures ../shared/data/structures --out docs/fsc_method.md
 
-Half maps are a simulated signal and fresh noise in each half; the statistical method gets their average. The rules:
+Half maps are a simulated signal with fresh noise in each half; the statistical method gets their average. The rules:
 
-- band step: the widest whose mean relative RMSE is at most 0.001 above the finest's.
-- mask rule: the least reach with which no more than 5 % of the masked maps that are answered have moved by over 5 %
-  from the answer of the map before it was masked. Both answers are crossings alone: where a low-pass is suspected the
-  answer stands at its edge, whatever the noise.
-- thresholds of copies: those that mistake the fewest pairs. The value in use stays where none mistakes fewer.
+- band step: the widest whose mean relative RMSE is at most 0.001 above that of the finest.
+- mask rule: the least reach at which at most 5 % of the accepted masked maps differ by more than 5 % from the estimate
+  of the unmasked map. Both estimates are crossings only: at a suspected low-pass filter, the estimate is the frequency
+  of the filter, whatever the noise.
+- thresholds of copies: those that misjudge the fewest pairs. The value in use stays unless another misjudges fewer.
 
-Prints what was measured, and writes a row for each into the page between its markers.
+Prints the measurements, and writes a row for each setting into the page between its markers.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from scipy import fft
 
 from cryores_lite.fourier.spectrum import radius
@@ -30,28 +31,32 @@ from cryores_lite.half_maps.local_fsc import MEASURED_BAND_STEP, local_fsc
 from cryores_lite.method import statistical
 from cryores_lite.method.assemble import resample_to_crop
 from cryores_lite.method.crop import cut
-from cryores_lite.method.prepare import prepare
-from cryores_lite.method.solvent_noise import SOLVENT_SHELL, highest_crossing, solvent_estimate
+from cryores_lite.method.solvent_noise import SOLVENT_SHELL, highest_crossing
 from cryores_lite.method.statistical import masked_out_share
-from cryores_lite.types import Density, Grid, Volume
-from training.evaluation.__main__ import insert
+from cryores_lite.types import Density, Grid, Mask, Volume
 from training.evaluation.cases import Case, masked, sharpened
 from training.evaluation.metrics import score
-from training.maps.simulate import Recipe, draw_halves, draw_signal
+from training.evaluation.page import header_lines, insert
+from training.maps.recipe import Recipe
+from training.maps.simulate import draw_halves, draw_signal
 from training.maps.structures import read_manifest
+from training.prepared_map import prepare_map
 
-SEED = 2027  # another one than that of the tables of scores
+Numbers = npt.NDArray[np.float64]
+
+SEED = 2027  # differs from that of the tables of scores
 SIGNALS = 12
-STEPS = (1.05, 1.08, 1.12, 1.18, 1.25, 1.35)
-WORSE = 0.001  # relative RMSE
+BAND_STEPS = (1.05, 1.08, 1.12, 1.18, 1.25, 1.35)
+MAX_RMSE_INCREASE = 0.001  # of the relative RMSE
 REACHES = (19.0, 21.0, 23.0, 25.0, 27.0, 31.0, 35.0)  # Å
-EXTENTS = (2.0, 6.0, 10.0, 14.0, 18.0, 24.0)  # Å from the molecule to where a mask begins to fall
-EDGES = (4.0, 10.0)  # Å
-MOVED, FEW = 0.05, 0.05  # of the median; share of the answered maps
+MASK_EXTENTS = (2.0, 6.0, 10.0, 14.0, 18.0, 24.0)  # Å from the molecule to the beginning of a mask's edge
+MASK_EDGES = (4.0, 10.0)  # Å, width of the edge
+MAX_CHANGE = 0.05  # of the median, by masking
+MAX_CHANGED_SHARE = 0.05  # of the accepted maps
 
 
 @dataclass(frozen=True, eq=False)
-class Pair:
+class SimulatedPair:
     """Two simulated half maps with their truth (Å, 0 outside the molecule)."""
 
     name: str
@@ -61,13 +66,13 @@ class Pair:
 
     @property
     def average(self) -> Case:
-        """What the statistical method gets."""
+        """The average of the half maps, which the statistical method is given."""
         values = copies.mean_map(self.first.values, self.second.values)
-        return Case(self.name, Density(values, self.first.grid), self.truth, 0.0)
+        return Case(name=self.name, density=Density(values, self.first.grid), truth=self.truth)
 
 
-def pairs(structures: Path, count: int) -> Iterator[Pair]:
-    """Half maps of signals spread over the validation structures; the same ones every time."""
+def pairs(structures: Path, count: int) -> Iterator[SimulatedPair]:
+    """Half maps of signals spread over the validation structures, the same every time."""
     rows, recipe = read_manifest(structures, "validation"), Recipe()
     for n in range(count):
         rng = np.random.default_rng([SEED, n])
@@ -75,146 +80,172 @@ def pairs(structures: Path, count: int) -> Iterator[Pair]:
         signal = draw_signal(structure, recipe, rng)
         first, second, truth = draw_halves(signal, recipe, rng)
         grid = Grid(truth.shape, (signal.voxel_size,) * 3)
-        yield Pair(structure.id, Density(first, grid), Density(second, grid), truth)
+        yield SimulatedPair(structure.id, Density(first, grid), Density(second, grid), truth)
 
 
-def by_step(pair: Pair) -> dict[float, tuple[float, float]]:
+def measure_band_steps(pair: SimulatedPair) -> dict[float, tuple[float, float]]:
     """Relative RMSE and CPU seconds of every band step."""
-    told = {}
-    for step in STEPS:
+    measured = {}
+    for step in BAND_STEPS:
         start = time.process_time()
-        found = local_fsc(pair.first, pair.second, step=step).values
+        local = local_fsc(pair.first, pair.second, step=step).values
         seconds = time.process_time() - start
-        told[step] = score(found, pair.truth, pair.truth > 0).relative_rmse, seconds
-    return told
+        measured[step] = score(local, pair.truth, pair.truth > 0).relative_rmse, seconds
+    return measured
 
 
-def by_noise(case: Case) -> tuple[float, bool, dict[float, float]]:
-    """Median in Å, whether there is a ring of solvent, and what a mask has blanked up to every reach."""
-    frame, spectra = prepare(case.density, 1)
-    powers, solvent = spectra.powers, solvent_estimate(spectra.powers, spectra.outline)
+def estimate_from_noise(case: Case) -> tuple[float, bool, dict[float, float]]:
+    """Median in Å, whether solvent is visible, and the share of voxels set to a constant within every reach."""
+    prepared = prepare_map(case.density)
+    solvent, powers = prepared.solvent, prepared.spectra.powers
     local = highest_crossing(
         powers, solvent.noise_power, np.ones(len(powers.frequencies), bool), 1 / powers.frequencies[-1]
     )
-    (distance,) = resample_to_crop(frame, solvent.outline.distance)
-    values = cut(case.density.values, frame.box)
-    blank = {reach: masked_out_share(values, distance, reach) for reach in REACHES}
-    return float(np.median(local[solvent.molecule])), solvent.has_solvent, blank
+    (distance,) = resample_to_crop(prepared.frame, solvent.outline.distance)
+    values = cut(case.density.values, prepared.frame.box)
+    masked_out = {reach: masked_out_share(values, distance, reach) for reach in REACHES}
+    return float(np.median(local[solvent.molecule])), solvent.has_solvent, masked_out
 
 
-def by_mask(pair: Pair) -> list[tuple[float, float, float, dict[float, float]]]:
-    """Of every mask whose map has a ring: its extent and edge, how far the answer moved, and what it has blanked."""
-    before, valid, _ = by_noise(pair.average)
+@dataclass(frozen=True)
+class MaskedEstimate:
+    """A masked map with visible solvent: its mask, the relative change of its median, and its masked-out shares."""
+
+    extend: float
+    edge: float
+    change: float
+    masked_out: dict[float, float]  # by reach
+
+
+def measure_masks(pair: SimulatedPair) -> list[MaskedEstimate]:
+    """Mask the average of a pair in all ways that leave visible solvent, and estimate it again."""
+    before, has_solvent, _ = estimate_from_noise(pair.average)
     print(f"{pair.name}: {before:.2f} Å from noise, {np.median(pair.truth[pair.truth > 0]):.2f} Å true")
-    if not valid:
+    if not has_solvent:
         return []
-    told = []
-    for extend in EXTENTS:
-        for edge in EDGES:
-            after, valid, blank = by_noise(masked(pair.average, extend, edge))
-            if valid:
-                told.append((extend, edge, abs(after / before - 1), blank))
-    return told
+    estimates = []
+    for extend in MASK_EXTENTS:
+        for edge in MASK_EDGES:
+            after, has_solvent, masked_out = estimate_from_noise(masked(pair.average, extend, edge))
+            if has_solvent:
+                estimates.append(MaskedEstimate(extend, edge, abs(after / before - 1), masked_out))
+    return estimates
 
 
-def by_likeness(pair: Pair) -> dict[str, list[float]]:
-    """Likeness of true half maps (also processed alike), of a half and the average, and of copies."""
-    mean, size = pair.average.density.values, pair.first.grid.voxel_size[0]
+def measure_likeness(pair: SimulatedPair) -> dict[str, list[float]]:
+    """Likeness of independent half maps (also processed alike), of a half map and the average, and of copies."""
+    average, voxel_size = pair.average.density.values, pair.first.grid.voxel_size[0]
     resolution = float(np.median(pair.truth[pair.truth > 0]))
-    k = radius(mean.shape, tuple(n * size for n in mean.shape))
+    k = radius(average.shape, tuple(n * voxel_size for n in average.shape))
 
-    def filtered(values: Volume, gain: Volume) -> Volume:
-        return fft.irfftn(fft.rfftn(values) * gain, s=values.shape).astype(np.float32)
+    def filtered(values: Volume, gain: Volume | Mask) -> Volume:
+        out: Volume = fft.irfftn(fft.rfftn(values) * gain, s=values.shape).astype(np.float32)
+        return out
 
-    def through(change: Callable[[Case], Case]) -> Callable[[Volume], Volume]:
+    def on_values(change: Callable[[Case], Case]) -> Callable[[Volume], Volume]:
         def changed(values: Volume) -> Volume:
-            return change(Case("", Density(values, pair.first.grid), pair.truth, 0.0)).density.values
+            case = Case(name="", density=Density(values, pair.first.grid), truth=pair.truth)
+            return change(case).density.values
 
         return changed
 
-    alike: dict[str, Callable[[Volume], Volume]] = {
-        "soft mask": through(lambda case: masked(case, 6.0, 8.0)),
-        "tight mask": through(lambda case: masked(case, 1.0, 3.0)),
-        "hard mask": through(lambda case: masked(case, 4.0, 0.1)),
-        "sharpened": through(lambda case: sharpened(case, -4 * resolution**2)),
-        "blurred": through(lambda case: sharpened(case, 4 * resolution**2)),
+    processings: dict[str, Callable[[Volume], Volume]] = {
+        "soft mask": on_values(lambda case: masked(case, 6.0, 8.0)),
+        "tight mask": on_values(lambda case: masked(case, 1.0, 3.0)),
+        "hard mask": on_values(lambda case: masked(case, 4.0, 0.1)),
+        "sharpened": on_values(lambda case: sharpened(case, -4 * resolution**2)),
+        "blurred": on_values(lambda case: sharpened(case, 4 * resolution**2)),
         "low-passed": lambda values: filtered(values, k < 1 / resolution),
     }
-    step = float(np.ptp(mean)) / 255
-    alone = {**alike, "scaled": lambda values: 3 * values + 1, "rounded": lambda values: np.round(values / step) * step}
+    step = float(np.ptp(average)) / 255
+    copyings: dict[str, Callable[[Volume], Volume]] = {
+        **processings,
+        "scaled": lambda values: 3 * values + 1,
+        "rounded": lambda values: np.asarray(np.round(values / step) * step, np.float32),
+    }
     a, b = pair.first.values, pair.second.values
     return {
-        "halves": [copies.likeness(a, b), *(copies.likeness(change(a), change(b)) for change in alike.values())],
-        "half": [copies.likeness(a, mean)],
-        "copies": [copies.likeness(a, a), *(copies.likeness(a, change(a)) for change in alone.values())],
+        "halves": [copies.likeness(a, b), *(copies.likeness(change(a), change(b)) for change in processings.values())],
+        "half": [copies.likeness(a, average)],
+        "copies": [copies.likeness(a, a), *(copies.likeness(a, change(a)) for change in copyings.values())],
     }
 
 
-def decide_step(told: list[dict[float, tuple[float, float]]]) -> str:
+def band_step_row(measured: list[dict[float, tuple[float, float]]]) -> str:
     """The row of the band step."""
-    errors, seconds = ({step: float(np.mean([t[step][n] for t in told])) for step in STEPS} for n in (0, 1))
-    chosen = max(step for step in STEPS if errors[step] <= errors[STEPS[0]] + WORSE)
-    said = ", ".join(f"{100 * (s - 1):.0f} %: {errors[s]:.4f} ({seconds[s] / seconds[STEPS[0]]:.2f})" for s in STEPS)
-    rule = f"widest with a mean relative RMSE at most {WORSE:g} above the finest's"
+    errors, seconds = ({step: float(np.mean([m[step][n] for m in measured])) for step in BAND_STEPS} for n in (0, 1))
+    finest = BAND_STEPS[0]
+    chosen = max(step for step in BAND_STEPS if errors[step] <= errors[finest] + MAX_RMSE_INCREASE)
+    listed = ", ".join(
+        f"{100 * (step - 1):.0f} %: {errors[step]:.4f} ({seconds[step] / seconds[finest]:.2f})" for step in BAND_STEPS
+    )
+    rule = f"widest with a mean relative RMSE at most {MAX_RMSE_INCREASE:g} above the finest's"
     return row(
         "band step",
         f"{100 * (MEASURED_BAND_STEP - 1):.0f} %",
         rule,
-        f"{said} (CPU time)",
+        f"{listed} (CPU time)",
         f"{100 * (chosen - 1):.0f} %",
     )
 
 
-def decide_reach(told: list[tuple[float, float, float, dict[float, float]]]) -> str:
+def mask_rule_row(estimates: list[MaskedEstimate]) -> str:
     """The row of the mask rule."""
-    said, good = [], []
+    listed, accepted_reaches = [], []
     for reach in REACHES:
-        moved = [m for _, _, m, blank in told if blank[reach] <= statistical.MAX_MASKED_OUT]
-        wrong = sum(m > MOVED for m in moved)
-        said.append(f"{reach:g} Å: {wrong} of {len(moved)}")
-        if moved and wrong <= FEW * len(moved):
-            good.append(reach)
-    rule = f"least reach with which at most {FEW:.0%} of the answered masked maps moved by over {MOVED:.0%}"
+        changes = [e.change for e in estimates if e.masked_out[reach] <= statistical.MAX_MASKED_OUT]
+        changed = sum(change > MAX_CHANGE for change in changes)
+        listed.append(f"{reach:g} Å: {changed} of {len(changes)}")
+        if changes and changed <= MAX_CHANGED_SHARE * len(changes):
+            accepted_reaches.append(reach)
+    rule = (
+        f"least reach with which at most {MAX_CHANGED_SHARE:.0%} of the answered masked maps moved by over "
+        f"{MAX_CHANGE:.0%}"
+    )
     used = f"{SOLVENT_SHELL[1] + statistical.MASK_EDGE_WIDTH:g} Å"
-    return row("mask rule", used, rule, ", ".join(said), f"{min(good):g} Å" if good else f"none: {used} stays")
+    chosen = f"{min(accepted_reaches):g} Å" if accepted_reaches else f"none: {used} stays"
+    return row("mask rule", used, rule, ", ".join(listed), chosen)
 
 
-def decide_likeness(told: list[dict[str, list[float]]]) -> str:
+def likeness_row(measured: list[dict[str, list[float]]]) -> str:
     """The row of the copies' thresholds."""
-    halves, half, same = (np.array([v for t in told for v in t[kind]]) for kind in ("halves", "half", "copies"))
-    refused = best(copies.COPY_FSC, np.concatenate([halves, half]), same)
-    warned = best(copies.DEPENDENT_FSC, halves, half)
-    said = (
+    halves, half, same = (np.array([v for m in measured for v in m[kind]]) for kind in ("halves", "half", "copies"))
+    independent = np.concatenate([halves, half])
+    refused = best_threshold(copies.COPY_FSC, independent, same)
+    warned = best_threshold(copies.DEPENDENT_FSC, halves, half)
+    listed = (
         f"halves {spread(halves)}, half and average {spread(half)}, copies {spread(same)}; mistaken: "
-        f"{wrong(copies.COPY_FSC, np.concatenate([halves, half]), same)} refused or let through, "
-        f"{wrong(copies.DEPENDENT_FSC, halves, half)} warned of or not"
+        f"{count_misjudged(copies.COPY_FSC, independent, same)} refused or let through, "
+        f"{count_misjudged(copies.DEPENDENT_FSC, halves, half)} warned of or not"
     )
     rule = "fewest pairs mistaken"
-    return row("refuse, warn", f"{copies.COPY_FSC:g}, {copies.DEPENDENT_FSC:g}", rule, said, f"{refused:g}, {warned:g}")
+    return row(
+        "refuse, warn", f"{copies.COPY_FSC:g}, {copies.DEPENDENT_FSC:g}", rule, listed, f"{refused:g}, {warned:g}"
+    )
 
 
-def wrong(threshold: float, below: np.ndarray, above: np.ndarray) -> int:
-    """How many values lie on the wrong side."""
+def count_misjudged(threshold: float, below: Numbers, above: Numbers) -> int:
+    """Number of values on the wrong side of a threshold."""
     return int((below > threshold).sum() + (above <= threshold).sum())
 
 
-def best(used: float, below: np.ndarray, above: np.ndarray) -> float:
-    """The threshold in use if none mistakes fewer, else the middle of those that mistake the fewest."""
+def best_threshold(used: float, below: Numbers, above: Numbers) -> float:
+    """The threshold in use unless another misjudges fewer, else the median of those that misjudge the fewest."""
     tried = np.round(np.arange(0.02, 1, 0.01), 2)
-    counts = np.array([wrong(t, below, above) for t in tried])
-    if wrong(used, below, above) <= counts.min():
+    counts = np.array([count_misjudged(t, below, above) for t in tried])
+    if count_misjudged(used, below, above) <= counts.min():
         return used
     return float(np.round(np.median(tried[counts == counts.min()]), 2))
 
 
-def spread(values: np.ndarray) -> str:
-    """Lowest, 5 %, 95 %, highest."""
-    low, few, most, high = np.percentile(values, (0, 5, 95, 100))
-    return f"{low:.2f} to {high:.2f} (95 %: {few:.2f} to {most:.2f})"
+def spread(values: Numbers) -> str:
+    """The lowest and the highest value, and the 5th and 95th percentiles."""
+    lowest, low, high, highest = np.percentile(values, (0, 5, 95, 100))
+    return f"{lowest:.2f} to {highest:.2f} (95 %: {low:.2f} to {high:.2f})"
 
 
 def row(*cells: str) -> str:
-    """A line of the table."""
+    """A row of the Markdown table."""
     return f"| {' | '.join(cells)} |"
 
 
@@ -224,16 +255,16 @@ def main() -> None:
     parser.add_argument("--signals", type=int, default=SIGNALS)
     parser.add_argument("--out", type=Path, help="Markdown page for the table")
     args = parser.parse_args()
-    steps, masks, likenesses = [], [], []
+    steps, masks, likenesses = [], list[MaskedEstimate](), []
     for pair in pairs(args.structures, args.signals):
-        steps.append(by_step(pair))
-        masks += by_mask(pair)
-        likenesses.append(by_likeness(pair))
+        steps.append(measure_band_steps(pair))
+        masks += measure_masks(pair)
+        likenesses.append(measure_likeness(pair))
         print(pair.name, steps[-1], likenesses[-1], flush=True)
-    for told in masks:
-        print(*told)
-    lines = ["| setting | before | rule | found | decided |", "|---|---|---|---|---|"]
-    text = "\n".join((*lines, decide_step(steps), decide_reach(masks), decide_likeness(likenesses)))
+    for estimate in masks:
+        print(estimate.extend, estimate.edge, estimate.change, estimate.masked_out)
+    header = header_lines(("setting", "before", "rule", "found", "decided"), align="l")
+    text = "\n".join((header, band_step_row(steps), mask_rule_row(masks), likeness_row(likenesses)))
     print(text)
     if args.out:
         insert(args.out, text)

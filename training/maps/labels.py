@@ -1,14 +1,13 @@
-"""Real maps whose local resolution is known otherwise: measured from their half maps, or read from a map of it.
+"""Real maps whose local resolution is known: measured from their half maps, or read from a map of it.
 
-They are rows of a CSV with files as seen from its folder. `map` and `mask` (1 = molecule) are always there; then either
-`half1` and `half2`, or `local_resolution` and `global_resolution` (Å). `low_pass` (Å) may say where the map was
-low-passed: nothing finer can be seen in it. What half maps say is what the command says with `--half-maps`.
+A map is a row of a CSV, with files relative to the CSV's folder. The columns `map` and `mask` (1 = molecule) are
+required, and either `half1` and `half2` or `local_resolution` and `global_resolution` (Å). `low_pass` (Å) is optional:
+the resolution at which the map was low-passed. The local resolution from half maps is that of ``--half-maps``.
 """
 
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,47 +17,29 @@ from cryores_lite.half_maps.comparison import global_fsc_curves
 from cryores_lite.half_maps.local_fsc import local_fsc
 from cryores_lite.half_maps.pair import Pair, read_map_and_halves
 from cryores_lite.io.mrc import read_map
-from cryores_lite.types import Density, Mask, Volume
+from cryores_lite.types import Mask, Volume
+from training.maps.known_map import KnownMap, MapKind, Placement
+from training.maps.processing import nearest_inside
 
-ALWAYS, HALVES = ("map", "mask"), ("half1", "half2")
-KNOWN = ("local_resolution", "global_resolution")
-
-
-@dataclass(frozen=True, eq=False)
-class Labelled:
-    """A map and what is known of it.
-
-    Attributes
-    ----------
-    name : the map as the CSV has it
-    density : the map
-    local : (z, y, x) float32, Å, not finer than the low-pass; 0 where nothing is known
-    inside : (z, y, x), molecule of known local resolution
-    global_resolution : Å, FSC over the molecule at 0.143
-    limit : Å, low-pass filter of the map, or 0
-    """
-
-    name: str
-    density: Density
-    local: Volume
-    inside: Mask
-    global_resolution: float
-    limit: float
+REQUIRED = ("map", "mask")
+HALF_MAPS = ("half1", "half2")
+LOCAL_RESOLUTION = ("local_resolution", "global_resolution")
+REAL = MapKind("real", "real", "real")
 
 
 def read_labels(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV of labels, at least one.
+    """Read the rows of a CSV of real maps, at least one.
 
     Raises
     ------
     SystemExit
-        A row lacks what it must have.
+        A row lacks a required column.
     """
     with path.open(newline="", encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file))
     for number, row in enumerate(rows or [{}], 1):
         given = {column for column, value in row.items() if value}
-        if not given.issuperset(ALWAYS) or not (given.issuperset(HALVES) or given.issuperset(KNOWN)):
+        if not given.issuperset(REQUIRED) or not (given.issuperset(HALF_MAPS) or given.issuperset(LOCAL_RESOLUTION)):
             raise SystemExit(
                 f"error: {path}: found {', '.join(sorted(given)) or 'nothing'} in row {number}, expected map, mask and "
                 "either half1 and half2 or local_resolution and global_resolution; name the columns in the first line"
@@ -66,47 +47,62 @@ def read_labels(path: Path) -> list[dict[str, str]]:
     return rows
 
 
-def labelled(row: dict[str, str], folder: Path) -> Labelled:
-    """Read a row's map, and measure or read its local resolution.
+def read_known_map(row: dict[str, str], folder: Path) -> KnownMap:
+    """Read the map of a row, and measure or read its local resolution.
+
+    Its mask is the part of the row's mask where the local resolution is known.
 
     Raises
     ------
     SystemExit
-        A file cannot be used, or they lie on different grids.
+        A file cannot be used, or the files are on different grids.
     """
     try:
-        found, pair = read_map_and_halves(folder / row["map"], half_maps(row, folder), averaged=False, voxel_size=None)
+        full_map, pair = read_map_and_halves(
+            folder / row["map"], half_maps(row, folder), averaged=False, voxel_size=None
+        )
+        density = full_map.density
         mask = read_map(folder / row["mask"]).density.values > 0.5
-        refuse_other_grids(found.density.values, mask)
+        check_same_grid(density.values, mask)
         if pair:
-            local, overall = measured(pair, mask)
+            local, global_resolution = measure(pair, mask)
         else:
-            local, overall = read_map(folder / row["local_resolution"]).density.values, float(row["global_resolution"])
-            refuse_other_grids(found.density.values, local)
+            local = read_map(folder / row["local_resolution"]).density.values
+            global_resolution = float(row["global_resolution"])
+            check_same_grid(density.values, local)
     except CryoresError as error:
         raise SystemExit(f"error: {row['map']}: {error}") from None
     limit = float(row.get("low_pass") or 0)
-    known = np.where(local > 0, np.maximum(local, np.float32(limit)), 0).astype(np.float32)
-    return Labelled(row["map"], found.density, known, mask & (local > 0), overall, limit)
+    visible = np.where(local > 0, np.maximum(local, np.float32(limit)), 0).astype(np.float32)
+    inside = mask & (local > 0)
+    return KnownMap(
+        density=density,
+        mask=inside,
+        truth=nearest_inside(visible, inside),
+        placement=Placement(density.grid.shape),
+        global_resolution=global_resolution,
+        low_pass_limit=limit,
+        kind=REAL,
+    )
 
 
 def half_maps(row: dict[str, str], folder: Path) -> tuple[Path, Path] | None:
-    """The half maps of a row that names them."""
+    """The half maps of a row, if it names two."""
     return (folder / row["half1"], folder / row["half2"]) if row.get("half1") and row.get("half2") else None
 
 
-def measured(pair: Pair, mask: Mask) -> tuple[Volume, float]:
-    """Local resolution from half maps, and that of the whole molecule, in Å."""
+def measure(pair: Pair, mask: Mask) -> tuple[Volume, float]:
+    """Local resolution from half maps, and the global resolution of the molecule, in Å."""
     return local_fsc(pair.first, pair.second).values, global_fsc_curves(pair, mask).resolution()
 
 
-def refuse_other_grids(values: Volume, other: Volume | Mask) -> None:
-    """Refuse a mask or a local resolution that has not the map's voxels.
+def check_same_grid(values: Volume, other: Volume | Mask) -> None:
+    """Refuse a mask or a local resolution of another shape than its map.
 
     Raises
     ------
     InputError
-        Its shape is another.
+        The shapes differ.
     """
     if values.shape != other.shape:
         raise InputError(

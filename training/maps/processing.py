@@ -1,4 +1,4 @@
-"""What people do to a map: weight, sharpen, filter, locally or as a whole; mask it, or cut a part out."""
+"""What experimentalists do to a map: weight, sharpen and filter it, globally or locally; mask it, or crop a part."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import numpy.typing as npt
 from scipy import fft, ndimage
 
 from cryores_lite.fourier.local_power import smooth
-from cryores_lite.types import Mask, Shape, Volume
+from cryores_lite.types import Lengths, Mask, Shape, Volume
+from training.maps.recipe import Recipe
 
 Curve = npt.NDArray[np.float64]
 
@@ -17,39 +18,84 @@ def process(
     k: Volume,
     frequencies: Curve,
     curve: Curve,
-    overall: float,
+    resolution: float,
+    *,
     kind: str,
+    recipe: Recipe,
     rng: np.random.Generator,
 ) -> tuple[Volume, float]:
-    """Weight, sharpen and filter a map as `kind` says. Also returns the low-pass in Å (0 for none)."""
+    """Weight, sharpen and low-pass a map as its `kind` of processing does.
+
+    Parameters
+    ----------
+    average : (z, y, x), mean of two half maps
+    k : |k| in 1/Å on the real-transform grid
+    frequencies, curve : (bands,) 1/Å and the FSC of the half maps at them
+    resolution : Å, global resolution
+    kind : a key of ``recipe.processing``
+
+    Returns
+    -------
+    The processed map, of variance 1, and the resolution in Å at which it was low-passed (0 if it was not).
+    """
     waves = fft.rfftn(average)
     gain = np.ones_like(k)
     limit = 0.0
-    if rng.random() < (0.4 if kind == "average" else 0.8):
-        weight = np.sqrt(2 * np.clip(curve, 0, 1) / (1 + np.clip(curve, 0, 1)))
-        gain *= np.interp(k, frequencies, weight, left=1.0).astype(np.float32)
-    if kind not in ("average", "lowpass") or rng.random() < 0.4:
-        strength = guinier(waves, k, overall) * (
-            rng.uniform(0.3, 1.3) if rng.random() < 0.75 else rng.uniform(1.3, 2.5)
-        )
-        last = 10.0 if kind == "postprocess" else 1.25 / overall  # without a low-pass nobody lifts noise for long
-        gain *= np.exp(np.clip(strength * np.minimum(k, last) ** 2 / 4, -20, 20))
+    if rng.random() < (recipe.fsc_weight_of_averages if kind == "average" else recipe.fsc_weight):
+        gain *= fsc_weight(k, frequencies, curve)
+    if kind not in ("average", "lowpass") or rng.random() < recipe.sharpening_of_plain_maps:
+        # without a low-pass, the noise far beyond the resolution is not amplified
+        last = 10.0 if kind == "postprocess" else 1.25 / resolution
+        gain *= sharpening_gain(k, draw_b_factor(waves, k, resolution, recipe, rng), last)
     if kind in ("postprocess", "lowpass"):
-        vanishing = np.flatnonzero((curve < rng.uniform(0.005, 0.06)) & (frequencies * overall > 1))
-        if kind == "postprocess" and rng.random() < 0.65:  # RELION weights by the FSC until it vanishes
-            limit = float(1 / frequencies[vanishing[0] if len(vanishing) else -1])
-        else:
-            limit = overall * (rng.uniform(0.95, 1.05) if kind == "postprocess" else rng.uniform(0.75, 1.3))
-        centre, edge = 1 / limit, rng.choice([0.5, 2.0]) * k[0, 0, 1]
-        if rng.random() >= 0.7:  # a wide edge ends at the limit: nothing finer is left
-            edge = rng.uniform(0.02, 0.25) / limit
-            centre -= edge
-        gain *= low_pass(k, centre, edge)
+        limit = draw_low_pass_limit(frequencies, curve, resolution, kind, recipe, rng)
+        gain *= draw_low_pass(k, limit, recipe, rng)
     out: Volume = fft.irfftn(waves * gain, s=average.shape)
     return out / out.std(), limit
 
 
-def low_pass(k: Volume, centre: float, edge: float) -> Volume:
+def fsc_weight(k: Volume, frequencies: Curve, curve: Curve) -> Volume:
+    """Gain sqrt(2 FSC / (1 + FSC)), Rosenthal & Henderson (2003), J. Mol. Biol. 333, 721."""
+    weight = np.sqrt(2 * np.clip(curve, 0, 1) / (1 + np.clip(curve, 0, 1)))
+    gain: Volume = np.interp(k, frequencies, weight, left=1.0).astype(np.float32)
+    return gain
+
+
+def draw_b_factor(
+    waves: npt.NDArray[np.complex64], k: Volume, resolution: float, recipe: Recipe, rng: np.random.Generator
+) -> float:
+    """B in Å² by which a map is sharpened: a random multiple of its Guinier B factor."""
+    guinier_b = guinier(waves, k, resolution)
+    moderate = rng.random() < recipe.moderate_sharpening
+    return guinier_b * (rng.uniform(0.3, 1.3) if moderate else rng.uniform(1.3, 2.5))
+
+
+def sharpening_gain(k: Volume, b: float, last: float) -> Volume:
+    """Gain exp(b k²/4), constant beyond the frequency `last` (1/Å)."""
+    gain: Volume = np.exp(np.clip(b * np.minimum(k, last) ** 2 / 4, -20, 20))
+    return gain
+
+
+def draw_low_pass_limit(
+    frequencies: Curve, curve: Curve, resolution: float, kind: str, recipe: Recipe, rng: np.random.Generator
+) -> float:
+    """Resolution in Å at which a map is low-passed: near its own, or where its FSC vanishes."""
+    vanishing = np.flatnonzero((curve < rng.uniform(0.005, 0.06)) & (frequencies * resolution > 1))
+    if kind == "postprocess" and rng.random() < recipe.weight_until_it_vanishes:
+        return float(1 / frequencies[vanishing[0] if len(vanishing) else -1])
+    return resolution * (rng.uniform(0.95, 1.05) if kind == "postprocess" else rng.uniform(0.75, 1.3))
+
+
+def draw_low_pass(k: Volume, limit: float, recipe: Recipe, rng: np.random.Generator) -> Volume:
+    """Gain of a low-pass filter at `limit` Å with a narrow or a wide edge."""
+    centre, edge = 1 / limit, rng.choice([0.5, 2.0]) * k[0, 0, 1]
+    if rng.random() >= recipe.narrow_edge:  # a wide edge ends at the limit: nothing finer is left
+        edge = rng.uniform(0.02, 0.25) / limit
+        centre -= edge
+    return cosine_low_pass(k, centre, edge)
+
+
+def cosine_low_pass(k: Volume, centre: float, edge: float) -> Volume:
     """Gain of a filter whose cosine edge falls from 1 to 0 between `centre` - `edge` and `centre` + `edge` (1/Å)."""
     gain: Volume = 0.5 - 0.5 * np.cos(np.pi * np.clip((centre + edge - k) / (2 * edge), 0, 1))
     return gain
@@ -58,7 +104,7 @@ def low_pass(k: Volume, centre: float, edge: float) -> Volume:
 def guinier(waves: npt.NDArray[np.complex64], k: Volume, resolution: float) -> float:
     """B in Å² by which the amplitudes fall between 10 Å (or 2.5 × the resolution) and the resolution.
 
-    Where too few waves tell, 0.
+    0 where fewer than 50 Fourier terms lie between them.
     """
     start = min(0.1, 0.4 / resolution)
     chosen = (k > start) & (k < 1 / resolution)
@@ -68,22 +114,21 @@ def guinier(waves: npt.NDArray[np.complex64], k: Volume, resolution: float) -> f
     return float(np.clip(-4 * slope, 0, 4000))
 
 
-def locally_filtered(values: Volume, k: Volume, local: Volume) -> Volume:
-    """The map low-passed everywhere at its local resolution, as RELION and cryoSPARC write it."""
-    local = on_grid(local, values.shape)
-    cuts = np.geomspace(*np.maximum(np.percentile(local, (1, 99)), [1e-3, 1.1e-3]), 6)
-    place = np.clip(np.interp(np.log(local), np.log(cuts), np.arange(len(cuts))), 0, len(cuts) - 1.001)
+def filter_locally(values: Volume, k: Volume, local: Volume) -> Volume:
+    """Low-pass a map at every voxel at its local resolution, as RELION and cryoSPARC do."""
+    local = resample_wrapped(local, values.shape)
+    lowest, highest = np.maximum(np.percentile(local, (1, 99)), [1e-3, 1.1e-3])
+    cuts = np.geomspace(lowest, highest, 6)
+    position = np.clip(np.interp(np.log(local), np.log(cuts), np.arange(len(cuts))), 0, len(cuts) - 1.001)
     waves, out = fft.rfftn(values), np.zeros_like(values)
     for n, cut in enumerate(cuts):
-        share = np.clip(1 - np.abs(place - n), 0, 1).astype(np.float32)
-        out += share * fft.irfftn(waves * low_pass(k, 1 / cut, 2 * k[0, 0, 1]), s=values.shape)
+        weight = np.clip(1 - np.abs(position - n), 0, 1).astype(np.float32)
+        out += weight * fft.irfftn(waves * cosine_low_pass(k, 1 / cut, 2 * k[0, 0, 1]), s=values.shape)
     return out
 
 
-def locally_sharpened(
-    values: Volume, lengths: tuple[float, ...], resolution: float, rng: np.random.Generator
-) -> Volume:
-    """The map with its local amplitude made more even, as LocScale-like sharpening does."""
+def sharpen_locally(values: Volume, lengths: Lengths, resolution: float, rng: np.random.Generator) -> Volume:
+    """Make the local amplitude of a map more even, as LocScale-like sharpening does."""
     sigma = max(5.0, 2 * resolution)
     amplitude = np.sqrt(smooth(values**2, lengths, sigma, values.shape))
     out: Volume = values / np.maximum(amplitude, np.percentile(amplitude, 20)) ** rng.uniform(0.3, 0.9)
@@ -91,60 +136,81 @@ def locally_sharpened(
 
 
 def nearest_inside(values: Volume, inside: Mask) -> Volume:
-    """Values of the molecule, held outwards: what programs do that know a local resolution in the mask alone."""
-    place = ndimage.distance_transform_edt(~inside, return_distances=False, return_indices=True)
-    out: Volume = values[tuple(place)]
+    """Give every voxel outside the molecule the value of the nearest voxel inside."""
+    nearest = ndimage.distance_transform_edt(~inside, return_distances=False, return_indices=True)
+    out: Volume = values[tuple(nearest)]
     return out
 
 
-def on_grid(values: Volume, shape: Shape) -> Volume:
-    """Read a periodic field off at another grid over the same box, linearly."""
+def resample_wrapped(values: Volume, shape: Shape) -> Volume:
+    """Interpolate a periodic field linearly on another grid over the same box."""
     axes = [np.arange(m) * (n / m) for n, m in zip(values.shape, shape, strict=True)]
-    where = np.meshgrid(*axes, indexing="ij")
-    out: Volume = ndimage.map_coordinates(values, where, order=1, mode="grid-wrap", output=np.float32)
+    positions = np.meshgrid(*axes, indexing="ij")
+    out: Volume = ndimage.map_coordinates(values, positions, order=1, mode="grid-wrap", output=np.float32)
     return out
+
+
+SOFT_EDGES = {  # Å from the molecule to the beginning of the edge, and width of the edge
+    "soft": ((1, 8), (3, 14)),
+    "tight": ((-2, 1), (0.1, 5)),
+    "zone": ((-1, 3), (0.1, 0.1)),
+}
 
 
 def apply_mask(
     values: Volume, mask: Mask, voxel_size: float, kind: str, rng: np.random.Generator
 ) -> tuple[Volume, Mask, Shape]:
-    """Mask or crop a map as people do. Returns the map, its part of the molecule, and its first voxel."""
-    start = (0, 0, 0)
+    """Mask or crop a map, as a key of ``Recipe.masking`` says.
+
+    Returns the map, the mask of its molecule, and the position of its first voxel in the given one.
+    """
     if kind == "none":
-        return values, mask, start
+        return values, mask, (0, 0, 0)
     if kind == "cut":
         return cut_out(values, mask, rng)
-    chosen = mask
-    if kind == "zone":
-        where = np.argwhere(mask)
-        along = np.linalg.qr(rng.normal(size=(3, 3)))[0] * rng.uniform(0.6, 1.4, 3)
-        apart = (np.indices(mask.shape).reshape(3, -1).T - where[rng.integers(len(where))]) @ along
-        chosen = mask & (np.linalg.norm(apart, axis=1).reshape(mask.shape) < rng.uniform(0.15, 0.5) * mask.shape[0])
+    kept = zone_around_an_atom(mask, rng) if kind == "zone" else mask
     if kind == "sphere":
-        where = np.argwhere(mask) - np.array(mask.shape) / 2
-        reach = np.sqrt((where**2).sum(1).max())
-        apart = np.sqrt(((np.indices(mask.shape).T - np.array(mask.shape) / 2) ** 2).sum(-1)).T - reach
+        distance = distance_from_sphere(mask)
         extend, edge = rng.uniform(0, 15), rng.uniform(4, 14)
     else:
-        apart = ndimage.distance_transform_edt(~chosen) - ndimage.distance_transform_edt(chosen)  # negative inside
-        ranges = {"soft": ((1, 8), (3, 14)), "tight": ((-2, 1), (0.1, 5)), "zone": ((-1, 3), (0.1, 0.1))}
-        extend, edge = (rng.uniform(*r) for r in ranges[kind])
-    soft = 0.5 + 0.5 * np.cos(np.pi * np.clip((apart * voxel_size - extend) / edge, 0, 1))
+        distance = ndimage.distance_transform_edt(~kept) - ndimage.distance_transform_edt(kept)  # negative inside
+        extend, edge = (rng.uniform(*limits) for limits in SOFT_EDGES[kind])
+    soft = 0.5 + 0.5 * np.cos(np.pi * np.clip((distance * voxel_size - extend) / edge, 0, 1))
     out = (values * soft).astype(np.float32)
-    if kind != "zone":
-        return out, mask, start
-    where = np.argwhere(chosen)
-    rim = int(rng.integers(0, 12))
-    low, high = np.maximum(where.min(0) - rim, 0), np.minimum(where.max(0) + 1 + rim, mask.shape)
-    inner = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-    return out[inner], chosen[inner], (int(low[0]), int(low[1]), int(low[2]))
+    return crop_to(kept, out, rng) if kind == "zone" else (out, mask, (0, 0, 0))
+
+
+def zone_around_an_atom(mask: Mask, rng: np.random.Generator) -> Mask:
+    """The part of the molecule in a random ellipsoid around one of its voxels."""
+    molecule = np.argwhere(mask)
+    axes = np.linalg.qr(rng.normal(size=(3, 3)))[0] * rng.uniform(0.6, 1.4, 3)
+    apart = (np.indices(mask.shape).reshape(3, -1).T - molecule[rng.integers(len(molecule))]) @ axes
+    zone: Mask = mask & (np.linalg.norm(apart, axis=1).reshape(mask.shape) < rng.uniform(0.15, 0.5) * mask.shape[0])
+    return zone
+
+
+def distance_from_sphere(mask: Mask) -> Volume:
+    """Distance in voxels from the sphere around the box's centre that holds the molecule; negative inside."""
+    centre = np.array(mask.shape) / 2
+    reach = np.sqrt(((np.argwhere(mask) - centre) ** 2).sum(1).max())
+    distance: Volume = np.sqrt(((np.indices(mask.shape).T - centre) ** 2).sum(-1)).T - reach
+    return distance
+
+
+def crop_to(mask: Mask, values: Volume, rng: np.random.Generator) -> tuple[Volume, Mask, Shape]:
+    """Crop a map to a mask with a margin of 0 to 11 voxels. Returns as `apply_mask`."""
+    inside = np.argwhere(mask)
+    margin = int(rng.integers(0, 12))
+    low, high = np.maximum(inside.min(0) - margin, 0), np.minimum(inside.max(0) + 1 + margin, mask.shape)
+    box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    return values[box], mask[box], (int(low[0]), int(low[1]), int(low[2]))
 
 
 def cut_out(values: Volume, mask: Mask, rng: np.random.Generator) -> tuple[Volume, Mask, Shape]:
-    """A box cut out of the map, with part of the molecule in it."""
-    where = np.argwhere(mask)
-    centre = where[rng.integers(len(where))]
-    edge = int(rng.uniform(0.45, 0.75) * values.shape[0]) // 2
-    low = np.clip(centre - edge, 0, np.array(values.shape) - 2 * edge)
-    inner = tuple(slice(int(a), int(a) + 2 * edge) for a in low)
-    return values[inner], mask[inner], (int(low[0]), int(low[1]), int(low[2]))
+    """Crop a random box that holds a part of the molecule. Returns as `apply_mask`."""
+    molecule = np.argwhere(mask)
+    centre = molecule[rng.integers(len(molecule))]
+    half_edge = int(rng.uniform(0.45, 0.75) * values.shape[0]) // 2
+    low = np.clip(centre - half_edge, 0, np.array(values.shape) - 2 * half_edge)
+    box = tuple(slice(int(a), int(a) + 2 * half_edge) for a in low)
+    return values[box], mask[box], (int(low[0]), int(low[1]), int(low[2]))

@@ -1,8 +1,8 @@
-"""Known local resolution of a simulated map: where the expected half-map FSC falls below 0.143.
+"""The known local resolution of a simulated map: where the expected FSC of its half maps falls below 0.143.
 
-FSC(x, f) = P_S / (P_S + P_N) with the locally averaged powers of the signal and of one half map's noise. Bands and
-crossing are those of the local FSC of two half maps (`cryores_lite.fourier.fsc`): an answer, its truth and what
-real half maps say mean the same.
+FSC(x, f) = P_S / (P_S + P_N), with the locally averaged powers of the signal and of one half map's noise. Bands and
+crossing are those of the local FSC of two half maps (`cryores_lite.fourier.fsc`), so that a network's estimate, its
+truth and the local FSC of real half maps are comparable.
 """
 
 from __future__ import annotations

@@ -99,7 +99,12 @@ def test_an_output_that_would_replace_a_half_map_is_refused():
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(None, "No such file"), ("", "no path"), ("a.mrc\n./a.mrc\n", "a.mrc twice"), ("a.mrc\n", "sbatch: found nothing")],
+    [
+        (None, "No such file"),
+        ("", "no path"),
+        ("a.mrc\n./a.mrc\n", "a.mrc twice"),
+        ("a.mrc\n", "sbatch: found nothing"),
+    ],
 )
 def test_a_list_that_cannot_be_submitted_is_refused_in_one_line(tmp_path, content, message):
     if content is not None:

@@ -11,7 +11,7 @@ from cryores_lite.types import LocalResolution
 from training.data import LEVELS, make_labelled_file, written
 from training.evaluation.cases import labelled_cases
 from training.evaluation.metrics import score
-from training.maps.labels import labelled, read_labels
+from training.maps.labels import read_known_map, read_labels
 
 
 @pytest.fixture(scope="module")
@@ -25,58 +25,58 @@ def row(bench):
 
 
 @pytest.fixture(scope="module")
-def found(bench, row):
-    return labelled(row, bench)
+def known(bench, row):
+    return read_known_map(row, bench)
 
 
-def test_half_maps_make_labels_near_the_truth(found, bench):
+def test_half_maps_make_labels_near_the_truth(known, bench):
     truth = read_map(bench / "truth.mrc.gz").density.values
-    inside = found.inside & (truth > 0)
-    told = score(np.where(inside, found.local, 0), np.where(inside, truth, 0), inside)
-    assert told.relative_rmse < 0.06
-    assert told.r > 0.96
-    assert found.global_resolution == pytest.approx(7.68, rel=0.05)  # of the bench's table
+    inside = known.mask & (truth > 0)
+    scores = score(np.where(inside, known.truth, 0), np.where(inside, truth, 0), inside)
+    assert scores.relative_rmse < 0.06
+    assert scores.r > 0.96
+    assert known.global_resolution == pytest.approx(7.68, rel=0.05)  # of the bench's table
 
 
-def test_labels_are_what_the_command_says_of_the_same_half_maps(found, bench, row):
+def test_labels_are_what_the_command_says_of_the_same_half_maps(known, bench, row):
     pair, mean = read_pair((bench / row["half1"], bench / row["half2"]), None)
-    even = np.where(found.inside, np.float32(8), np.float32(0))
+    even = np.where(known.mask, np.float32(8), np.float32(0))
     answer = LocalResolution(
         values=even,
-        mask=found.inside,
+        mask=known.mask,
         uncertainty=even,
         grid=mean.density.grid,
         global_resolution=8.0,
         working_voxel_size=2.0,
         provider="none",
     )
-    told = compare(pair, answer)
-    assert_array_equal(told.values[found.inside], found.local[found.inside])
-    assert told.resolution == found.global_resolution
+    comparison = compare(pair, answer)
+    assert_array_equal(comparison.values[known.mask], known.truth[known.mask])
+    assert comparison.resolution == known.global_resolution
 
 
-def test_no_label_is_finer_than_the_low_pass_of_the_map(found, bench, row):
-    limited = labelled({**row, "low_pass": "8.5"}, bench)
-    assert_array_equal(limited.local[found.inside], np.maximum(found.local[found.inside], np.float32(8.5)))
-    assert limited.limit == 8.5
+def test_no_label_is_finer_than_the_low_pass_of_the_map(known, bench, row):
+    limited = read_known_map({**row, "low_pass": "8.5"}, bench)
+    assert_array_equal(limited.truth[known.mask], np.maximum(known.truth[known.mask], np.float32(8.5)))
+    assert limited.low_pass_limit == 8.5
 
 
 def test_maps_of_one_name_in_two_folders_make_two_files(bench, row, tmp_path):
     (tmp_path / LEVELS).mkdir()
     for folder in ("one", "two"):
         (tmp_path / folder).symlink_to(bench)
-        here = {column: f"{folder}/{name}" for column, name in row.items()}
-        assert make_labelled_file(here, tmp_path, 1, tmp_path) > 0
+        moved = {column: f"{folder}/{name}" for column, name in row.items()}
+        assert make_labelled_file(moved, tmp_path, 1, tmp_path) > 0
     assert len(written(tmp_path)) == 2
 
 
-def test_labelled_maps_are_cases_to_score_on(found, bench, row, tmp_path):
+def test_labelled_maps_are_cases_to_score_on(known, bench, row, tmp_path):
     rows = {column: bench / name for column, name in row.items()}
     table = tmp_path / "maps.csv"
     table.write_text(",".join(rows) + "\n" + ",".join(map(str, rows.values())) + "\n")
     (case,) = labelled_cases(table)
-    assert_array_equal(case.truth > 0, found.inside)
-    assert_array_equal(case.truth[found.inside], found.local[found.inside])
+    assert_array_equal(case.truth > 0, known.mask)
+    assert_array_equal(case.truth[known.mask], known.truth[known.mask])
 
 
 @pytest.mark.parametrize(
@@ -84,9 +84,9 @@ def test_labelled_maps_are_cases_to_score_on(found, bench, row, tmp_path):
     [({"half2": "half1.mrc.gz"}, "copies"), ({"mask": "../d1/mask.mrc.gz"}, "match"), ({"half1": "none.mrc"}, "none")],
 )
 def test_what_cannot_be_used_is_refused_in_a_line_that_names_the_map(bench, row, changed, word):
-    with pytest.raises(SystemExit, match=rf"map\.mrc\.gz.*{word}") as told:
-        labelled({**row, **changed}, bench)
-    assert "\n" not in str(told.value)
+    with pytest.raises(SystemExit, match=rf"map\.mrc\.gz.*{word}") as error:
+        read_known_map({**row, **changed}, bench)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(

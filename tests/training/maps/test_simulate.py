@@ -1,4 +1,4 @@
-"""The simulator's truth is what half maps would show, and what an independent program computes."""
+"""The simulator's truth agrees with half maps and with an independent program; its effects do what they say."""
 
 import importlib.util
 from dataclasses import replace
@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
-from scipy import fft
+from scipy import fft, ndimage
 
 from cryores_lite.fourier.local_power import local_power
 from cryores_lite.fourier.spectrum import grid_for, radius
@@ -15,31 +15,42 @@ from cryores_lite.half_maps.local_fsc import local_fsc
 from cryores_lite.types import Density, Grid
 from training.maps import structures as st
 from training.maps import truth
-from training.maps.processing import locally_filtered, low_pass, on_grid
+from training.maps.processing import (
+    apply_mask,
+    cosine_low_pass,
+    draw_low_pass_limit,
+    filter_locally,
+    fsc_weight,
+    resample_wrapped,
+    sharpening_gain,
+)
+from training.maps.recipe import EVEN_NOISE
 from training.maps.simulate import (
-    EVEN_NOISE,
-    band_sums,
+    change_at_molecule,
     draw_halves,
     draw_map,
     draw_signal,
-    following_share,
-    match_level,
+    match_noise,
+    missing_views_gain,
     noise_envelope,
     padded,
     periodic,
+    pose_noise_share,
     quantised,
     resampled,
     resharpened,
-    truth_of,
+    slow_drift,
+    spectral_slope,
+    white_noise_powers,
 )
 
 PLAIN = replace(
     EVEN_NOISE,
     resolution=(4.0, 4.0),
-    usual=(0.0, (4.0, 4.0)),
-    details=(2.0, 2.0),
-    unevenness=(1.0, 1.0),
-    envelope=(1e-6, 1e-6),
+    usual_share=0.0,
+    resolution_elements=(2.0, 2.0),
+    mobility_spread=(1.0, 1.0),
+    amplitude_falloff=(1e-6, 1e-6),
     oversampling=(3.0, 3.0),
     box=(48, 48),
 )
@@ -74,25 +85,25 @@ def test_splatting_conserves_weight_and_centre():
     assert_allclose(centre, (positions * weights[:, None]).sum(0) / weights.sum(), atol=1e-3)
 
 
-def test_the_median_truth_is_the_resolution_that_was_asked_for(signal):
+def test_the_median_truth_is_the_drawn_resolution(signal):
     simulated = draw_map(signal, PLAIN, np.random.default_rng(3))
-    inside = on_grid(signal.mask.astype(np.float32), simulated.truth.shape) > 0.5
+    inside = resample_wrapped(signal.mask.astype(np.float32), simulated.truth.shape) > 0.5
     assert_allclose(np.median(simulated.truth[inside]), signal.resolution, rtol=0.03)
 
 
 def test_a_low_pass_ends_the_truth_and_a_mask_leaves_zeros(signal):
     recipe = replace(PLAIN, processing={"lowpass": 1.0}, masking={"tight": 1.0})
     simulated = draw_map(signal, recipe, np.random.default_rng(4))
-    assert simulated.limit > 0
-    assert simulated.truth.min() >= simulated.limit - 1e-4
-    assert (simulated.density == 0).mean() > 0.2
+    assert simulated.low_pass_limit > 0
+    assert simulated.truth.min() >= simulated.low_pass_limit - 1e-4
+    assert (simulated.density.values == 0).mean() > 0.2
 
 
 def test_a_crop_keeps_the_truth_in_place(signal):
     recipe = replace(PLAIN, masking={"cut": 1.0})
     simulated = draw_map(signal, recipe, np.random.default_rng(5))
-    inner = tuple(slice(a, a + n) for a, n in zip(simulated.start, simulated.density.shape, strict=True))
-    assert simulated.density.shape < signal.density.shape
+    inner = tuple(slice(a, a + n) for a, n in zip(simulated.placement.start, simulated.mask.shape, strict=True))
+    assert simulated.density.grid.shape < signal.density.shape
     assert (simulated.mask == signal.mask[inner]).all()
 
 
@@ -105,16 +116,16 @@ def test_noise_has_the_power_that_the_truth_assumes(signal):
     spectrum = periodic(noise, v)
     coarse = grid_for(spectrum.lengths, 4.0)
     measured = [local_power(spectrum, f, coarse).mean() for f in frequencies]
-    assert_allclose(measured, band_sums(amplitude, k, frequencies), rtol=0.15)
+    assert_allclose(measured, white_noise_powers(amplitude, k, frequencies), rtol=0.15)
 
 
-def test_half_maps_say_what_their_truth_says(signal):
+def test_the_local_fsc_of_half_maps_is_their_truth(signal):
     first, second, local = draw_halves(signal, PLAIN, np.random.default_rng(14))
     grid = Grid(signal.density.shape, (signal.voxel_size,) * 3)
-    found = local_fsc(Density(first, grid), Density(second, grid)).values
+    local_resolution = local_fsc(Density(first, grid), Density(second, grid)).values
     inside = local > 0
     assert (inside == signal.mask).all()
-    assert np.median(found[inside] / local[inside]) == pytest.approx(1, abs=0.05)
+    assert np.median(local_resolution[inside] / local[inside]) == pytest.approx(1, abs=0.05)
     assert likeness(first, second) < DEPENDENT_FSC
 
 
@@ -124,11 +135,11 @@ def test_the_truth_is_the_local_fsc_of_two_noisy_halves(signal):
     k = radius(shape, tuple(n * v for n in shape))
     frequencies = truth.bands(v)
     coarse = signal.powers.shape[1:]
-    inside = on_grid(signal.mask.astype(np.float32), coarse) > 0.5
+    inside = resample_wrapped(signal.mask.astype(np.float32), coarse) > 0.5
     white = np.broadcast_to(
-        band_sums(np.ones_like(k), k, frequencies)[:, None, None, None], signal.powers.shape
+        white_noise_powers(np.ones_like(k), k, frequencies)[:, None, None, None], signal.powers.shape
     ).astype(np.float32)
-    scale = match_level(signal, frequencies, white, np.zeros_like(white), inside)
+    scale = match_noise(signal, frequencies, white, np.zeros_like(white), inside)
     expected = truth.first_crossing(signal.powers / (signal.powers + scale * white), frequencies)[inside]
     rng = np.random.default_rng(7)
     band = int(np.abs(frequencies - 1 / np.median(expected)).argmin())
@@ -152,9 +163,9 @@ def test_truth_agrees_with_the_bench_program(signal, shared):
     )
     k = radius(shape, tuple(n * v for n in shape))
     frequencies = truth.bands(v)
-    flat = 0.16 * band_sums(np.ones_like(k), k, frequencies)[:, None, None, None]
+    flat = 0.16 * white_noise_powers(np.ones_like(k), k, frequencies)[:, None, None, None]
     ours = truth.first_crossing(signal.powers / (signal.powers + flat).astype(np.float32), frequencies)
-    ours = on_grid(ours, shape)[signal.mask]
+    ours = resample_wrapped(ours, shape)[signal.mask]
     assert_allclose(np.median(ours), np.median(theirs[signal.mask]), rtol=0.02)
     assert np.corrcoef(ours, theirs[signal.mask])[0, 1] > 0.95
 
@@ -163,43 +174,116 @@ def test_truth_agrees_with_the_bench_program(signal, shared):
 def test_moving_a_map_to_another_grid_keeps_its_truth_in_place(signal, effect):
     plain = draw_map(signal, PLAIN, np.random.default_rng(9))
     moved = effect(plain, np.random.default_rng(10))
-    here, there = truth_of(plain), truth_of(moved)
-    volumes = [(t > 0).sum() * s.voxel_size**3 for t, s in ((here, plain), (there, moved))]
+    truths = [known.local_resolution() for known in (plain, moved)]
+    volumes, medians, centres = [], [], []
+    for known, local in zip((plain, moved), truths, strict=True):
+        volumes.append((local > 0).sum() * known.density.grid.voxel_volume)
+        medians.append(np.median(local[local > 0]))
+        centres.append(np.argwhere(local > 0).mean(0) * known.placement.stride + known.placement.start)
     assert_allclose(volumes[1], volumes[0], rtol=0.03)
-    assert_allclose(np.median(there[there > 0]), np.median(here[here > 0]), rtol=0.01)
-    places = [(np.argwhere(t > 0).mean(0) * s.stride + s.start) for t, s in ((here, plain), (there, moved))]
-    assert_allclose(places[1], places[0], atol=0.2)
-    assert moved.density[there > 0].mean() > 2 * np.abs(np.median(moved.density[there == 0]))
+    assert_allclose(medians[1], medians[0], rtol=0.01)
+    assert_allclose(centres[1], centres[0], atol=0.2)
+    values = moved.density.values
+    assert values[truths[1] > 0].mean() > 2 * np.abs(np.median(values[truths[1] == 0]))
+
+
+def test_missing_views_amplify_noise_around_z_only():
+    k = radius((32, 32, 32), (64.0,) * 3)
+    gain = missing_views_gain(k, np.random.default_rng(1))
+    assert gain[8, 0, 0] > 1.2
+    assert (gain[0, :8, :8] == 1).all()
+
+
+@pytest.mark.parametrize("change", [-0.5, 0.8])
+def test_noise_changes_by_the_drawn_share_at_the_molecule(change):
+    mask = ((np.indices((64, 64, 64)) - 32) ** 2).sum(0) < 20**2
+    amplitude = change_at_molecule(mask, 1.0, (change, change), np.random.default_rng(1))
+    assert amplitude[32, 32, 32] ** 2 == pytest.approx(1 + change, abs=0.02)
+    assert amplitude[0, 0, 0] == pytest.approx(1, abs=0.01)
+
+
+def test_drifting_noise_varies_slowly():
+    amplitude = slow_drift((48, 48, 48), 2.0, np.random.default_rng(2))
+    assert 0 < amplitude.std() < 0.35
+    assert np.abs(np.diff(amplitude, axis=0)).max() < amplitude.std()
+
+
+def test_the_slope_of_the_noise_spectrum_is_smooth_and_one_at_zero_frequency():
+    k = radius((32, 32, 32), (64.0,) * 3)
+    amplitude = spectral_slope(k, 4.0, np.random.default_rng(3))
+    assert amplitude[0, 0, 0] == 1
+    assert (amplitude > 0).all()
+
+
+def test_the_fsc_weight_is_that_of_the_full_map():
+    frequencies = np.array([0.05, 0.1, 0.2])
+    gain = fsc_weight(np.array([[[0.01, 0.1, 0.2]]], np.float32), frequencies, np.array([1.0, 0.143, 0.0]))
+    assert_allclose(gain[0, 0], [1, 0.5, 0], atol=0.001)
+
+
+def test_sharpening_stops_at_its_last_frequency():
+    k = np.array([0.0, 0.1, 0.2, 0.4], np.float32)
+    assert_allclose(sharpening_gain(k, 40.0, 0.2), np.exp(10 * np.array([0, 0.01, 0.04, 0.04])), rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["postprocess", "lowpass"])
+def test_a_map_is_low_passed_near_its_resolution_or_where_its_fsc_vanishes(kind):
+    frequencies = np.geomspace(1 / 40, 1 / 2, 40)
+    curve = np.clip(1.2 - 4 * frequencies, 0, 1)
+    for seed in range(6):
+        limit = draw_low_pass_limit(frequencies, curve, 4.0, kind, PLAIN, np.random.default_rng(seed))
+        assert 2.9 < limit < 5.3
+
+
+@pytest.mark.parametrize("kind", ["none", "sphere", "soft", "tight", "zone", "cut"])
+def test_every_masking_keeps_the_densest_part_of_its_molecule(signal, kind):
+    values, mask, start = apply_mask(
+        signal.density.astype(np.float32), signal.mask, signal.voxel_size, kind, np.random.default_rng(2)
+    )
+    box = tuple(slice(first, first + n) for first, n in zip(start, values.shape, strict=True))
+    inside = ndimage.binary_erosion(mask, iterations=2)
+    assert mask.any()
+    assert values.shape == mask.shape
+    assert (mask <= signal.mask[box]).all()
+    assert_allclose(values[inside], signal.density[box][inside], rtol=1e-5)
+
+
+def test_the_truth_between_its_voxels_is_interpolated_and_zero_outside_the_molecule(signal):
+    known = draw_map(signal, PLAIN, np.random.default_rng(15))
+    local = known.local_resolution()
+    assert ((local > 0) == known.mask).all()
+    assert_allclose(known.truth_at([np.zeros(1)] * 3)[0, 0, 0], known.truth[0, 0, 0])
+    limited = replace(known, low_pass_limit=2 * known.global_resolution)
+    assert limited.visible_global_resolution == 2 * known.global_resolution
 
 
 def test_eight_bits_are_256_values(signal):
     moved = quantised(draw_map(signal, PLAIN, np.random.default_rng(11)), np.random.default_rng(12))
-    assert len(np.unique(moved.density)) <= 256
+    assert len(np.unique(moved.density.values)) <= 256
 
 
-def test_a_local_filter_takes_what_is_finer_than_the_local_resolution(signal):
+def test_a_local_filter_removes_detail_finer_than_the_local_resolution(signal):
     lengths = tuple(n * signal.voxel_size for n in signal.density.shape)
     k = radius(signal.density.shape, lengths)
     noise = np.random.default_rng(13).standard_normal(signal.density.shape, np.float32)
     halves = np.where(np.arange(noise.shape[2]) < noise.shape[2] // 2, 4.0, 8.0)
     local = np.broadcast_to(halves, noise.shape).astype(np.float32)
-    found = locally_filtered(noise, k, local)
-    fine = local_power(periodic(found, signal.voxel_size), 1 / 5.2, (12, 12, 12))
+    filtered = filter_locally(noise, k, local)
+    fine = local_power(periodic(filtered, signal.voxel_size), 1 / 5.2, (12, 12, 12))
     assert fine[:, :, 8:10].mean() < 0.3 * fine[:, :, 2:4].mean()
 
 
 def test_noise_of_poses_grows_with_frequency_and_is_the_drawn_share_at_the_resolution():
     frequencies = np.geomspace(1 / 40, 1 / 3, 30)
-    recipe = replace(PLAIN, following_noise=1.0)
     for seed in range(5):
-        share = following_share(frequencies, 4.0, recipe, np.random.default_rng(seed))
+        share = pose_noise_share(frequencies, 4.0, np.random.default_rng(seed))
         assert (np.diff(share) >= 0).all()
         assert 0.005 < np.interp(0.25, frequencies, share) < 1.6
         assert share[0] < 0.1 * np.interp(0.25, frequencies, share)
 
 
-def test_noise_falls_off_from_the_centre_where_it_is_asked_to(signal):
-    recipe = replace(PLAIN, falling_noise=1.0)
+def test_radial_noise_falls_off_from_the_centre(signal):
+    recipe = replace(PLAIN, radial_noise=1.0)
     envelope = noise_envelope(signal.mask, signal.voxel_size, recipe, np.random.default_rng(14))
     n = envelope.shape[0] // 2
     assert (np.diff(envelope[n, n, n:]) <= 1e-6).all()
@@ -209,7 +293,7 @@ def test_noise_falls_off_from_the_centre_where_it_is_asked_to(signal):
 @pytest.mark.parametrize("edge", [0.5, 2.0, 12.0])
 def test_a_low_pass_leaves_all_below_its_edge_and_nothing_beyond(edge):
     k = radius((64, 64, 64), (96.0,) * 3)
-    gain = low_pass(k, 1 / 6, edge / 96)
+    gain = cosine_low_pass(k, 1 / 6, edge / 96)
     assert (gain[k > 1 / 6 + edge / 96 + 1e-4] == 0).all()
     assert_allclose(gain[k < 1 / 6 - edge / 96], 1, atol=1e-6)
     order = np.argsort(k, axis=None)
@@ -219,9 +303,9 @@ def test_a_low_pass_leaves_all_below_its_edge_and_nothing_beyond(edge):
 def test_sharpening_a_finished_map_keeps_its_truth_and_changes_its_amplitudes(signal):
     simulated = draw_map(signal, PLAIN, np.random.default_rng(3))
     other = resharpened(simulated, np.random.default_rng(4))
-    assert (truth_of(other) == truth_of(simulated)).all()
-    waves, changed = (np.abs(fft.rfftn(m.density)) for m in (simulated, other))
-    k = radius(simulated.density.shape, tuple(n * simulated.voxel_size for n in simulated.density.shape))
-    inner = (k > 0) & (k < 0.5 / simulated.voxel_size)
+    assert (other.local_resolution() == simulated.local_resolution()).all()
+    waves, changed = (np.abs(fft.rfftn(m.density.values)) for m in (simulated, other))
+    k = radius(signal.density.shape, signal.lengths)
+    inner = (k > 0) & (k < 0.5 / signal.voxel_size)
     slope = np.log(changed[inner] / waves[inner]) / k[inner] ** 2
     assert np.ptp(slope[k[inner] > 0.02]) < 0.02 * abs(slope.mean())

@@ -1,0 +1,69 @@
+"""Tables of real maps, beside their deposited resolution and beside local-resolution maps of other programs."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+
+from cryores_lite.errors import CryoresError
+from cryores_lite.io.mrc import read_map
+from cryores_lite.method.network import Model
+from cryores_lite.method.pipeline import estimate_local_resolution
+from cryores_lite.resources import available_threads
+from training.evaluation.page import header_lines, text_table
+from training.prepared_map import prepare_map
+
+HEADER = ("map", "what", "deposited Å", "median Å", "ratio", "global Å", "uncertainty Å", "physical Å", "ring")
+LOCAL_RESOLUTION_MAP = "LOCAL RESOLUTION"  # part of its kind in maps.csv
+
+
+def read_rows(folder: Path) -> list[dict[str, str]]:
+    """The rows of the table of real maps."""
+    with (folder / "maps.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def deposited_resolution_table(folder: Path, model: Model) -> str:
+    """Medians in the mask beside the deposited resolution."""
+    lines = [header_lines(HEADER, align="llrrrrrrl")]
+    for row in read_rows(folder):
+        if LOCAL_RESOLUTION_MAP not in row["kind"]:
+            lines.append(_deposited_resolution_row(row, folder, model))
+    title = "### Real maps (no truth; the deposited value is one number for the whole map)"
+    return f"{title}\n\n" + "\n".join(lines)
+
+
+def _deposited_resolution_row(row: dict[str, str], folder: Path, model: Model) -> str:
+    deposited = row["resolution_A"]
+    try:
+        density = read_map(folder / row["file"]).density
+        estimate = estimate_local_resolution(density, model, available_threads(), iter)
+        solvent = prepare_map(density, available_threads()).solvent
+    except CryoresError as error:
+        return f"| {row['name']} | {row['kind']} | {deposited} | {error} | | | | | |"
+    ratio = f"{estimate.median / float(deposited):.2f}" if deposited else ""
+    return (
+        f"| {row['name']} | {row['kind']} | {deposited} | {estimate.median:.2f} | {ratio} "
+        f"| {estimate.global_resolution:.2f} | {estimate.median_uncertainty:.2f} | {solvent.median_resolution:.2f} "
+        f"| {'valid' if solvent.has_solvent else 'none'} |"
+    )
+
+
+def other_programs_table(folder: Path, model: Model) -> str:
+    """Medians over the molecule and correlation with local-resolution maps that other programs made."""
+    maps = read_rows(folder)
+    rows = []
+    for row in (m for m in maps if LOCAL_RESOLUTION_MAP in m["kind"]):
+        density_row = next(m for m in maps if m is not row and m["name"].split("_")[0] == row["name"].split("_")[0])
+        theirs = read_map(folder / row["file"]).density.values
+        levels, counts = np.unique(theirs, return_counts=True)
+        density = read_map(folder / density_row["file"]).density
+        ours = estimate_local_resolution(density, model, available_threads(), iter)
+        both = (theirs != levels[counts.argmax()]) & ours.mask  # the most frequent value fills the solvent
+        medians = (f"{np.median(values[both]):.2f}" for values in (theirs, ours.values))
+        r = np.corrcoef(ours.values[both], theirs[both])[0, 1]
+        rows.append((density_row["name"], str(both.sum()), *medians, f"{r:.2f}"))
+    table = text_table(("map", "voxels", "its median Å", "our median Å", "r"), rows, align="lr")
+    return f"### Real maps beside a local-resolution map of another program\n\n{table}"

@@ -1,0 +1,74 @@
+"""What the simulator draws, and how often."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Ranges and probabilities of everything that is drawn for a simulated map.
+
+    A range is drawn from evenly; where it says so, its logarithm is. A probability is that of one effect in one map.
+    """
+
+    # the molecule
+    resolution: Range = (1.3, 20.0)  # Å, median local resolution, log-uniform
+    usual_resolution: Range = (2.0, 12.0)  # Å, the narrower range of most molecules, log-uniform
+    usual_share: float = 0.7  # probability of the narrower range
+    resolution_elements: Range = (4.0, 10.0)  # the molecule is at least so many times its resolution across
+    oversampling: Range = (2.1, 5.5)  # resolution / voxel size, log-uniform
+    box: tuple[int, int] = (48, 96)  # voxels; larger molecules are cut to a ball
+    membrane_belt: float = 0.8  # of membrane proteins: a belt of disordered lipid
+    conformers: int = 6
+    mobility_spread: Range = (0.1, 2.2)  # of the mobility over a molecule, in log units, log-uniform
+    amplitude_falloff: Range = (0.1, 5.0)  # x; optics and poses scale the amplitude by exp(-x) at the resolution; log
+
+    # noise
+    molecule_noise: float = 0.2  # noise stronger or weaker at the molecule,
+    molecule_noise_change: Range = (-0.2, 0.8)  # … by this share of its power
+    drifting_noise: float = 0.2  # noise that changes slowly over the box
+    radial_noise: float = 0.4  # noise that falls off with the distance from the centre
+    pose_noise: float = 0.7  # noise from pose errors and finite ensembles, which follows the signal
+    missing_views: float = 0.2  # noise amplified in a cone of directions
+
+    # processing
+    processing: dict[str, float] = field(
+        default_factory=lambda: {
+            "postprocess": 0.42,
+            "average": 0.16,
+            "sharpened": 0.11,
+            "lowpass": 0.14,
+            "local filter": 0.12,
+            "local sharpening": 0.05,
+        }
+    )
+    fsc_weight: float = 0.8  # of all kinds of processing but the plain average: weighting by the FSC
+    fsc_weight_of_averages: float = 0.4
+    sharpening_of_plain_maps: float = 0.4  # of averages and low-passed maps; all others are always sharpened
+    moderate_sharpening: float = 0.75  # B of 0.3 to 1.3 times Guinier's, else 1.3 to 2.5 times
+    weight_until_it_vanishes: float = 0.65  # of post-processed maps: low-pass where the FSC vanishes, as RELION does
+    narrow_edge: float = 0.7  # a low-pass edge of few shells, else of 2 to 25 % of its frequency
+    local_filter_outwards: float = 0.5  # of locally filtered maps: the solvent filtered as the nearest molecule
+    masking: dict[str, float] = field(
+        default_factory=lambda: {"none": 0.32, "sphere": 0.08, "soft": 0.21, "tight": 0.15, "zone": 0.16, "cut": 0.08}
+    )
+
+    # the finished map
+    resampled: float = 0.25  # to another voxel size by interpolation
+    padded: float = 0.08  # with zeros
+    quantised: float = 0.06  # to 8 bits
+    resharpened: float = 0.3  # or blurred
+
+    # what the network is given
+    guess_error: Range = (0.02, 0.3)  # standard deviation of the given median resolution, in log units, log-uniform
+
+
+AVERAGES = Recipe(  # averages of two half maps, unprocessed
+    processing={"average": 1.0}, masking={"none": 1.0}, resampled=0.0, padded=0.0, quantised=0.0, resharpened=0.0
+)
+EVEN_NOISE = replace(  # noise of equal power everywhere and in all directions, independent of the signal
+    AVERAGES, molecule_noise=0.0, drifting_noise=0.0, radial_noise=0.0, pose_noise=0.0, missing_views=0.0
+)
