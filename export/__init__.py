@@ -1,0 +1,1 @@
+"""Turn trained weights into the ONNX file that the runtime opens."""

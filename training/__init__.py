@@ -1,0 +1,1 @@
+"""Train the networks on simulated maps of known local resolution."""

@@ -1,0 +1,1 @@
+"""Pictures and pages of a result: slices, surface, charts, HTML page."""

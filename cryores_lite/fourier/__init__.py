@@ -1,0 +1,1 @@
+"""Signal processing: Fourier transform, local power of bands, Fourier shell correlation, interpolation."""

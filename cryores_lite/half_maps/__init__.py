@@ -1,0 +1,1 @@
+"""Comparison of a result with the Fourier shell correlation of two half maps."""

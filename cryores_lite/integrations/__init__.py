@@ -1,0 +1,1 @@
+"""The command as a job of RELION and of ccpem-pipeliner."""

@@ -1,0 +1,1 @@
+"""From a density to its local resolution: prepare, predict, assemble."""

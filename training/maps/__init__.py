@@ -1,0 +1,1 @@
+"""Training maps: atomic structures, simulator, processing, truth, labels from half maps."""
