@@ -119,7 +119,7 @@ def run_job(
         try:
             model = network() if job.method is Method.network else None
             result = _estimate_and_write(job, model, threads, progress, ahead)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - a failed map must not stop the others
             result = MapResult(job=job, model=_identity(model), error=_error_line(error, job.map_path.name))
     return replace(result, seconds=time.perf_counter() - start)
 

@@ -1,3 +1,5 @@
+"""`python -m export`: see `export.export`."""
+
 from export.export import main
 
 main()

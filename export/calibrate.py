@@ -1,6 +1,6 @@
-"""Fit the settings that are read from validation maps: the mask's threshold, and scales of the stated errors.
+r"""Fit the settings that are read from validation maps: the mask's threshold, and scales of the stated errors.
 
-    python -m export.calibrate --weights training/weights/v5.safetensors --validation runs/validation \\
+    python -m export.calibrate --weights training/weights/v5.safetensors --validation runs/validation \
         --structures ../shared/data/structures --out training/weights/v5.calibration.json
 
 `export` writes them into the contract of the model file. The mask's threshold is the highest that keeps 95 % of the

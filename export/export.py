@@ -1,6 +1,6 @@
-"""Convert trained weights to the ONNX file that the runtime opens, and check that both give the same output.
+r"""Convert trained weights to the ONNX file that the runtime opens, and check that both give the same output.
 
-    python -m export --weights training/weights/v5.safetensors --calibration training/weights/v5.calibration.json \\
+    python -m export --weights training/weights/v5.safetensors --calibration training/weights/v5.calibration.json \
         --out models/cryores_v5.onnx
 
 The file has its contract in its metadata. The export fails and writes nothing if onnx.checker reports an error, or if

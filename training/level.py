@@ -1,6 +1,6 @@
-"""Train the level network on whole maps' band features, and put it into trained weights. Minutes on one CPU core.
+r"""Train the level network on whole maps' band features, and put it into trained weights. Minutes on one CPU core.
 
-    python -m training.level --data runs/train --validation runs/validation --weights runs/first/weights.safetensors \\
+    python -m training.level --data runs/train --validation runs/validation --weights runs/first/weights.safetensors \
         --out training/weights/v5.safetensors
 
 The level network gives a map's global and median local resolution. Its members start from different weights and see

@@ -45,9 +45,10 @@ def interval(error: Tensor, deviation: Tensor) -> Tensor:
 
 
 def logarithmic(heads: Heads, batch: Batch) -> Tensor:
-    """Relative errors of local resolution, with and without their mean over the patch; the quantile loss of the stated
-    error; the cross-entropy of the mask.
+    """Sum the losses of local resolution, of its stated error and of the mask.
 
+    Relative errors of local resolution count with and without their mean over the patch, the stated error by its
+    quantile loss, the mask by its cross-entropy.
     The inputs were made with a wrong median resolution. Its error would hide that of the pattern in a single term.
     """
     local = (heads.global_[:, :, None, None, None] + heads.relative)[:, 0]

@@ -69,7 +69,7 @@ def prefetch(job: Job, busy: float, key: Callable[[Job], dict[str, Any]]) -> Pre
         ahead = _read(job) if fits and not job.half_maps else None  # a run with half maps has one job only
     except OSError as error:
         return Prefetched(job=job, ahead=error if isinstance(error, CryoresError) else None)
-    except Exception as error:  # raised when the job's turn comes
+    except Exception as error:  # noqa: BLE001 - raised again when the job's turn comes
         return Prefetched(job=job, ahead=error)
     needs = resources.estimated_memory(shape) + unpacked
     return Prefetched(job=job, key=job_key, record=earlier, ahead=ahead, needs=needs)

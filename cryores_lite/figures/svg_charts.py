@@ -38,10 +38,12 @@ class PlotArea:
 
     @property
     def width(self) -> float:
+        """Extent from left to right, in SVG units."""
         return self.right - self.left
 
     @property
     def height(self) -> float:
+        """Extent from top to bottom, in SVG units."""
         return self.bottom - self.top
 
     def x(self, fraction: float) -> float:

@@ -174,7 +174,7 @@ def providers() -> dict[str, bool]:
         try:
             session = onnxruntime.InferenceSession(data, options, providers=[name])
             usable[name] = session.get_providers()[0] == name
-        except Exception:  # onnxruntime's own errors share no base class below Exception
+        except Exception:  # noqa: BLE001 - onnxruntime's errors share no base class below Exception
             usable[name] = False
     return usable
 

@@ -140,7 +140,7 @@ def read_and_judge(path, report_fault):
         if "\n" in str(error):
             report_fault("several lines")
         return type(error).__name__
-    except BaseException:  # any other type is a fault
+    except BaseException:  # noqa: BLE001 - every exception is a finding
         report_fault(traceback.format_exc())
         return "traceback"
     values = source.density.values

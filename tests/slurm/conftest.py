@@ -55,7 +55,7 @@ class Cluster:
 
     @property
     def environment(self):
-        """This process's environment, for this Slurm instead of any other."""
+        """The environment of this process, for the Slurm of the tests instead of any other."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM_", "SBATCH_"))}
         path = os.pathsep.join((inherited["PATH"], DAEMON_FOLDERS))
         return {**inherited, "PATH": path, "SLURM_CONF": str(self.folder / "slurm.conf")}
