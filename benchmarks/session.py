@@ -22,7 +22,7 @@ import torch
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
 
 from cryores_lite.io.mrc import read_map
-from cryores_lite.method.network import CPU, INPUTS, OUTPUTS, Model, shipped
+from cryores_lite.method.network import CPU, INPUTS, OUTPUTS, Model, shipped_model
 from export.export import EXAMPLE
 from training.evaluation.page import text_table
 from training.network import Heads
@@ -90,10 +90,10 @@ class Network:
 def variants(folder: Path, feed: Feed) -> Iterator[tuple[str, Path, str]]:
     """Name, model file and provider of each configuration, the CPU first."""
     providers = [name for name in onnxruntime.get_available_providers() if name.startswith(("CUDA", "OpenVINO"))]
-    yield "CPU", shipped(), CPU
-    yield "CPU, 8 bits", in_8_bits(shipped(), feed, folder / "8.onnx"), CPU
+    yield "CPU", shipped_model(), CPU
+    yield "CPU, 8 bits", in_8_bits(shipped_model(), feed, folder / "8.onnx"), CPU
     for provider in providers:
-        yield provider.removesuffix("ExecutionProvider"), shipped(), provider
+        yield provider.removesuffix("ExecutionProvider"), shipped_model(), provider
 
 
 def main() -> None:

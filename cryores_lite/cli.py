@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from cryores_lite.batch.map_list import check_no_duplicates, parse_shard, read_list
-from cryores_lite.console import Reporting, configure_process, errors_to_exit, errors_to_exit_code, versions
+from cryores_lite.console import Reporting, configure_process, errors_to_exit_code, user_errors_to_exit_code, versions
 from cryores_lite.job import Device, RunOptions, plan
 from cryores_lite.outputs.catalogue import ON_REQUEST, ON_REQUEST_WITH_ATOMS
 from cryores_lite.outputs.result import Method
@@ -30,9 +30,9 @@ def _check(requested: bool) -> None:
     if requested:
         from cryores_lite.diagnostics import report
 
-        text, all_well = report()
+        text, all_passed = report()
         typer.echo(text)
-        raise typer.Exit(int(not all_well))
+        raise typer.Exit(int(not all_passed))
 
 
 def _positive(value: float | None) -> float | None:
@@ -137,7 +137,7 @@ def estimate(
         if kind.name in requested and not atoms:
             raise typer.BadParameter(f"{kind.option} needs --atoms MODEL.")
     _check_maps(maps or [], half_maps, maps_from, shard)
-    with errors_to_exit(2):
+    with user_errors_to_exit_code(2):
         listed = read_list(maps_from) if maps_from else []
         without_map = [None] if half_maps and not maps else []
         jobs = [
@@ -156,11 +156,11 @@ def estimate(
         check_no_duplicates(jobs)
         part = parse_shard(shard, os.environ) if shard else None
     if part:
-        jobs, table = part.of(jobs), [part.name(path) for path in table or ()]
+        jobs, table = part.select(jobs), [part.own_path(path) for path in table or ()]
     from cryores_lite.batch.runner import run_jobs
 
     options, reporting = RunOptions(model, device.value, threads), Reporting(as_json, quiet)
-    with errors_to_exit():
+    with user_errors_to_exit_code():
         all_done = run_jobs(jobs, options, reporting, tables=table or (), resume=bool(maps_from or table))
     raise typer.Exit(int(not all_done))
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from cryores_lite import __version__
-from cryores_lite.errors import CryoresError, OutputError, interrupt_behind, is_out_of_memory, out_of_memory
+from cryores_lite.errors import CryoresError, OutputError, interrupt_cause, is_out_of_memory, out_of_memory
 from cryores_lite.outputs.result import Job, MapResult
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def configure_process() -> None:
     for name, code in (("SIGTERM", 143), ("SIGHUP", 129)):  # an exit removes unfinished files
         number = getattr(signal, name, None)
         if number and signal.getsignal(number) == signal.SIG_DFL:  # a signal that nohup ignores stays ignored
-            signal.signal(number, partial(_leave, code))
+            signal.signal(number, partial(_exit, code))
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:  # closed by the caller: the next file opened would get its number
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode, errors="backslashreplace"))
@@ -40,7 +40,7 @@ def configure_process() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may lack Å, a file name may be no text
 
 
-def _leave(code: int, *_: object) -> None:
+def _exit(code: int, *_: object) -> None:
     sys.exit(code)
 
 
@@ -58,9 +58,9 @@ def errors_to_exit_code() -> Iterator[None]:
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except Exception as error:
-        end = interrupt_behind(error)
-        if end is not None:
-            sys.exit(end.code if isinstance(end, SystemExit) else INTERRUPTED)
+        interrupt = interrupt_cause(error)
+        if interrupt is not None:
+            sys.exit(interrupt.code if isinstance(interrupt, SystemExit) else INTERRUPTED)
         user_error = as_user_error(error)
         if user_error is None:
             raise
@@ -106,16 +106,16 @@ def versions() -> str:
 
 @dataclass(frozen=True)
 class Reporting:
-    """What is printed: JSON lines instead of summaries, only errors, a bar on a terminal."""
+    """What is printed: JSON lines instead of summaries, only errors, a progress bar on a terminal."""
 
     as_json: bool = False
     quiet: bool = False
 
     def progress(self, job: Job, number: int = 1, count: int = 1) -> Progress:
-        """Give what draws a bar for the tiles of job `number` of `count`, if there is a terminal."""
+        """Give what draws a progress bar for the tiles of job `number` of `count`, if there is a terminal."""
         if self.quiet or not sys.stderr.isatty():
             return iter
-        return bar(f"{number}/{count} {job.map_path.name}" if count > 1 else job.map_path.name)
+        return progress_bar(f"{number}/{count} {job.map_path.name}" if count > 1 else job.map_path.name)
 
 
 def print_outcome(result: MapResult, reporting: Reporting) -> None:
@@ -133,7 +133,7 @@ def print_outcome(result: MapResult, reporting: Reporting) -> None:
 
 
 @contextlib.contextmanager
-def errors_to_exit(code: int = 1) -> Iterator[None]:
+def user_errors_to_exit_code(code: int = 1) -> Iterator[None]:
     """Turn a CryoresError into one line on stderr and an exit code."""
     try:
         yield
@@ -146,8 +146,8 @@ def _print_error(error: CryoresError) -> None:
     typer.echo(f"error: {' '.join(str(error).split())}", err=True)
 
 
-def bar(label: str) -> Progress:
-    """Draw a bar on stderr while a map's tiles are worked on."""
+def progress_bar(label: str) -> Progress:
+    """Draw a progress bar on stderr while a map's tiles are worked on."""
 
     def with_bar(tiles: Sequence[Any]) -> Iterator[Any]:
         with typer.progressbar(tiles, label=label, file=sys.stderr) as tiles_with_bar:

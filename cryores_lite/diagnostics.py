@@ -57,9 +57,9 @@ class Finding:
 def report() -> tuple[str, bool]:
     """Run all checks; return the report, and whether nothing failed."""
     findings = list(_findings())
-    is_well = all(finding.ok is not False for finding in findings)
-    verdict = "all checks passed" if is_well else "some checks failed: see FAIL"
-    return "\n".join((f"cryores-lite {__version__}", *map(str, findings), verdict)), is_well
+    all_passed = all(finding.ok is not False for finding in findings)
+    verdict = "all checks passed" if all_passed else "some checks failed: see FAIL"
+    return "\n".join((f"cryores-lite {__version__}", *map(str, findings), verdict)), all_passed
 
 
 def _findings() -> Iterator[Finding]:
@@ -104,10 +104,10 @@ def _check_onnxruntime_packages() -> Iterator[Finding]:
 
 
 def _check_providers() -> Iterator[Finding]:
-    from cryores_lite.method.network import CPU, CUDA, providers, why_not_cuda
+    from cryores_lite.method.network import CPU, CUDA, cuda_problem, providers
 
     for name, opens_model in providers().items():
-        reason = f": {why_not_cuda()}" if name == CUDA and not opens_model else ""
+        reason = f": {cuda_problem()}" if name == CUDA and not opens_model else ""
         text = "listed, opens the model" if opens_model else f"listed, not usable here{reason}"
         yield Finding("provider", f"{name}: {text}", opens_model or (False if name == CPU else None))
 
@@ -137,10 +137,10 @@ def _check_memory() -> Iterator[Finding]:
 
 
 def _check_model() -> Iterator[Finding]:
-    from cryores_lite.method.network import Model, shipped
+    from cryores_lite.method.network import Model, shipped_model
 
     model = Model.open(None, device="cpu", threads=1)
-    yield Finding("model", f"{model.spec.name} {model.spec.version}, sha256 {model.sha256}, {shipped()}")
+    yield Finding("model", f"{model.spec.name} {model.spec.version}, sha256 {model.sha256}, {shipped_model()}")
 
 
 def _check_self_test() -> Iterator[Finding]:

@@ -80,7 +80,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
-def interrupt_behind(error: BaseException) -> BaseException | None:
+def interrupt_cause(error: BaseException) -> BaseException | None:
     """Return the interrupt or exit that an error was raised from: libraries wrap it while they are imported."""
     return next((cause for cause in _causes(error) if isinstance(cause, (KeyboardInterrupt, SystemExit))), None)
 

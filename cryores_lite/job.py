@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from cryores_lite.errors import CryoresError, OutputError, interrupt_behind, is_out_of_memory, out_of_memory
+from cryores_lite.errors import CryoresError, OutputError, interrupt_cause, is_out_of_memory, out_of_memory
 from cryores_lite.outputs.catalogue import KINDS, When
 from cryores_lite.outputs.result import Job, MapResult, Method, ModelIdentity
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from cryores_lite.half_maps.pair import Pair
     from cryores_lite.io.mrc import Map
     from cryores_lite.method.network import Model
-    from cryores_lite.outputs.residues import Measured
+    from cryores_lite.outputs.residues import MeasuredModel
     from cryores_lite.types import HalfMapComparison, LocalResolution, Progress
 
     MapAndHalves: TypeAlias = tuple[Map, Pair | None]
-    ReadAhead: TypeAlias = MapAndHalves | Exception | None  # the map, why it cannot be read, or None: not read yet
+    PrefetchedInput: TypeAlias = MapAndHalves | Exception | None  # a map, the error from reading it, None: not read
 
 
 class Device(str, Enum):
@@ -95,7 +95,7 @@ def lazy_model(options: RunOptions) -> Callable[[], Model]:
     return cache(lambda: Model.open(options.model, device=options.device, threads=options.threads))
 
 
-def read(job: Job) -> MapAndHalves:
+def read_input(job: Job) -> MapAndHalves:
     """Read a job's map, or average its half maps; with those, if there are any."""
     from cryores_lite.half_maps.pair import read_map_and_halves
 
@@ -103,7 +103,7 @@ def read(job: Job) -> MapAndHalves:
 
 
 def run_job(
-    job: Job, network: Callable[[], Model], threads: int | None, progress: Progress, ahead: ReadAhead = None
+    job: Job, network: Callable[[], Model], threads: int | None, progress: Progress, prefetched: PrefetchedInput = None
 ) -> MapResult:
     """Estimate one map and write its files. A failure becomes a result with an error, so that other maps can follow.
 
@@ -112,13 +112,13 @@ def run_job(
     network : opens the network, or returns the open one
     threads : CPU threads; None: all that this process may use
     progress : wraps the sequence of the map's tiles
-    ahead : the map, if it was read before
+    prefetched : the map, if it was read before
     """
     start, model = time.perf_counter(), None
     with contextlib.redirect_stdout(sys.stderr):  # libraries print; stdout is for results
         try:
             model = network() if job.method is Method.network else None
-            result = _estimate_and_write(job, model, threads, progress, ahead)
+            result = _estimate_and_write(job, model, threads, progress, prefetched)
         except Exception as error:  # noqa: BLE001 - a failed map must not stop the others
             result = MapResult(job=job, model=_identity(model), error=_error_line(error, job.map_path.name))
     return replace(result, seconds=time.perf_counter() - start)
@@ -132,8 +132,8 @@ def _error_line(error: Exception, map_name: str) -> str:
     """Put an error of one map into a line. Raise again what would stop every other map too."""
     if isinstance(error, CryoresError):
         return " ".join(str(error).split())
-    if end := interrupt_behind(error):
-        raise end from None
+    if interrupt := interrupt_cause(error):
+        raise interrupt from None
     if is_out_of_memory(error):
         return str(out_of_memory(map_name))
     if isinstance(error, ImportError):
@@ -143,7 +143,7 @@ def _error_line(error: Exception, map_name: str) -> str:
 
 
 def _estimate_and_write(
-    job: Job, model: Model | None, threads: int | None, progress: Progress, ahead: ReadAhead
+    job: Job, model: Model | None, threads: int | None, progress: Progress, prefetched: PrefetchedInput
 ) -> MapResult:
     """Read, estimate and write one map: all its files, or none."""
     from cryores_lite.half_maps.comparison import compare
@@ -154,11 +154,11 @@ def _estimate_and_write(
     from cryores_lite.outputs.residues import measure_residues, read_fitted
     from cryores_lite.resources import available_threads
 
-    _clear_away_once(job.folder)
-    _refuse_to_clobber(job)
+    _clean_up_once(job.folder)
+    _refuse_existing_files(job)
     write.check(job)
     threads = threads or available_threads()
-    source, pair = _input(job, ahead)
+    source, pair = _prefetched_or_read(job, prefetched)
     source = check_input(job.map_path, source, by_name=not job.half_maps)
     fitted = read_fitted(job.atoms, source, job.density_path) if job.atoms else None
     with staging_folder(job.folder) as staged:  # before the long work: it fails if the folder cannot be written
@@ -180,17 +180,17 @@ def _estimate_and_write(
         )
         for name, path in job.outputs.items():
             write.write(name, staged / path.name, result)
-        _refuse_to_clobber(job)
+        _refuse_existing_files(job)
         locres_last = sorted(job.outputs, key=lambda name: name == "locres")
         publish(staged, [job.outputs[name].name for name in locres_last], job.overwrite)
     return result
 
 
-def _input(job: Job, ahead: ReadAhead) -> MapAndHalves:
-    """Give the map that was read ahead, or read it now."""
-    if isinstance(ahead, Exception):
-        raise ahead
-    return ahead or read(job)
+def _prefetched_or_read(job: Job, prefetched: PrefetchedInput) -> MapAndHalves:
+    """Return the map that was read in advance, or read it now."""
+    if isinstance(prefetched, Exception):
+        raise prefetched
+    return prefetched or read_input(job)
 
 
 def _warnings(
@@ -198,30 +198,30 @@ def _warnings(
     source: Map,
     estimate: LocalResolution,
     comparison: HalfMapComparison | None,
-    residues: Measured | None,
+    residues: MeasuredModel | None,
 ) -> tuple[str, ...]:
     """Collect the sentences for the user."""
     from cryores_lite.io.half_map_names import half_maps_hint
-    from cryores_lite.outputs.residue_files import left_out
+    from cryores_lite.outputs.residue_files import omission_warnings
 
-    of_residues = (*residues.notes, *left_out(residues)) if residues else ()
+    residue_warnings = (*residues.notes, *omission_warnings(residues)) if residues else ()
     if comparison:
-        of_half_maps = comparison.warnings
+        half_map_warnings = comparison.warnings
     else:
         unused = half_maps_hint(job.map_path)
-        of_half_maps = (unused,) if unused else ()
-    return (*source.warnings, *estimate.warnings, *of_residues, *of_half_maps)
+        half_map_warnings = (unused,) if unused else ()
+    return (*source.warnings, *estimate.warnings, *residue_warnings, *half_map_warnings)
 
 
 @cache
-def _clear_away_once(folder: Path) -> None:
+def _clean_up_once(folder: Path) -> None:
     """Clear away what killed runs left, once in a process: among 100,000 files each scan takes a second."""
     from cryores_lite.io.atomic import clean_up_dead_runs
 
     clean_up_dead_runs(folder)
 
 
-def _refuse_to_clobber(job: Job) -> None:
+def _refuse_existing_files(job: Job) -> None:
     for path in job.outputs.values():
         if path.is_dir() or (not job.overwrite and os.path.lexists(path)):
             raise OutputError(str(path), found="a file", expected="a free name", try_="pass --overwrite or -o DIR")

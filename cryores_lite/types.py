@@ -21,7 +21,7 @@ Shape: TypeAlias = tuple[int, int, int]
 Lengths: TypeAlias = tuple[float, float, float]
 Progress: TypeAlias = Callable[[Sequence[Any]], Iterable[Any]]
 
-VALUE_RANGES = (1e-8, 1e12)  # highest minus lowest value; float32 squares and sums of others over- or underflow
+SPREAD_LIMITS = (1e-8, 1e12)  # highest minus lowest value; float32 squares and sums of others over- or underflow
 PERCENTILES = (2.5, 25.0, 50.0, 75.0, 97.5)
 
 
@@ -47,16 +47,16 @@ class Density:
     ----------
     values : (z, y, x) float32
     grid : their grid
-    mapped : whether the values are a read-only view of a file (a memory map)
+    memory_mapped : whether the values are a read-only view of a file (a memory map)
     """
 
     values: Volume
     grid: Grid
-    mapped: bool = False
+    memory_mapped: bool = False
 
     def release_pages(self) -> None:
-        """Free the memory of mapped values, which are read from the file again when used. Others stay in memory."""
-        base: Any = self.values if self.mapped else None
+        """Free the memory of memory-mapped values. The next use reads them from the file again."""
+        base: Any = self.values if self.memory_mapped else None
         while isinstance(base, np.ndarray):
             base = base.base
         if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
@@ -174,9 +174,9 @@ def check_spread(lowest: float, highest: float, name: str) -> None:
     Raises
     ------
     InputError
-        Their range is outside `VALUE_RANGES`.
+        Their range is outside `SPREAD_LIMITS`.
     """
-    low, high = VALUE_RANGES
+    low, high = SPREAD_LIMITS
     if not low <= highest - lowest <= high:
         raise InputError(
             f"{name}, values",

@@ -26,11 +26,11 @@ class Shard:
     index: int
     count: int
 
-    def of(self, items: Sequence[T]) -> list[T]:
+    def select(self, items: Sequence[T]) -> list[T]:
         """Every `count`-th item: a list sorted by size gives parts of nearly equal work."""
         return list(items[self.index :: self.count])
 
-    def name(self, path: Path) -> Path:
+    def own_path(self, path: Path) -> Path:
         """Name this part's own copy of a file: ``all.csv`` is ``all.3-of-6.csv``, so that no two parts share one."""
         return path.with_name(f"{path.stem}.{self.index + 1}-of-{self.count}{path.suffix}")
 

@@ -24,7 +24,7 @@ def merged_rows(rows: Sequence[table.Row], listed: Sequence[str]) -> tuple[list[
     -------
     rows, and the names of `listed` that have none
     """
-    by_name = {row["input"]: row for row in table.last_of_each(rows)}
+    by_name = {row["input"]: row for row in table.latest_rows(rows)}
     ordered = {name: by_name[name] for name in listed if name in by_name}
     return list({**ordered, **by_name}.values()), [name for name in listed if name not in by_name]
 

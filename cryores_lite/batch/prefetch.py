@@ -14,12 +14,12 @@ from cryores_lite import resources
 from cryores_lite.batch import provenance
 from cryores_lite.errors import CryoresError
 from cryores_lite.io import mrc
-from cryores_lite.job import read
+from cryores_lite.job import read_input
 from cryores_lite.outputs.result import Job
 
 if TYPE_CHECKING:
     from cryores_lite.batch.provenance import Record
-    from cryores_lite.job import MapAndHalves, ReadAhead
+    from cryores_lite.job import MapAndHalves, PrefetchedInput
 
 COPIES_WHILE_UNPACKING = 2.0  # of a compressed map in memory: as stored, and as float32
 
@@ -34,19 +34,19 @@ class Prefetched:
     key : of its work; None if it is unknown
     record : of an earlier run, if there is one
     is_finished : the files of an earlier run are those that this job would make
-    ahead : its map, or why it cannot be read; None: to be read when its turn comes
-    needs : bytes that its work will take, if its molecule fills the box
+    input : its map, or why it cannot be read; None: to be read when its turn comes
+    memory : bytes that its work will take, if its molecule fills the box
     """
 
     job: Job
     key: dict[str, Any] | None = None
     record: Record | None = None
     is_finished: bool = False
-    ahead: ReadAhead = None
-    needs: float = 0.0
+    input: PrefetchedInput = None
+    memory: float = 0.0
 
 
-def prefetch(job: Job, busy: float, key: Callable[[Job], dict[str, Any]]) -> Prefetched:
+def prefetch(job: Job, memory_in_use: float, key: Callable[[Job], dict[str, Any]]) -> Prefetched:
     """Find out whether a job is finished; if not, read its map if there is memory for it.
 
     Uncompressed maps of float32 take no memory: they are memory-mapped, and computing the digest has brought them into
@@ -55,7 +55,7 @@ def prefetch(job: Job, busy: float, key: Callable[[Job], dict[str, Any]]) -> Pre
     Parameters
     ----------
     job : its files may be missing
-    busy : bytes that the present job will take
+    memory_in_use : bytes that the present job will take
     key : gives the key of a job's work
     """
     if not all(path.is_file() for path in (job.map_path, *(job.half_maps or ()))):  # a pipe would block
@@ -65,14 +65,14 @@ def prefetch(job: Job, busy: float, key: Callable[[Job], dict[str, Any]]) -> Pre
         if earlier is not None and provenance.is_finished(job, job_key, earlier):
             return Prefetched(job=job, key=job_key, record=earlier, is_finished=True)
         shape, unpacked = mrc.shape_and_memory(job.map_path)
-        fits = not unpacked or busy + COPIES_WHILE_UNPACKING * unpacked <= resources.available_memory()
-        ahead = _read(job) if fits and not job.half_maps else None  # a run with half maps has one job only
+        fits = not unpacked or memory_in_use + COPIES_WHILE_UNPACKING * unpacked <= resources.available_memory()
+        job_input = _read(job) if fits and not job.half_maps else None  # a run with half maps has one job only
     except OSError as error:
-        return Prefetched(job=job, ahead=error if isinstance(error, CryoresError) else None)
+        return Prefetched(job=job, input=error if isinstance(error, CryoresError) else None)
     except Exception as error:  # noqa: BLE001 - raised again when the job's turn comes
-        return Prefetched(job=job, ahead=error)
-    needs = resources.estimated_memory(shape) + unpacked
-    return Prefetched(job=job, key=job_key, record=earlier, ahead=ahead, needs=needs)
+        return Prefetched(job=job, input=error)
+    memory = resources.estimated_memory(shape) + unpacked
+    return Prefetched(job=job, key=job_key, record=earlier, input=job_input, memory=memory)
 
 
 def prefetch_jobs(jobs: Sequence[Job], prefetch: Callable[[Job, float], Prefetched]) -> Iterator[Prefetched]:
@@ -81,7 +81,7 @@ def prefetch_jobs(jobs: Sequence[Job], prefetch: Callable[[Job, float], Prefetch
     for number, job in enumerate(jobs):
         ready = queue.get() if number else prefetch(job, 0.0)
         if number + 1 < len(jobs):
-            look_up_next = partial(_put, queue, partial(prefetch, jobs[number + 1], ready.needs))
+            look_up_next = partial(_put, queue, partial(prefetch, jobs[number + 1], ready.memory))
             threading.Thread(target=look_up_next, daemon=True).start()
         yield ready
         del ready  # its map takes memory
@@ -93,7 +93,7 @@ def _put(queue: SimpleQueue[Prefetched], prefetch: Callable[[], Prefetched]) -> 
 
 def _read(job: Job) -> MapAndHalves | None:
     with contextlib.suppress(MemoryError):
-        source, pair = read(job)
+        source, pair = read_input(job)
         source.density.release_pages()
         return source, pair
     return None

@@ -19,7 +19,7 @@ from cryores_lite.errors import OutputError
 from cryores_lite.io.atomic import atomic_write
 from cryores_lite.outputs.result import Job
 
-RECORD_FORM = 1  # version of the file's format; other versions are not read
+RECORD_VERSION = 1  # version of the file's format; other versions are not read
 READ_BYTES = 1 << 20  # at a time
 NOT_SETTINGS = {
     "map_path",
@@ -98,7 +98,7 @@ def read(job: Job) -> Record | None:
     path = path_of(job)
     try:
         content = json.loads(path.read_bytes())
-        if content["form"] != RECORD_FORM:
+        if content["form"] != RECORD_VERSION:
             raise ValueError
         return Record(content["key"], content["files"], content["row"])
     except FileNotFoundError:
@@ -130,31 +130,31 @@ def may_replace(job: Job, record: Record | None) -> bool:
     return job.overwrite or all(name in claimed or not os.path.lexists(path) for name, path in job.outputs.items())
 
 
-def claim(job: Job, key: dict[str, Any], before: Record | None) -> Record:
+def claim(job: Job, key: dict[str, Any], earlier: Record | None) -> Record:
     """Claim the names of the output files: write a record, and return it."""
-    files = {**dict.fromkeys(job.outputs), **(before.files if before else {})}
-    claimed = Record(before.key if before else key, files, before.row if before else None)
+    files = {**dict.fromkeys(job.outputs), **(earlier.files if earlier else {})}
+    claimed = Record(earlier.key if earlier else key, files, earlier.row if earlier else None)
     _write(path_of(job), claimed)
     return claimed
 
 
-def give_up(job: Job, claimed: Record, before: Record | None) -> None:
-    """Restore the record from before a claim, unless another run has finished the map in the meantime."""
+def release_claim(job: Job, claimed: Record, earlier: Record | None) -> None:
+    """Restore the record that a claim replaced, unless another run has finished the map in the meantime."""
     if read(job) != claimed:
         return
-    if before is None:
+    if earlier is None:
         path_of(job).unlink(missing_ok=True)
     else:
-        _write(path_of(job), before)
+        _write(path_of(job), earlier)
 
 
-def finish(job: Job, key: dict[str, Any], row: dict[str, Any], before: Record | None) -> None:
+def finish(job: Job, key: dict[str, Any], row: dict[str, Any], earlier: Record | None) -> None:
     """Write the record of a map that is done. Names of earlier output files stay claimed."""
     files = {name: digest(path) for name, path in job.outputs.items()}
-    _write(path_of(job), Record(key, {**dict.fromkeys(before.files if before else ()), **files}, row))
+    _write(path_of(job), Record(key, {**dict.fromkeys(earlier.files if earlier else ()), **files}, row))
 
 
-def kept(job: Job, record: Record) -> dict[str, Any]:
+def finished_row(job: Job, record: Record) -> dict[str, Any]:
     """Give the row of a finished map, with the present paths of its files."""
     row = record.row or {}
     files = {name: str(job.outputs[name]) if name in job.outputs else None for name in row["files"]}
@@ -163,6 +163,6 @@ def kept(job: Job, record: Record) -> dict[str, Any]:
 
 def _write(path: Path, record: Record) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"form": RECORD_FORM, "key": record.key, "files": record.files, "row": record.row}, indent=1)
+    text = json.dumps({"form": RECORD_VERSION, "key": record.key, "files": record.files, "row": record.row}, indent=1)
     with atomic_write(path) as stream:
         stream.write(f"{text}\n".encode())

@@ -17,7 +17,7 @@ from cryores_lite.batch import provenance, table
 from cryores_lite.batch.prefetch import Prefetched, prefetch, prefetch_jobs
 from cryores_lite.console import Reporting, print_outcome
 from cryores_lite.job import RunOptions, lazy_model, run_job
-from cryores_lite.method.network import shipped
+from cryores_lite.method.network import shipped_model
 from cryores_lite.outputs.outcome import row as json_row
 from cryores_lite.outputs.result import Job, Method
 
@@ -45,14 +45,14 @@ def run_jobs(
         A table cannot be used.
     """
     for path in tables:
-        table.check(path)
+        table.prepare(path)
     counts: Counter[str] = Counter()
     for row in _rows(jobs, options, reporting, resume):
         counts["kept" if row["kept"] else row["outcome"]] += 1
         for path in tables:
             table.append(path, row)
     for path in tables:
-        table.write(path, table.last_of_each(table.read(path)))
+        table.write(path, table.latest_rows(table.read(path)))
     if resume and not reporting.quiet:
         typer.echo(
             f"{len(jobs)} maps: {counts['done']} done, {counts['kept']} kept, {counts['failed']} failed", err=True
@@ -66,7 +66,7 @@ def _rows(jobs: Sequence[Job], options: RunOptions, reporting: Reporting, resume
     prefetched = _prefetched(jobs, options) if resume else (Prefetched(job=job) for job in jobs)
     for number, ready in enumerate(prefetched, 1):
         if ready.is_finished and ready.record:
-            row = provenance.kept(ready.job, ready.record)
+            row = provenance.finished_row(ready.job, ready.record)
             _print_kept(row, reporting)
         else:
             progress = reporting.progress(ready.job, number, len(jobs))
@@ -79,12 +79,12 @@ def _prefetched(jobs: Sequence[Job], options: RunOptions) -> Iterable[Prefetched
     digest = cache(provenance.digest)
 
     def key(job: Job) -> dict[str, Any]:
-        model = digest(options.model or shipped()) if job.method is Method.network else None
+        model = digest(options.model or shipped_model()) if job.method is Method.network else None
         return provenance.key(
             job, model, lambda path: provenance.digest(path) if path == job.map_path else digest(path)
         )
 
-    return prefetch_jobs(jobs, lambda job, busy: prefetch(job, busy, key))
+    return prefetch_jobs(jobs, lambda job, memory_in_use: prefetch(job, memory_in_use, key))
 
 
 def _run(
@@ -96,14 +96,14 @@ def _run(
         with contextlib.suppress(OSError):  # the job will report it
             claimed = provenance.claim(job, ready.key, before)
             job = replace(job, overwrite=True)
-    result = run_job(job, network, threads, progress, ready.ahead)
+    result = run_job(job, network, threads, progress, ready.input)
     row = json_row(result)
     if claimed and ready.key is not None:
         with contextlib.suppress(OSError):  # the claim stays, and the next run does the map again
             if result.error is None:
                 provenance.finish(job, ready.key, row, claimed)
             else:
-                provenance.give_up(job, claimed, before)
+                provenance.release_claim(job, claimed, before)
     print_outcome(result, reporting)
     return row
 

@@ -33,7 +33,7 @@ def stamped(row: Row, kept: bool = False) -> Row:
     return {**row, "time": datetime.now(timezone.utc).isoformat(timespec="microseconds"), "kept": kept}
 
 
-def flat(row: Row) -> Row:
+def csv_row(row: Row) -> Row:
     """Put a stamped row into the columns of a CSV file. A row that was read from one stays as it is."""
     if "percentiles" not in row:
         return row
@@ -47,7 +47,7 @@ def flat(row: Row) -> Row:
     }
 
 
-def check(path: Path) -> None:
+def prepare(path: Path) -> None:
     """Prepare a table, new or of an earlier run, for appending. A last line that was cut off is removed.
 
     Raises
@@ -126,7 +126,7 @@ def write(path: Path, rows: Sequence[Row]) -> None:
         raise _unwritable(path, error) from error
 
 
-def last_of_each(rows: Iterable[Row]) -> list[Row]:
+def latest_rows(rows: Iterable[Row]) -> list[Row]:
     """One row per map, that of the latest time (of equal times the later row), in the order of first mention."""
     latest: dict[str, Row] = {}
     for row in rows:
@@ -150,7 +150,7 @@ def _lines(path: Path, rows: Iterable[Row], header: bool) -> bytes:
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     if header:
         writer.writeheader()
-    writer.writerows({name: escape_formula(cell) for name, cell in flat(row).items()} for row in rows)
+    writer.writerows({name: escape_formula(cell) for name, cell in csv_row(row).items()} for row in rows)
     return text.getvalue().encode("utf-8", "surrogateescape")
 
 

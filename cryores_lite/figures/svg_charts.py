@@ -10,7 +10,7 @@ import numpy as np
 
 from cryores_lite.figures.display_map import ticks
 from cryores_lite.figures.palette import COLOUR_STOPS, hex_colour, rgb_colours
-from cryores_lite.fourier.fsc import FSC_CUT
+from cryores_lite.fourier.fsc import FSC_THRESHOLD
 from cryores_lite.types import HalfMapComparison, Volume
 
 INK, GREY = "#1d2733", "#9aa5b1"
@@ -131,7 +131,7 @@ def fsc_chart(comparison: HalfMapComparison) -> str:
         curves.append(_curve(comparison.frequencies, comparison.curves[name], colour, dashes))
         y = area.top + 14 + 21 * len(legend)
         legend.append(_line(342, y, 370, y, colour, dashes, width=2) + _label(378, y + 5, label))
-    threshold, zero = _fsc_y(FSC_CUT), _fsc_y(0)
+    threshold, zero = _fsc_y(FSC_THRESHOLD), _fsc_y(0)
     crossing = area.x(min(1 / comparison.resolution / last, 1))
     offset, anchor = (8, "start") if crossing < area.x(0.7) else (-8, "end")
     return _chart(

@@ -19,10 +19,10 @@ from cryores_lite.types import Volume
 Curve = npt.NDArray[np.float64]
 Threshold = Callable[[float, float], float]  # of a band's frequency (1/Å) and its window's σ (Å)
 
-FSC_CUT = 0.143
+FSC_THRESHOLD = 0.143
 COARSEST_BAND = 45.0  # Å, the first band
 MAX_BAND_RATIO = 1.05  # of neighbouring bands among which a crossing is searched for
-BANDS_BELOW = 3  # bands that must lie below the threshold, with the first
+CONSECUTIVE_BANDS = 3  # bands that must lie below the threshold, with the first
 
 
 def bands(nyquist: float, max_ratio: float = MAX_BAND_RATIO) -> Curve:
@@ -32,7 +32,9 @@ def bands(nyquist: float, max_ratio: float = MAX_BAND_RATIO) -> Curve:
     return centres
 
 
-def first_crossing(fsc: npt.NDArray[np.floating], frequencies: Curve, threshold: float | Curve = FSC_CUT) -> Volume:
+def first_crossing(
+    fsc: npt.NDArray[np.floating], frequencies: Curve, threshold: float | Curve = FSC_THRESHOLD
+) -> Volume:
     """Resolution in Å from FSC curves, as the module's docstring defines it.
 
     Parameters
@@ -48,7 +50,7 @@ def first_crossing(fsc: npt.NDArray[np.floating], frequencies: Curve, threshold:
     thresholds = np.broadcast_to(np.asarray(threshold, fsc.dtype), len(frequencies))
     below = fsc < thresholds.reshape(-1, *[1] * (fsc.ndim - 1))
     stays_below = below.copy()
-    for n in range(1, BANDS_BELOW):
+    for n in range(1, CONSECUTIVE_BANDS):
         stays_below[:-n] &= below[n:]
     crossing = stays_below.argmax(0)
     before = np.maximum(crossing - 1, 0)
@@ -77,12 +79,12 @@ def correlation_terms(
     return (first * second.conj()).real, np.abs(first) ** 2, np.abs(second) ** 2
 
 
-def fixed(value: float = FSC_CUT) -> Threshold:
+def fixed_threshold(value: float = FSC_THRESHOLD) -> Threshold:
     """The same threshold everywhere: 0.143 (Rosenthal & Henderson 2003, J. Mol. Biol. 333, 721), or 0.5."""
     return lambda frequency, sigma: value
 
 
-def one_bit(frequency: float, sigma: float) -> float:
+def one_bit_threshold(frequency: float, sigma: float) -> float:
     """The 1-bit threshold of van Heel & Schatz (2005), J. Struct. Biol. 151, 250, for the waves in a window.
 
     Their number n is the product of the window's volume, (4π)^(3/2) σ³, and of the band's, 4π f² · √(4π) · 0.064 f

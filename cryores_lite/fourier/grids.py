@@ -20,14 +20,14 @@ def bounding_slices(mask: npt.NDArray[np.generic]) -> Slices | None:
     return z, y, x
 
 
-def without_small_pieces(mask: Mask, min_share: float) -> Mask:
-    """Drop the connected pieces that are smaller than `min_share` of the largest piece."""
+def without_small_pieces(mask: Mask, min_fraction: float) -> Mask:
+    """Drop the connected pieces that are smaller than `min_fraction` of the largest piece."""
     labels, count = ndimage.label(mask)
     if count < 2:
         return mask
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
-    large: Mask = (sizes >= min_share * sizes.max())[labels]
+    large: Mask = (sizes >= min_fraction * sizes.max())[labels]
     return large
 
 

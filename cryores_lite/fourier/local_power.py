@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from cryores_lite.fourier.spectrum import Spectrum, chunks, grid_for, planes, regrid
+from cryores_lite.fourier.spectrum import Spectrum, chunks, grid_for, inverse_transform, regrid
 from cryores_lite.types import Lengths, Shape, Volume
 
 BAND_WIDTH = 0.15 / 2.3548  # σ of a band, in units of its frequency
@@ -29,12 +29,12 @@ def band_frequencies(nyquist: float) -> npt.NDArray[np.float64]:
     return centres
 
 
-def window(frequency: float) -> float:
+def window_sigma(frequency: float) -> float:
     """σ of the averaging window of a band, in Å."""
     return max(WINDOW_SIGMA / frequency, MIN_WINDOW_SIGMA)
 
 
-def band_of(spectrum: Spectrum, frequency: float, threads: int = 1) -> Spectrum:
+def filter_to_band(spectrum: Spectrum, frequency: float, threads: int = 1) -> Spectrum:
     """Filter a map to one band, on the coarsest grid that holds the band and its square."""
     coarsest = grid_for(spectrum.lengths, 1 / (POINTS_PER_WAVE * frequency))
     z, y, x = (min(n, m) for n, m in zip(spectrum.shape, coarsest, strict=True))
@@ -47,22 +47,22 @@ def local_power(spectrum: Spectrum, frequency: float, shape: Shape, threads: int
 
     The square of the band is averaged with the window of the module's docstring.
     """
-    band = band_of(spectrum, frequency, threads)
-    average = Average(band.shape, spectrum.lengths, window(frequency), shape)
-    planes(band, lambda part, density: average.add(part, np.square(density, out=density)), threads)
+    band = filter_to_band(spectrum, frequency, threads)
+    average = GaussianAverage(band.shape, spectrum.lengths, window_sigma(frequency), shape)
+    inverse_transform(band, lambda part, density: average.add(part, np.square(density, out=density)), threads)
     return average.values()
 
 
 def smooth(values: Volume, lengths: Lengths, sigma: float, shape: Shape) -> Volume:
     """Average a periodic field with a Gaussian of `sigma` Å, on a grid of `shape` points. The result is at least 0."""
     z, y, x = values.shape
-    average = Average((z, y, x), lengths, sigma, shape)
+    average = GaussianAverage((z, y, x), lengths, sigma, shape)
     for part in chunks((z, y, x)):
         average.add(part, values[part])
     return average.values()
 
 
-class Average:
+class GaussianAverage:
     """The average of a periodic field with a Gaussian, from planes: one matrix product along each axis.
 
     Parameters

@@ -168,7 +168,7 @@ def regrid(spectrum: Spectrum, shape: Shape, gain: Gain | None = None, threads: 
     return Spectrum(out, shape, spectrum.lengths, (0, 0, 0))
 
 
-def planes(spectrum: Spectrum, use: Callable[[slice, Volume], None], threads: int = 1) -> None:
+def inverse_transform(spectrum: Spectrum, use: Callable[[slice, Volume], None], threads: int = 1) -> None:
     """Transform a spectrum back and call `use` with a slice along z and the planes of density in it, chunk by chunk.
 
     The spectrum's waves are overwritten.
@@ -182,8 +182,8 @@ def planes(spectrum: Spectrum, use: Callable[[slice, Volume], None], threads: in
         list(pool.map(transform_part, chunks(spectrum.shape)))
 
 
-def sample(spectrum: Spectrum, shape: Shape, gain: Gain | None = None, threads: int = 1) -> Volume:
+def sample_density(spectrum: Spectrum, shape: Shape, gain: Gain | None = None, threads: int = 1) -> Volume:
     """Density on a grid of `shape` points over the periodic box, each wave multiplied by `gain` of its |k| (1/Å)."""
     values = np.empty(shape, np.float32)
-    planes(regrid(spectrum, shape, gain, threads), values.__setitem__, threads)
+    inverse_transform(regrid(spectrum, shape, gain, threads), values.__setitem__, threads)
     return values

@@ -56,23 +56,23 @@ def compare(pair: Pair, result: LocalResolution, threads: int = 1) -> HalfMapCom
         bias=float(np.mean(estimate - half_maps)) if half_maps.size else math.nan,
         edges=edges,
         counts=counts,
-        warnings=half_map_warnings(pair.likeness, values[inside]),
+        warnings=half_map_warnings(pair.lowest_shell_fsc, values[inside]),
     )
 
 
-def half_map_warnings(likeness: float, local_resolution: Volume) -> tuple[str, ...]:
+def half_map_warnings(lowest_shell_fsc: float, local_resolution: Volume) -> tuple[str, ...]:
     """Warn of half maps that share noise, or share no signal.
 
     Parameters
     ----------
-    likeness : of the half maps (see `independence`)
+    lowest_shell_fsc : of the half maps (see `independence`)
     local_resolution : (n,) Å, from the half maps inside the mask
     """
     warnings = []
-    if likeness > DEPENDENT_FSC:
+    if lowest_shell_fsc > DEPENDENT_FSC:
         warnings.append(
-            f"The half maps are not independent: their FSC is {likeness:.2f} or more in every shell, also in solvent. "
-            "Local and global FSC resolution are too optimistic."
+            f"The half maps are not independent: their FSC is {lowest_shell_fsc:.2f} or more in every shell, also in "
+            "solvent. Local and global FSC resolution are too optimistic."
         )
     if local_resolution.size and np.median(local_resolution) >= COARSEST_BAND:
         warnings.append(

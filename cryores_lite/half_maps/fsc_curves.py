@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import fft, ndimage
 
-from cryores_lite.fourier.fsc import FSC_CUT, Curve, correlation_terms, first_crossing
+from cryores_lite.fourier.fsc import FSC_THRESHOLD, Curve, correlation_terms, first_crossing
 from cryores_lite.fourier.grids import add_shell_sums
 from cryores_lite.fourier.spectrum import radius_planes
 from cryores_lite.types import Lengths, Mask, Shape, Volume
@@ -49,7 +49,7 @@ class FscCurves:
         """The corrected curve, or the unmasked one without a mask."""
         return self.unmasked if self.corrected is None else self.corrected
 
-    def resolution(self, threshold: float = FSC_CUT) -> float:
+    def resolution(self, threshold: float = FSC_THRESHOLD) -> float:
         """Return the resolution (Å) at which the best curve falls below a threshold."""
         return float(first_crossing(self.best[:, None], self.frequencies, threshold)[0])
 

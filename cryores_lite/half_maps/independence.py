@@ -29,7 +29,7 @@ FIRST_SHELL = 2  # shells 0 and 1 hold the shape of the window
 
 
 def refuse_copies(first: Volume, second: Volume) -> float:
-    """Refuse two copies of one map; return the likeness of the maps.
+    """Refuse two copies of one map; return their lowest FSC in any shell.
 
     Parameters
     ----------
@@ -40,18 +40,18 @@ def refuse_copies(first: Volume, second: Volume) -> float:
     InputError
         In every shell that both maps hold they are the same, in molecule and solvent.
     """
-    lowest_fsc = likeness(first, second)
-    if lowest_fsc > COPY_FSC:
+    lowest = lowest_shell_fsc(first, second)
+    if lowest > COPY_FSC:
         raise InputError(
             "these do not look like independent half maps",
             found="two copies of one map (unchanged, scaled, masked or filtered)",
             expected="two reconstructions, each from one half of the particles",
             try_="pass the two unfiltered half maps of one reconstruction",
         )
-    return lowest_fsc
+    return lowest
 
 
-def likeness(first: Volume, second: Volume) -> float:
+def lowest_shell_fsc(first: Volume, second: Volume) -> float:
     """Return the lowest FSC of two maps in any shell that both hold, in windows of molecule and of solvent.
 
     It is 1 for copies of a map, about 0.7 for a half map and the average of both, about 0 for independent half maps.

@@ -16,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from cryores_lite.errors import InputError
-from cryores_lite.fourier.fsc import Curve, Threshold, bands, first_crossing, fixed, interpolate_log
+from cryores_lite.fourier.fsc import Curve, Threshold, bands, first_crossing, fixed_threshold, interpolate_log
 from cryores_lite.fourier.interpolation import interpolate, voxel_positions
-from cryores_lite.fourier.local_power import Average, band_of, smooth, window
-from cryores_lite.fourier.spectrum import Spectrum, grid_for, planes, transform
+from cryores_lite.fourier.local_power import GaussianAverage, filter_to_band, smooth, window_sigma
+from cryores_lite.fourier.spectrum import Spectrum, grid_for, inverse_transform, transform
 from cryores_lite.half_maps.fsc_curves import PHASE_SEED, global_fsc, phase_randomised, randomisation_start
 from cryores_lite.half_maps.independence import mean_map, refuse_copies
 from cryores_lite.method.crop import Box, cut, molecule_box, paste
@@ -107,18 +107,18 @@ def checked_local_fsc(
     spectra = [transform(half if box_mask is None else half * box_mask, voxel_size, threads) for half in halves]
     lengths = spectra[0].lengths
     frequencies = bands(spectra[0].nyquist, step)
-    coarse = grid_for(lengths, min(sigma or window(f) for f in frequencies))
+    coarse = grid_for(lengths, min(sigma or window_sigma(f) for f in frequencies))
     first.release_pages()
     second.release_pages()
     random = None if box_mask is None else phase_randomised_halves(halves, box_mask, voxel_size, threads)
     fsc = np.empty((len(frequencies), *coarse), np.float32)
     for n, f in enumerate(frequencies):
-        fsc[n] = band_fsc(spectra, f, sigma or window(f), coarse, threads)
+        fsc[n] = band_fsc(spectra, f, sigma or window_sigma(f), coarse, threads)
         if random and f > random[1]:
-            mask_fsc = band_fsc(random[0], f, sigma or window(f), coarse, threads)
+            mask_fsc = band_fsc(random[0], f, sigma or window_sigma(f), coarse, threads)
             fsc[n] = (fsc[n] - mask_fsc) / np.maximum(1 - mask_fsc, 1e-6)
     fine = bands(spectra[0].nyquist)
-    cuts = np.array([(threshold or fixed())(float(f), sigma or window(f)) for f in fine])
+    cuts = np.array([(threshold or fixed_threshold())(float(f), sigma or window_sigma(f)) for f in fine])
     local = np.stack(
         [first_crossing(interpolate_log(plane, frequencies, fine), fine, cuts) for plane in fsc.swapaxes(0, 1)]
     )
@@ -136,12 +136,12 @@ def band_fsc(halves: list[Spectrum], frequency: float, sigma: float, shape: Shap
     sigma : Å, of the window
     shape : points of the coarse grid
     """
-    one, other = (band_of(half, frequency, threads) for half in halves)
+    one, other = (filter_to_band(half, frequency, threads) for half in halves)
     box, lengths = one.shape, one.lengths
     scale = np.float32(np.sqrt(total_power(one.waves, box) / max(total_power(other.waves, box), MIN_POWER)))
     first_band = np.empty(box, np.float32)
-    planes(one, first_band.__setitem__, threads)
-    signal_mean, noise_mean = Average(box, lengths, sigma, shape), Average(box, lengths, sigma, shape)
+    inverse_transform(one, first_band.__setitem__, threads)
+    signal_mean, noise_mean = GaussianAverage(box, lengths, sigma, shape), GaussianAverage(box, lengths, sigma, shape)
 
     def add_planes(part: slice, second_band: Volume) -> None:
         second_band *= scale
@@ -149,7 +149,7 @@ def band_fsc(halves: list[Spectrum], frequency: float, sigma: float, shape: Shap
         second_band -= first_band[part]
         noise_mean.add(part, np.square(second_band, out=second_band))
 
-    planes(other, add_planes, threads)
+    inverse_transform(other, add_planes, threads)
     wider = float(np.sqrt(NOISE_WINDOW_RATIO**2 - 1)) * sigma  # with the first mean: NOISE_WINDOW_RATIO times sigma
     signal, noise = signal_mean.values(), smooth(noise_mean.values(), lengths, wider, shape)
     noise /= 2
@@ -184,7 +184,7 @@ def interpolate_to_voxels(coarse: Volume, spectrum: Spectrum, box: Box) -> Volum
 
 
 def check_half_maps(first: Density, second: Density) -> float:
-    """Refuse maps that are not two half maps of one reconstruction; return their likeness (see `independence`).
+    """Refuse maps that are not two half maps of one reconstruction; return their `lowest_shell_fsc`.
 
     Raises
     ------

@@ -20,12 +20,12 @@ MAX_SCALE_RATIO = 1.5  # of the half maps' standard deviations; more: one of the
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """Two half maps of one map, and their likeness (see `independence`)."""
+    """Two half maps of one map, and their `lowest_shell_fsc`."""
 
     paths: tuple[Path, Path]
     first: Density
     second: Density
-    likeness: float
+    lowest_shell_fsc: float
 
 
 def read_map_and_halves(
@@ -66,7 +66,7 @@ def read_pair(paths: tuple[Path, Path], voxel_size: float | None) -> tuple[Pair,
     first, second = (read_map(path, voxel_size=voxel_size) for path in paths)
     check_same_grid(first, second, paths)
     on_first_grid = replace(second.density, grid=first.density.grid)
-    likeness = check_half_maps(first.density, on_first_grid)
+    lowest_shell_fsc = check_half_maps(first.density, on_first_grid)
     average = Density(mean_map(first.density.values, second.density.values), first.density.grid)
     warnings = [*first.warnings, *(warning for warning in second.warnings if warning not in first.warnings)]
     low, high = sorted(float(half.density.values.std()) for half in (first, second))
@@ -75,7 +75,7 @@ def read_pair(paths: tuple[Path, Path], voxel_size: float | None) -> tuple[Pair,
             f"The scales of the half maps differ by a factor of {high / low:.3g}, so one dominates their average. "
             "Pass the final map too."
         )
-    return Pair(paths, first.density, on_first_grid, likeness), Map(average, first.header, tuple(warnings))
+    return Pair(paths, first.density, on_first_grid, lowest_shell_fsc), Map(average, first.header, tuple(warnings))
 
 
 def check_same_grid(first: Map, second: Map, paths: tuple[Path, Path]) -> None:

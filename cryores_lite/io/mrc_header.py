@@ -172,7 +172,7 @@ def shape_xyz(axes: Ints, shape: tuple[int, ...]) -> Ints:
     return voxels[1], voxels[2], voxels[3]
 
 
-def in_voxels(
+def to_voxel_coordinates(
     positions: npt.NDArray[np.float64], header: Header, voxel_size: Lengths, path: Path
 ) -> npt.NDArray[np.float64]:
     """Convert positions in space to coordinates in the array of a map, as ChimeraX places it.

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from cryores_lite.fourier.local_power import BAND_STEP, FIRST_BAND, window
+from cryores_lite.fourier.local_power import BAND_STEP, FIRST_BAND, window_sigma
 from cryores_lite.method.band_powers import BandPowers
 from cryores_lite.method.solvent_noise import MIN_POWER, SolventEstimate
 from cryores_lite.types import Mask, Volume
@@ -60,7 +60,7 @@ def band_features(powers: BandPowers, solvent: SolventEstimate) -> Volume:
         _neighbour_band_correlation(log_inside),
         _neighbour_band_correlation(log_around if surroundings.sum() >= MIN_MEDIAN_VOXELS else log_inside),
         *(np.clip(np.nan_to_num(shell), -4, 2) / 2 for shell in shells),
-        np.log([window(f) / size for f in frequencies]),
+        np.log([window_sigma(f) / size for f in frequencies]),
         np.log(4 * frequencies),
         np.full(bands, float(solvent.has_solvent)),
         np.full(bands, solvent.solvent_fraction),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cryores_lite.fourier.fsc import Curve
-from cryores_lite.fourier.local_power import band_frequencies, local_power, smooth, window
+from cryores_lite.fourier.local_power import band_frequencies, local_power, smooth, window_sigma
 from cryores_lite.fourier.spectrum import Spectrum
 from cryores_lite.types import Lengths, Shape, Volume
 
@@ -50,5 +50,5 @@ def measure_band_powers(spectrum: Spectrum, masked_out: Volume, threads: int = 1
     for power, f in zip(values, frequencies, strict=True):
         power[:] = local_power(spectrum, f, shape, threads)
         if masked_out.any():
-            power /= np.maximum(1 - smooth(masked_out, spectrum.lengths, window(f), shape), MIN_COVERAGE)
+            power /= np.maximum(1 - smooth(masked_out, spectrum.lengths, window_sigma(f), shape), MIN_COVERAGE)
     return BandPowers(frequencies, values, spectrum.lengths)

@@ -13,16 +13,16 @@ from scipy import fft, ndimage
 from cryores_lite.fourier.grids import add_shell_sums, bounding_slices, without_small_pieces
 from cryores_lite.fourier.interpolation import resample_periodic
 from cryores_lite.fourier.local_power import POWER_STEP, smooth
-from cryores_lite.fourier.spectrum import Spectrum, gaussian_gain, grid_for, planes, regrid, sample
+from cryores_lite.fourier.spectrum import Spectrum, gaussian_gain, grid_for, inverse_transform, regrid, sample_density
 from cryores_lite.types import Lengths, Mask, Shape, Volume
 
 MASK_SIGMAS = (3.0, 5.0, 8.0, 12.0)  # Å; the molecule is searched for in a map smoothed by one of these
 MAX_SEPARABILITY_LOSS = 0.03  # of Otsu's measure: a narrower smoothing is taken where it loses no more
 MIN_MOLECULE_PIECE = 0.05  # smaller pieces of the molecule, as a share of its largest, are noise
 # A low-pass filter: within this ratio of frequencies, or these many shells, the power falls to this share.
-CLIFFS = ((1.15, 4, 0.05), (1.3, 6, 0.01))
-PLATEAU = 1.1  # ratio of frequencies over which it stays there: sharpened rounding noise may rise again beyond
-COARSEST_CLIFF = 40.0  # Å
+LOW_PASS_DROPS = ((1.15, 4, 0.05), (1.3, 6, 0.01))
+LOW_PASS_PLATEAU = 1.1  # ratio of frequencies over which it stays there: sharpened rounding noise may rise again beyond
+COARSEST_LOW_PASS = 40.0  # Å
 MIN_POWER = 1e-30
 MAX_BODY_EDGE = 256  # voxels: a larger part of the molecule would show a filter no better
 BODY_EDGE_SIGMA = 5.0  # Å, σ of the soft edge with which the molecule is cut out to search for a filter
@@ -67,15 +67,15 @@ def low_pass_limit(spectrum: Spectrum, molecule: Mask, coverage: Volume, threads
     shell_power, shell_width = radial_power(body, spectrum.voxel_size, spectrum.nyquist, threads)
     last = len(shell_power) - 1
     depth = np.zeros(last)
-    for n in range(max(4, int(shell_width**-1 / COARSEST_CLIFF)), last):
-        ends = [min(max(int(np.ceil(n * ratio)), n + shells), last) for ratio, shells, _ in CLIFFS]
-        left = [shell_power[end : int(end * PLATEAU) + 1].max() / shell_power[n] for end in ends]
-        if all(share < max_share for share, (_, _, max_share) in zip(left, CLIFFS, strict=True)):
+    for n in range(max(4, int(shell_width**-1 / COARSEST_LOW_PASS)), last):
+        ends = [min(max(int(np.ceil(n * ratio)), n + shells), last) for ratio, shells, _ in LOW_PASS_DROPS]
+        left = [shell_power[end : int(end * LOW_PASS_PLATEAU) + 1].max() / shell_power[n] for end in ends]
+        if all(share < max_share for share, (_, _, max_share) in zip(left, LOW_PASS_DROPS, strict=True)):
             depth[n] = -np.log(left[-1])
     if not depth.any():
         return 1 / spectrum.nyquist
     top = int(depth.argmax())
-    edge = top + int(np.argmax(shell_power[top:] < np.sqrt(CLIFFS[0][2]) * shell_power[top]))
+    edge = top + int(np.argmax(shell_power[top:] < np.sqrt(LOW_PASS_DROPS[0][2]) * shell_power[top]))
     return float(1 / (edge * shell_width))
 
 
@@ -118,7 +118,7 @@ def cut_out_molecule(spectrum: Spectrum, molecule: Mask, coverage: Volume, threa
             values[rows] = density[first - part.start : last - part.start, y, x]
             fine_weight[rows] = resample_periodic(weight, spectrum.shape, (slice(first, last), y, x))
 
-    planes(regrid(spectrum, spectrum.shape, None, threads), store, threads)
+    inverse_transform(regrid(spectrum, spectrum.shape, None, threads), store, threads)
     inside = fine_weight >= MIN_BODY_WEIGHT * fine_weight.max()
     extents = [np.flatnonzero(inside.any(axes)) for axes in ((1, 2), (0, 2), (0, 1))]
     inner = tuple(slice(extent[0], extent[-1] + 1) for extent in extents)
@@ -165,7 +165,7 @@ def find_molecule(spectrum: Spectrum, shape: Shape, in_map: Mask, threads: int =
         fine_in_map = np.ones_like(fine_in_map)
     candidates = []
     for sigma in MASK_SIGMAS:
-        smoothed = sample(spectrum, fine, partial(gaussian_gain, sigma=sigma), threads)
+        smoothed = sample_density(spectrum, fine, partial(gaussian_gain, sigma=sigma), threads)
         values = smoothed[fine_in_map]
         threshold = threshold_otsu(values)
         candidates.append((separability(values, values > threshold), (smoothed > threshold) & fine_in_map))

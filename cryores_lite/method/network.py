@@ -96,13 +96,13 @@ class Model:
         DeviceError
             CUDA was requested and cannot be used.
         """
-        file = shipped() if path is None else Path(path)
+        file = shipped_model() if path is None else Path(path)
         data = onnx_file.read(file)
         session = _session(data, file, device, threads or available_threads())
         provider = session.get_providers()[0]
         warnings: tuple[str, ...] = ()
         if device == "auto" and provider == CPU and CUDA in onnxruntime.get_available_providers():
-            warnings = (f"CUDA cannot be used ({why_not_cuda()}): running on the CPU.",)
+            warnings = (f"CUDA cannot be used ({cuda_problem()}): running on the CPU.",)
         return cls(
             spec=_spec(session, file),
             sha256=hashlib.sha256(data).hexdigest(),
@@ -150,7 +150,7 @@ class Model:
         return self.session.run(outputs, dict(zip(INPUTS, feed, strict=True)))
 
 
-def shipped() -> Path:
+def shipped_model() -> Path:
     """The model in the installed package, or in the repository's `models/` when run from a checkout."""
     package = Path(__file__).parents[1]
     candidates = (package / "models" / SHIPPED_MODEL, package.parent / "models" / SHIPPED_MODEL)
@@ -162,13 +162,13 @@ def providers() -> dict[str, bool]:
 
     TensorRT is left out: it compiles the model for minutes first.
     """
-    data, usable = onnx_file.read(shipped()), {}
+    data, usable = onnx_file.read(shipped_model()), {}
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     for name in onnxruntime.get_available_providers():
         if "Tensorrt" in name:
             continue
-        if name == CUDA and _without_cuda():
+        if name == CUDA and _missing_for_cuda():
             usable[name] = False
             continue
         try:
@@ -179,31 +179,31 @@ def providers() -> dict[str, bool]:
     return usable
 
 
-def why_not_cuda() -> str:
+def cuda_problem() -> str:
     """Explain why a session was opened without CUDA."""
-    if reason := _without_cuda():
+    if reason := _missing_for_cuda():
         return reason
     built_for = (
         f"this onnxruntime was built for CUDA {getattr(onnxruntime, 'cuda_version', None) or '(version unknown)'}"
     )
     for name in ("shared", "cuda"):  # in this order: the second needs the first
         library = Path(onnxruntime.__file__).parent / "capi" / f"libonnxruntime_providers_{name}.so"
-        if library.exists() and (reason := _unloadable(library)):
+        if library.exists() and (reason := _load_error(library)):
             return f"{reason}; {built_for}"
     return f"all libraries load, but no session opens (driver too old?); {built_for}"
 
 
-def _without_cuda() -> str | None:
+def _missing_for_cuda() -> str | None:
     """Load the libraries that CUDA needs, or explain what is missing."""
     if CUDA not in onnxruntime.get_available_providers():
         return "onnxruntime-gpu is not installed in place of onnxruntime"
-    if reason := _unloadable(CUDA_DRIVER):
+    if reason := _load_error(CUDA_DRIVER):
         return f"no NVIDIA driver: {reason}"
     getattr(onnxruntime, "preload_dlls", lambda: None)()  # 1.21 and later: the libraries of NVIDIA's wheels
     return None
 
 
-def _unloadable(library: str | Path) -> str | None:
+def _load_error(library: str | Path) -> str | None:
     """Return the system's message if a shared library cannot be loaded, else None."""
     try:
         ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
@@ -219,7 +219,7 @@ def _session(data: bytes, file: Path, device: str, threads: int) -> Any:
     options.log_severity_level = 3
     options.enable_cpu_mem_arena = False  # it would keep the largest tile's memory to the end
     providers: list[Any] = [CPU]
-    if device != "cpu" and not _without_cuda():
+    if device != "cpu" and not _missing_for_cuda():
         providers.insert(0, (CUDA, CUDA_OPTIONS))
     try:
         session = onnxruntime.InferenceSession(data, options, providers=providers)
@@ -235,7 +235,7 @@ def _session(data: bytes, file: Path, device: str, threads: int) -> Any:
     if device == "cuda" and session.get_providers()[0] != CUDA:
         raise DeviceError(
             "CUDA cannot be used",
-            found=why_not_cuda(),
+            found=cuda_problem(),
             expected="onnxruntime-gpu in place of onnxruntime, its CUDA libraries and a driver that supports them",
             try_="see docs/gpu.md, or use --device cpu",
         )

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from cryores_lite.fourier.interpolation import resample_periodic
 from cryores_lite.fourier.local_power import BAND_STEP, FIRST_BAND
-from cryores_lite.fourier.spectrum import Spectrum, chunks, grid_for, sample
+from cryores_lite.fourier.spectrum import Spectrum, chunks, grid_for, sample_density
 from cryores_lite.method.band_powers import BandPowers
 from cryores_lite.method.prepare import Spectra
 from cryores_lite.method.solvent_noise import (
@@ -39,7 +39,7 @@ WORKING_VOXEL_SIZES = (0.5, 6.0)  # Å
 MAX_WORKING_EDGE = 1280  # working voxels: a larger box gets coarser ones
 BANDS = 16
 BAND_SPAN = (0.4, 2.2)  # lowest and highest band, in units of 1/median
-FOLLOWED_SPAN = (0.7, 1.1)  # bands whose local power the power estimate follows, in units of 1/median
+NEAR_MEDIAN_SPAN = (0.7, 1.1)  # bands whose local power the power estimate follows, in units of 1/median
 FLAGS = 7
 CONTEXT = 4 * BANDS + FLAGS  # numbers per map
 CHANNELS = 2 * BANDS + 2  # coarse fields per map
@@ -108,7 +108,7 @@ def network_inputs(
     log_inside = interpolate_bands(
         np.log(np.maximum(solvent.molecule_power, MIN_POWER)), powers.frequencies, frequencies
     )
-    is_followed = followed_bands(frequencies * median, live_bands)
+    near_median = bands_near_median(frequencies * median, live_bands)
     quarter = (shape[0] // 4, shape[1] // 4, shape[2] // 4)
     bands = np.zeros((CHANNELS, *quarter), np.float16)
     quantiles = np.zeros((3, BANDS))
@@ -119,12 +119,14 @@ def network_inputs(
         bands[n] = resample_periodic(np.clip(log_power - log_noise[n], -3, 8) / 3, quarter)
         bands[BANDS + n] = resample_periodic(relative_power, quarter)
         quantiles[:, n] = np.percentile(relative_power[outline.molecule], (10, 50, 90))
-        return 2 * relative_power if is_followed[n] else None
+        return 2 * relative_power if near_median[n] else None
 
     with ThreadPoolExecutor(threads) as pool:  # one by one: together they need many times the memory
-        followed_powers = [power for power in pool.map(fill, np.flatnonzero(live_bands)) if power is not None]
+        powers_near_median = [power for power in pool.map(fill, np.flatnonzero(live_bands)) if power is not None]
     log_limit = float(np.clip(np.log(outline.limit / median), -2, 1))
-    power_estimate = follow_power(followed_powers) if followed_powers else np.zeros(powers.shape, np.float32)
+    power_estimate = (
+        log_resolution_from_power(powers_near_median) if powers_near_median else np.zeros(powers.shape, np.float32)
+    )
     bands[-2] = resample_periodic(outline.coverage, quarter)
     bands[-1] = resample_periodic(np.maximum(power_estimate, np.float32(log_limit)), quarter)
     flags = [
@@ -149,16 +151,16 @@ def network_inputs(
     )
 
 
-def followed_bands(relative: Curve, live_bands: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+def bands_near_median(relative: Curve, live_bands: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """Choose the bands that the power estimate follows: the live ones near the median resolution, or all live ones.
 
     `relative` holds the frequencies of the bands in units of 1/median.
     """
-    near = live_bands & (relative >= FOLLOWED_SPAN[0]) & (relative <= FOLLOWED_SPAN[1])
+    near = live_bands & (relative >= NEAR_MEDIAN_SPAN[0]) & (relative <= NEAR_MEDIAN_SPAN[1])
     return near if near.any() else live_bands
 
 
-def follow_power(log_powers: Sequence[Volume]) -> Volume:
+def log_resolution_from_power(log_powers: Sequence[Volume]) -> Volume:
     """Estimate log of local resolution over the median, from each band's log of local power over its median.
 
     Signal falls against noise as the power `SIGNAL_SLOPE` of frequency. A local power that is higher by a factor
@@ -181,7 +183,7 @@ def log_power_at(powers: BandPowers, frequency: float) -> Volume:
 
 def molecule_density(spectrum: Spectrum, molecule: Mask, shape: Shape, threads: int = 1) -> Float16Volume:
     """(1, z, y, x): the density on a grid of `shape` points over the periodic box, of unit variance in the molecule."""
-    values, weight = sample(spectrum, shape, threads=threads), molecule.astype(np.float32)
+    values, weight = sample_density(spectrum, shape, threads=threads), molecule.astype(np.float32)
     inside = np.zeros(shape, bool)
     for part in chunks(shape):
         np.greater(resample_periodic(weight, shape, (part, slice(None), slice(None))), 0.5, out=inside[part])

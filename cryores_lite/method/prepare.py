@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cryores_lite.fourier.local_power import POWER_STEP, Average
+from cryores_lite.fourier.local_power import POWER_STEP, GaussianAverage
 from cryores_lite.fourier.spectrum import Spectrum, chunks, grid_for, transform
 from cryores_lite.method.band_powers import BandPowers, measure_band_powers
 from cryores_lite.method.crop import Box, cut, molecule_box
@@ -104,7 +104,7 @@ def coarse_coverage(edge_weight: Volume, spectrum: Spectrum) -> tuple[Volume, Vo
     shape = grid_for(spectrum.lengths, POWER_STEP)
     z, y, x = edge_weight.shape
     grids = (spectrum.shape, spectrum.lengths, POWER_STEP / 2, shape, spectrum.before)
-    coverage, masked_out = Average(*grids), Average(*grids)
+    coverage, masked_out = GaussianAverage(*grids), GaussianAverage(*grids)
     for part in chunks((z, y, x)):
         coverage.add(part, edge_weight[part])
         masked_out.add(part, 1 - edge_weight[part] ** 2)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from cryores_lite.fourier.fsc import FSC_CUT, Curve
+from cryores_lite.fourier.fsc import FSC_THRESHOLD, Curve
 from cryores_lite.method.band_powers import BandPowers
 from cryores_lite.method.molecule import Outline
 from cryores_lite.types import Mask, Volume
@@ -118,7 +118,7 @@ def noise_at_resolution(powers: BandPowers, solvent: SolventEstimate, median_res
     -------
     (bands,) power of the noise
     """
-    crossing_ratio = (1 + FSC_CUT) / (1 - FSC_CUT)  # P/N where (P − N)/(P + N) = 0.143
+    crossing_ratio = (1 + FSC_THRESHOLD) / (1 - FSC_THRESHOLD)  # P/N where (P − N)/(P + N) = 0.143
     if not solvent.has_solvent:
         noise: Curve = (
             solvent.molecule_power * (powers.frequencies * median_resolution) ** SIGNAL_SLOPE / crossing_ratio
@@ -220,12 +220,12 @@ def highest_crossing(powers: BandPowers, noise_power: Curve, live_bands: npt.NDA
     for band in range(last, -1, -1):
         power = powers.values[band]
         fsc = (power - noise[band]) / (power + noise[band])
-        crossing = pending & (fsc >= FSC_CUT)
+        crossing = pending & (fsc >= FSC_THRESHOLD)
         f = powers.frequencies[band]
         if band == last:
             resolution[crossing] = limit
         else:
-            share = (fsc[crossing] - FSC_CUT) / np.maximum(fsc[crossing] - fsc_above[crossing], 1e-6)
+            share = (fsc[crossing] - FSC_THRESHOLD) / np.maximum(fsc[crossing] - fsc_above[crossing], 1e-6)
             ratio = powers.frequencies[band + 1] / f
             resolution[crossing] = 1 / (f * ratio ** np.clip(share, 0, 1))
         pending &= ~crossing

@@ -67,7 +67,7 @@ def cover(mask: Mask, shape: Shape, halo: int, max_voxels: int) -> list[Tile]:
     z, y, x = (slice(0, n) for n in shape)
     pending, tiles = [(z, y, x)], []
     while pending:
-        core = around(mask, shape, pending.pop())
+        core = aligned_box(mask, shape, pending.pop())
         if core is None:
             continue
         z, y, x = (slice(max(0, s.start - halo), min(n, s.stop + halo)) for s, n in zip(core, shape, strict=True))
@@ -84,7 +84,7 @@ def cover(mask: Mask, shape: Shape, halo: int, max_voxels: int) -> list[Tile]:
     return tiles
 
 
-def around(mask: Mask, shape: Shape, part: Slices) -> Slices | None:
+def aligned_box(mask: Mask, shape: Shape, part: Slices) -> Slices | None:
     """Return the smallest aligned box inside `part` of the working grid that holds the mask there, or None."""
     coarse_z, coarse_y, coarse_x = (
         slice(s.start * m // n, -(-s.stop * m // n)) for s, n, m in zip(part, shape, mask.shape, strict=True)

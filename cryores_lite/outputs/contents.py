@@ -17,7 +17,7 @@ from cryores_lite.figures.palette import colour_range
 from cryores_lite.io.mrc_header import is_placed_by_start
 from cryores_lite.outputs import chimerax as chimerax_script
 from cryores_lite.outputs.outcome import row, voxel_size
-from cryores_lite.outputs.residues import Measured
+from cryores_lite.outputs.residues import MeasuredModel
 from cryores_lite.outputs.result import Job, MapResult
 
 Voxels: TypeAlias = npt.NDArray[Any]
@@ -164,7 +164,7 @@ def atoms_model(result: MapResult) -> str:
     return as_cif(_residues(result))
 
 
-def _residues(result: MapResult) -> Measured:
+def _residues(result: MapResult) -> MeasuredModel:
     assert result.residues, "written with an atomic model only"
     return result.residues
 

@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from cryores_lite.fourier.spectrum import low_pass, planes, regrid, transform
+from cryores_lite.fourier.spectrum import inverse_transform, low_pass, regrid, transform
 from cryores_lite.types import Lengths, Volume
 
 CUTOFF_RATIO = 1.1  # of neighbouring cut-offs
@@ -44,5 +44,5 @@ def locally_filtered(values: Volume, local: Volume, voxel_size: Lengths, threads
                 out[sections] += weight * density[first - part.start : last - part.start, y, x]
 
         gain = partial(low_pass, cutoff=1 / (low * CUTOFF_RATIO**n), edge=CUTOFF_EDGE * shell)
-        planes(regrid(spectrum, spectrum.shape, gain, threads), mix, threads)
+        inverse_transform(regrid(spectrum, spectrum.shape, gain, threads), mix, threads)
     return out

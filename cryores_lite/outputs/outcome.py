@@ -81,15 +81,15 @@ def summary(result: MapResult) -> str:
         (
             f"{result.job.map_path}  ({result.seconds:.1f} s, {method}, {estimate.provider})",
             f"  local resolution   {local}",
-            *(_of_network(estimate) if model else ()),
-            *(_of_half_maps(result.comparison) if result.comparison else ()),
+            *(_network_lines(estimate) if model else ()),
+            *(_half_map_lines(result.comparison) if result.comparison else ()),
             f"  molecule           {estimate.mask_volume:.0f} Å³ at {voxel_size(estimate):.4g} Å per voxel",
             *(f"  {'' if n else 'written':17}  {path}" for n, path in enumerate(result.job.outputs.values())),
         )
     )
 
 
-def _of_network(estimate: LocalResolution) -> tuple[str, ...]:
+def _network_lines(estimate: LocalResolution) -> tuple[str, ...]:
     """Lines of numbers that the statistical method does not have."""
     return (
         f"  expected error     {estimate.median_uncertainty:.2f} Å (one standard deviation; median)",
@@ -97,7 +97,7 @@ def _of_network(estimate: LocalResolution) -> tuple[str, ...]:
     )
 
 
-def _of_half_maps(comparison: HalfMapComparison) -> tuple[str, ...]:
+def _half_map_lines(comparison: HalfMapComparison) -> tuple[str, ...]:
     agreement = f"r {comparison.r:.2f}, RMSE {comparison.rmse:.2f} Å, mean difference {comparison.bias:+.2f} Å"
     return (
         f"  half-map FSC       {comparison.resolution:.2f} Å; local median {comparison.median:.2f} Å",

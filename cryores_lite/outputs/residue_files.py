@@ -9,14 +9,14 @@ import re
 
 from cryores_lite.figures.palette import OUTSIDE_COLOUR, hex_colour
 from cryores_lite.io.csv_cells import escape_formula
-from cryores_lite.outputs.residues import Measured, Residue, with_values
+from cryores_lite.outputs.residues import MeasuredModel, Residue, with_values
 
 PLAIN_NAME = re.compile(r"\w+", re.ASCII)  # in a ChimeraX specifier it needs no quotes
 UNQUOTED_IN_CIF = re.compile(r"(?!(data|save|loop|stop|global)_)[a-z0-9][!-~]*", re.IGNORECASE)
 COLUMNS = ("chain", "seq", "icode", "residue", "atoms", "locres")
 
 
-def as_json(measured: Measured, colours: tuple[float, float]) -> str:
+def as_json(measured: MeasuredModel, colours: tuple[float, float]) -> str:
     """JSON in the form of EMDB's validation files: parallel lists, null for residues outside the mask.
 
     Parameters
@@ -40,7 +40,7 @@ def as_json(measured: Measured, colours: tuple[float, float]) -> str:
     return json.dumps(document, allow_nan=False) + "\n"
 
 
-def as_csv(measured: Measured) -> str:
+def as_csv(measured: MeasuredModel) -> str:
     """CSV with one line per residue; the last field, Å, is empty for residues outside the mask."""
     out = io.StringIO()
     returns = any(
@@ -53,14 +53,14 @@ def as_csv(measured: Measured) -> str:
     return out.getvalue()
 
 
-def as_defattr(measured: Measured) -> str:
+def as_defattr(measured: MeasuredModel) -> str:
     """The residue attribute `locres` for ChimeraX, of measured residues that a specifier can name."""
     listed = [r for r in measured.residues if r.locres is not None and has_specifier(r)]
     lines = [f"\t/{r.chain}:{r.seq}{r.icode}\t{r.locres}" for r in listed]
     return "\n".join(("attribute: locres", "recipient: residues", *lines)) + "\n"
 
 
-def as_cif(measured: Measured) -> str:
+def as_cif(measured: MeasuredModel) -> str:
     """The model as mmCIF, with the local resolution of residues in the B-factor column, 0 outside the mask."""
     import gemmi
 
@@ -77,7 +77,7 @@ def as_cif(measured: Measured) -> str:
     return text
 
 
-def left_out(measured: Measured) -> tuple[str, ...]:
+def omission_warnings(measured: MeasuredModel) -> tuple[str, ...]:
     """Name the chains whose residues the ChimeraX attributes leave out, as a sentence for the user."""
     names = sorted({residue.chain for residue in measured.residues if not has_specifier(residue)})
     if not names:

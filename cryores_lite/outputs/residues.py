@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from cryores_lite.errors import InputError
 from cryores_lite.io.mrc import Map
-from cryores_lite.io.mrc_header import in_voxels, placement_warning
+from cryores_lite.io.mrc_header import placement_warning, to_voxel_coordinates
 from cryores_lite.types import LocalResolution, Volume
 
 MIN_WEIGHT_IN_MASK = 0.5  # of the eight voxels around an atom; below, the atom is not measured
@@ -23,7 +23,7 @@ DECIMALS = 3  # of Å in every file, so that they agree
 
 
 @dataclass(frozen=True, eq=False)
-class Fitted:
+class FittedModel:
     """An atomic model placed in a map.
 
     Attributes
@@ -60,10 +60,10 @@ class Residue:
 
 
 @dataclass(frozen=True, eq=False)
-class Measured:
+class MeasuredModel:
     """An atomic model, and the local resolution of its residues in order."""
 
-    fitted: Fitted
+    fitted: FittedModel
     residues: tuple[Residue, ...]
 
     @property
@@ -89,7 +89,7 @@ class Measured:
         return (*self.fitted.notes, outside)
 
 
-def read_fitted(path: Path, source: Map, map_path: Path) -> Fitted:
+def read_fitted(path: Path, source: Map, map_path: Path) -> FittedModel:
     """Read an atomic model and place it in a map, as ChimeraX does.
 
     Parameters
@@ -111,14 +111,14 @@ def read_fitted(path: Path, source: Map, map_path: Path) -> Fitted:
     if not positions.size:
         raise _refusal(path, "no atoms", "a model", "check the file given to --atoms")
     grid = source.density.grid
-    in_map = in_voxels(positions, source.header, grid.voxel_size, map_path)
+    in_map = to_voxel_coordinates(positions, source.header, grid.voxel_size, map_path)
     if not np.all((in_map >= -0.5) & (in_map <= np.array(grid.shape) - 0.5), axis=1).any():
         where = "its centre at {:.1f}, {:.1f}, {:.1f} Å, outside the map's box".format(*positions.mean(0))
         raise _refusal(path, where, "a model fitted to this map", "open both in ChimeraX")
-    return Fitted(path.name, structure, in_map, tuple(note for note in notes if note))
+    return FittedModel(path.name, structure, in_map, tuple(note for note in notes if note))
 
 
-def measure_residues(fitted: Fitted, result: LocalResolution) -> Measured:
+def measure_residues(fitted: FittedModel, result: LocalResolution) -> MeasuredModel:
     """Interpolate the local resolution at a model's atoms, and average it over residues."""
     values, residues = iter(interpolate_at_atoms(result.values, fitted.positions)), []
     for chain, residue in _residues(fitted.structure):
@@ -127,7 +127,7 @@ def measure_residues(fitted: Fitted, result: LocalResolution) -> Measured:
         mean = round(float(measured.mean()), DECIMALS) if measured.size else None
         number = residue.seqid
         residues.append(Residue(chain, number.num, number.icode.strip(), residue.name, len(measured), mean))
-    return Measured(fitted, tuple(residues))
+    return MeasuredModel(fitted, tuple(residues))
 
 
 def interpolate_at_atoms(values: Volume, positions: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -156,7 +156,7 @@ def interpolate_at_atoms(values: Volume, positions: npt.NDArray[np.float64]) -> 
     return out
 
 
-def with_values(measured: Measured) -> Any:
+def with_values(measured: MeasuredModel) -> Any:
     """Copy the model, with the local resolution of residues (Å) in the B-factor column; 0 outside the mask."""
     import gemmi
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from cryores_lite.io.mrc import Map
-    from cryores_lite.outputs.residues import Measured
+    from cryores_lite.outputs.residues import MeasuredModel
     from cryores_lite.types import HalfMapComparison, LocalResolution
 
 
@@ -94,7 +94,7 @@ class MapResult:
     map: Map | None = None
     local_resolution: LocalResolution | None = None
     comparison: HalfMapComparison | None = None
-    residues: Measured | None = None
+    residues: MeasuredModel | None = None
     warnings: tuple[str, ...] = ()
 
     def map_and_estimate(self) -> tuple[Map, LocalResolution]:

@@ -13,7 +13,7 @@ import atheris
 
 with atheris.instrument_imports(include=["cryores_lite", "mrcfile"]):
     from cryores_lite.method import onnx_file
-    from cryores_lite.method.network import shipped
+    from cryores_lite.method.network import shipped_model
     from tests.hostile import fuzz
     from tests.hostile.files import BZ2, GZ
 
@@ -73,7 +73,8 @@ def _model_target():
 
 def _small_model():
     """A complete model file with the first nodes and smallest weights of the shipped network."""
-    (graph,) = (part for field, part in onnx_file._fields(memoryview(shipped().read_bytes())) if field == GRAPH_FIELD)
+    model = memoryview(shipped_model().read_bytes())
+    (graph,) = (part for field, part in onnx_file._fields(model) if field == GRAPH_FIELD)
     kept = b""
     for field, part in onnx_file._fields(graph):
         if (

@@ -96,14 +96,14 @@ def test_the_cpu_provider_opens_the_model():
 
 
 def test_a_missing_library_is_named_and_an_existing_one_loads():
-    assert "libnothere.so.9" in network._unloadable("libnothere.so.9")
-    assert network._unloadable(_ctypes.__file__) is None
+    assert "libnothere.so.9" in network._load_error("libnothere.so.9")
+    assert network._load_error(_ctypes.__file__) is None
 
 
 def test_unusable_cuda_is_refused_with_the_reason():
     if providers().get(network.CUDA):
         pytest.skip("CUDA can be used here")
-    with pytest.raises(DeviceError, match=re.escape(network.why_not_cuda())):
+    with pytest.raises(DeviceError, match=re.escape(network.cuda_problem())):
         Model.open(device="cuda")
     assert Model.open(device="auto").provider == network.CPU
 

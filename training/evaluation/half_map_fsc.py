@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from cryores_lite.errors import InputError
-from cryores_lite.fourier.fsc import fixed, one_bit
+from cryores_lite.fourier.fsc import fixed_threshold, one_bit_threshold
 from cryores_lite.half_maps.local_fsc import local_fsc
 from cryores_lite.io.mrc import read_map
 from cryores_lite.method.statistical import estimate_by_noise
@@ -33,7 +33,11 @@ from training.maps.structures import read_manifest
 COLUMNS = ("relative_rmse", "no_limit", "r", "bias", "coverage", "cpu_seconds")
 HALF_MAPS, SINGLE_MAP = "two half maps", "single map"  # inputs in the table of other programs
 MAIN_THRESHOLD = "**cryores_lite, FSC 0.143**"
-THRESHOLDS = {MAIN_THRESHOLD: fixed(), "cryores_lite, FSC 0.5": fixed(0.5), "cryores_lite, FSC 1-bit": one_bit}
+THRESHOLDS = {
+    MAIN_THRESHOLD: fixed_threshold(),
+    "cryores_lite, FSC 0.5": fixed_threshold(0.5),
+    "cryores_lite, FSC 1-bit": one_bit_threshold,
+}
 STATISTICAL = "**cryores_lite, statistical**"
 SPEED_TARGETS = (("RELION", "10 wanted"), ("blocres (cutoff 0.143)", "100 wanted at a step of one voxel"))
 NOISE_CHANGES = (-0.5, -0.2, 0.0, 0.25, 0.5, 1.0)  # power of the noise at the molecule / that of the solvent - 1

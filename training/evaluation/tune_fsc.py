@@ -165,9 +165,15 @@ def measure_likeness(pair: SimulatedPair) -> dict[str, list[float]]:
     }
     a, b = pair.first.values, pair.second.values
     return {
-        "halves": [copies.likeness(a, b), *(copies.likeness(change(a), change(b)) for change in processings.values())],
-        "half": [copies.likeness(a, average)],
-        "copies": [copies.likeness(a, a), *(copies.likeness(a, change(a)) for change in copyings.values())],
+        "halves": [
+            copies.lowest_shell_fsc(a, b),
+            *(copies.lowest_shell_fsc(change(a), change(b)) for change in processings.values()),
+        ],
+        "half": [copies.lowest_shell_fsc(a, average)],
+        "copies": [
+            copies.lowest_shell_fsc(a, a),
+            *(copies.lowest_shell_fsc(a, change(a)) for change in copyings.values()),
+        ],
     }
 
 

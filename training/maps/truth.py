@@ -7,10 +7,10 @@ truth and the local FSC of real half maps are comparable.
 
 from __future__ import annotations
 
-from cryores_lite.fourier.fsc import FSC_CUT, Curve, first_crossing
+from cryores_lite.fourier.fsc import FSC_THRESHOLD, Curve, first_crossing
 from cryores_lite.fourier.fsc import bands as bands_below
 
-__all__ = ["FSC_CUT", "bands", "first_crossing"]
+__all__ = ["FSC_THRESHOLD", "bands", "first_crossing"]
 
 
 def bands(voxel_size: float) -> Curve:

@@ -27,7 +27,7 @@ def array(number, lowest, highest, step, count):
 @given(st.integers(0, 50), st.integers(1, 9))
 def test_every_map_is_in_exactly_one_part_and_parts_differ_by_one_map_at_most(maps, count):
     paths = [Path(str(n)) for n in range(maps)]
-    parts = [parse_shard(f"{n}/{count}", {}).of(paths) for n in range(1, count + 1)]
+    parts = [parse_shard(f"{n}/{count}", {}).select(paths) for n in range(1, count + 1)]
     assert sorted(chain(*parts)) == sorted(paths)
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
 

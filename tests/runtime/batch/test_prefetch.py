@@ -26,9 +26,9 @@ def test_a_compressed_map_is_read_ahead_only_if_memory_allows(source):
         return {}
 
     for busy in (0.0, resources.available_memory()):
-        assert prefetch(plain, busy, key).ahead[0].density.mapped
-    assert not prefetch(packed, 0.0, key).ahead[0].density.mapped
-    assert prefetch(packed, resources.available_memory(), key).ahead is None
+        assert prefetch(plain, busy, key).input[0].density.memory_mapped
+    assert not prefetch(packed, 0.0, key).input[0].density.memory_mapped
+    assert prefetch(packed, resources.available_memory(), key).input is None
 
 
 def test_jobs_are_prefetched_one_ahead_in_order(source):

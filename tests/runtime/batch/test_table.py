@@ -23,14 +23,14 @@ ODD_NAMES = ("a,b.mrc", 'say "x".mrc', "åé.mrc", "\udcff.mrc", " a b .mrc")
 @pytest.mark.parametrize("suffix", table.SUFFIXES)
 def test_rows_are_read_back_as_they_were_written(tmp_path, suffix):
     path, rows = tmp_path / f"all{suffix}", [failed(name) for name in ODD_NAMES]
-    table.check(path)
+    table.prepare(path)
     for one in rows:
         table.append(path, one)
     read = table.read(path)
     assert [one["input"] for one in read] == list(ODD_NAMES)
     table.write(path, read)
     assert table.read(path) == read
-    table.check(path)
+    table.prepare(path)
     assert table.read(path) == read
 
 
@@ -40,7 +40,7 @@ def test_a_last_line_that_was_cut_off_is_removed(tmp_path, suffix):
     for name in "ab":
         table.append(path, failed(name))
     path.write_bytes(path.read_bytes()[:-5])
-    table.check(path)
+    table.prepare(path)
     assert [one["input"] for one in table.read(path)] == ["a"]
 
 

@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose
 from scipy import ndimage
 
 from cryores_lite.fourier.local_power import BAND_STEP, BAND_WIDTH, band_frequencies, local_power, smooth
-from cryores_lite.fourier.spectrum import grid_for, radius, sample, transform
+from cryores_lite.fourier.spectrum import grid_for, radius, sample_density, transform
 from tests.runtime.synthetic import blob, white_noise
 
 
@@ -22,7 +22,7 @@ def test_band_powers_scale_with_the_square_and_conserve_power():
         def band(k, f=f):
             return np.exp(-0.5 * ((k - f) / (BAND_WIDTH * f)) ** 2)
 
-        assert_allclose(power.mean(), (sample(spectrum, spectrum.shape, band) ** 2).mean(), rtol=0.02)
+        assert_allclose(power.mean(), (sample_density(spectrum, spectrum.shape, band) ** 2).mean(), rtol=0.02)
 
 
 def test_a_radial_filter_drops_out_of_power_ratios():

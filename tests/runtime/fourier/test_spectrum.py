@@ -18,7 +18,7 @@ from cryores_lite.fourier.spectrum import (
     low_pass,
     radius,
     regrid,
-    sample,
+    sample_density,
     transform,
 )
 from tests.runtime.synthetic import blob, white_noise
@@ -41,7 +41,7 @@ def test_a_map_sampled_on_its_own_grid_is_the_map_less_its_solvent_level():
     spectrum = transform(values, (1.1, 1.1, 1.1))
     assert min(spectrum.before) >= PADDING
     inner = tuple(slice(b, b + n) for b, n in zip(spectrum.before, values.shape, strict=True))
-    difference = sample(spectrum, spectrum.shape)[inner] - values
+    difference = sample_density(spectrum, spectrum.shape)[inner] - values
     assert difference.std() < 1e-4
 
 
@@ -50,7 +50,7 @@ def test_a_landmark_stays_where_it_is_in_angstrom():
     spectrum = transform(blob((50, 56, 60), centre, 3.0), (1.3, 1.3, 1.3))
     for step in (0.7, 2.0, 3.1):
         shape = grid_for(spectrum.lengths, step)
-        peak = np.unravel_index(sample(spectrum, shape).argmax(), shape)
+        peak = np.unravel_index(sample_density(spectrum, shape).argmax(), shape)
         position = [i * length / n for i, n, length in zip(peak, shape, spectrum.lengths, strict=True)]
         expected = [(c + b) * 1.3 for c, b in zip(centre, spectrum.before, strict=True)]
         assert_allclose(position, expected, atol=0.5 * step + 1e-6)

@@ -8,11 +8,18 @@ from numpy.testing import assert_allclose
 from scipy import fft, ndimage
 
 from cryores_lite.errors import InputError
-from cryores_lite.fourier.fsc import FSC_CUT, bands, first_crossing, fixed, interpolate_log, one_bit
-from cryores_lite.fourier.local_power import window
+from cryores_lite.fourier.fsc import (
+    FSC_THRESHOLD,
+    bands,
+    first_crossing,
+    fixed_threshold,
+    interpolate_log,
+    one_bit_threshold,
+)
+from cryores_lite.fourier.local_power import window_sigma
 from cryores_lite.fourier.spectrum import transform
 from cryores_lite.half_maps.fsc_curves import fsc_curves, soft_mask
-from cryores_lite.half_maps.independence import COPY_FSC, DEPENDENT_FSC, likeness
+from cryores_lite.half_maps.independence import COPY_FSC, DEPENDENT_FSC, lowest_shell_fsc
 from cryores_lite.half_maps.local_fsc import band_fsc, local_fsc
 from cryores_lite.io.mrc import read_map
 from cryores_lite.method.statistical import estimate_by_noise
@@ -83,15 +90,15 @@ def test_the_fsc_crosses_where_theory_says(resolution):
 def test_the_fsc_crosses_a_higher_threshold_where_theory_says():
     first, second = half_maps_with(signal_power_for(6.0))
     expected = 6.0 / (1 - np.log(6) / 4)  # S/N = 1
-    at_half = local_fsc(first, second, threshold=fixed(0.5)).values
+    at_half = local_fsc(first, second, threshold=fixed_threshold(0.5)).values
     assert np.median(without_edges(at_half)) == pytest.approx(expected, rel=0.06)
-    at_one_bit = np.median(without_edges(local_fsc(first, second, threshold=one_bit).values))
+    at_one_bit = np.median(without_edges(local_fsc(first, second, threshold=one_bit_threshold).values))
     assert 6.0 < at_one_bit < expected
 
 
 def test_the_one_bit_threshold_falls_to_one_third_in_large_windows():
-    assert one_bit(0.1, 1e6) == pytest.approx(1 / 3, abs=0.001)  # S/N 0.5 in one half: 1 bit in both
-    assert one_bit(0.1, 15.0) > one_bit(0.1, 30.0) > 1 / 3
+    assert one_bit_threshold(0.1, 1e6) == pytest.approx(1 / 3, abs=0.001)  # S/N 0.5 in one half: 1 bit in both
+    assert one_bit_threshold(0.1, 15.0) > one_bit_threshold(0.1, 30.0) > 1 / 3
 
 
 def test_a_wide_window_varies_less_than_a_narrow_one(pair):
@@ -194,7 +201,7 @@ def copies(half):
 @pytest.mark.parametrize("change", copies(white(0)))
 def test_copies_of_one_map_are_refused(change, molecule):
     copy = copies(molecule[0].values)[change]
-    assert likeness(molecule[0].values, copy) > COPY_FSC
+    assert lowest_shell_fsc(molecule[0].values, copy) > COPY_FSC
     with pytest.raises(InputError, match="independent half maps"):
         local_fsc(molecule[0], replace(molecule[0], values=copy))
 
@@ -207,8 +214,8 @@ def test_half_maps_without_noise_are_refused(molecule):
 
 def test_independent_half_maps_are_less_alike_than_a_half_map_and_the_average(molecule):
     first, second = (half.values for half in molecule)
-    assert likeness(first, second) < DEPENDENT_FSC / 2
-    assert DEPENDENT_FSC < likeness(first, (first + second) / 2) < COPY_FSC
+    assert lowest_shell_fsc(first, second) < DEPENDENT_FSC / 2
+    assert DEPENDENT_FSC < lowest_shell_fsc(first, (first + second) / 2) < COPY_FSC
 
 
 def test_half_maps_on_different_grids_are_refused(molecule):
@@ -253,7 +260,7 @@ def test_the_corrected_local_fsc_is_free_of_most_correlation_that_a_hard_mask_ad
     band = int(np.searchsorted(corrected.frequencies, 1 / 10))
     f = corrected.frequencies[band]
     masked = [transform(half * mask, GRID.voxel_size) for half in values]
-    uncorrected = band_fsc(masked, f, window(f), corrected.fsc.shape[1:])
+    uncorrected = band_fsc(masked, f, window_sigma(f), corrected.fsc.shape[1:])
     assert np.median(uncorrected) > 0.4  # of noise alone
     assert np.median(corrected.fsc[band]) < 0.6 * np.median(uncorrected)
 
@@ -263,7 +270,7 @@ def test_a_soft_mask_around_the_molecule_needs_little_correction(molecule):
     mask = soft_mask(np.square(np.indices((N, N, N)) - N / 2).sum(0) < 24**2, GRID.voxel_size)
     curves = fsc_curves(*values, GRID.voxel_size, mask)
     assert_allclose(curves.corrected, curves.masked, atol=0.2)
-    masked_resolution = float(first_crossing(curves.masked[:, None], curves.frequencies, FSC_CUT)[0])
+    masked_resolution = float(first_crossing(curves.masked[:, None], curves.frequencies, FSC_THRESHOLD)[0])
     assert curves.resolution() == pytest.approx(masked_resolution, rel=0.1)
 
 

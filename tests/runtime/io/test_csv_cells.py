@@ -38,7 +38,7 @@ def test_a_table_holds_no_formula_and_gives_file_names_back(tmp_path, name):
     path = tmp_path / "all.csv"
     table.append(path, table.stamped(row))
     table.append(path, table.stamped(row))
-    (last,) = table.last_of_each(table.read(path))
+    (last,) = table.latest_rows(table.read(path))
     assert (last["input"], last["message"]) == (name, f"{name}, size: found")
     table.write(path, [last])
     assert table.read(path) == [last]

@@ -8,7 +8,7 @@ import pytest
 
 import cryores_lite
 from cryores_lite.errors import ModelError
-from cryores_lite.method.network import Model, shipped
+from cryores_lite.method.network import Model, shipped_model
 
 ROOT = Path(__file__).resolve().parents[3]
 PACKAGE = Path(cryores_lite.__file__).parent
@@ -21,7 +21,7 @@ UNPICKLERS = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "
 
 def model_with(path, **changes):
     """The shipped model with other values in its contract, in a file of the same size."""
-    model = shipped().read_bytes()
+    model = shipped_model().read_bytes()
     start = model.index(b'{"name"')
     contract, length = json.JSONDecoder().raw_decode(model[start : start + 4000].decode("latin-1"))
     changed = json.dumps({**contract, "training": "", **changes}).encode().ljust(length)

@@ -6,7 +6,7 @@ import pytest
 
 from cryores_lite.errors import ModelError
 from cryores_lite.method import onnx_file
-from cryores_lite.method.network import shipped
+from cryores_lite.method.network import shipped_model
 
 
 def message(number, payload):
@@ -31,7 +31,7 @@ def refusal(path):
 
 
 def test_the_shipped_model_is_complete_and_self_contained():
-    assert list(onnx_file.violations(onnx_file.read(shipped()))) == []
+    assert list(onnx_file.violations(onnx_file.read(shipped_model()))) == []
 
 
 TENSOR = message(8, b"w") + message(13, message(1, b"location") + message(2, b"../../etc/passwd")) + bytes([14 << 3, 1])
@@ -59,7 +59,7 @@ def test_a_file_that_would_read_or_run_something_else_is_refused(tmp_path, name)
 
 @pytest.mark.parametrize("share", [0.001, 0.3, 0.9, 0.9999999])
 def test_a_truncated_model_is_named_as_such(tmp_path, share):
-    model = shipped().read_bytes()
+    model = shipped_model().read_bytes()
     (tmp_path / "m.onnx").write_bytes(model[: int(share * len(model))])
     assert "truncated" in refusal(tmp_path / "m.onnx")
 

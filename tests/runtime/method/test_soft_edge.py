@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from cryores_lite.fourier.spectrum import radius, sample, transform
+from cryores_lite.fourier.spectrum import radius, sample_density, transform
 from cryores_lite.method.soft_edge import TAPER_WIDTH, soften
 from tests.runtime.synthetic import white_noise
 
@@ -33,7 +33,7 @@ def test_softening_empties_the_shells_that_a_hard_mask_has_filled():
     """Low-pass noise in a hard spherical mask: power beyond the low-pass, before and after."""
     spectrum = transform(white_noise(12, (64, 64, 64)), (1.0, 1.0, 1.0))
     k = radius(spectrum.shape, spectrum.lengths)
-    low_pass_noise = sample(spectrum, spectrum.shape, lambda k: (k < 0.15).astype(np.float32))
+    low_pass_noise = sample_density(spectrum, spectrum.shape, lambda k: (k < 0.15).astype(np.float32))
     away = np.sqrt(((np.indices(spectrum.shape).T - np.array(spectrum.shape)[::-1] / 2) ** 2).sum(-1)).T
     masked = np.where(away < 22, low_pass_noise, 0).astype(np.float32)
     leaks = []

@@ -8,7 +8,7 @@ import pytest
 
 from cryores_lite.io.mrc import read_map
 from cryores_lite.method.prepare import prepare
-from cryores_lite.method.solvent_noise import FSC_CUT, noise_at_resolution, solvent_estimate
+from cryores_lite.method.solvent_noise import FSC_THRESHOLD, noise_at_resolution, solvent_estimate
 from cryores_lite.types import Density, Grid
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
@@ -51,4 +51,4 @@ def test_the_noise_is_scaled_so_that_the_median_power_crosses_it_at_the_given_re
     resolution = factor * solvent.median_resolution
     noise = noise_at_resolution(powers, replace(solvent, has_solvent=has_solvent), resolution)
     ratio = np.interp(1 / resolution, powers.frequencies, solvent.molecule_power / noise)
-    assert (ratio - 1) / (ratio + 1) == pytest.approx(FSC_CUT, abs=0.05)
+    assert (ratio - 1) / (ratio + 1) == pytest.approx(FSC_THRESHOLD, abs=0.05)

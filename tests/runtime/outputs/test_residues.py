@@ -317,7 +317,7 @@ def test_any_chain_name_is_written_as_data_in_every_file(tmp_path, model, name):
     assert [line.split("\t")[1] for line in lines if line] == [
         f"/{c}:{n}" for c in [*writable, "B"] for n in (-1, 0, 1)
     ]
-    assert [ascii(name) in note for note in residues.left_out(table)] == [True] * (not writable)
+    assert [ascii(name) in note for note in residues.omission_warnings(table)] == [True] * (not writable)
     copy = copy_of(table)
     assert [chain.name for chain in copy[0]] == [name, "B"]
 

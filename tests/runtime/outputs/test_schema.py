@@ -11,7 +11,7 @@ import pytest
 from cryores_lite.outputs.catalogue import KIND
 from cryores_lite.outputs.outcome import row
 from cryores_lite.outputs.residue_files import as_json
-from cryores_lite.outputs.residues import Fitted, Measured, Residue
+from cryores_lite.outputs.residues import FittedModel, MeasuredModel, Residue
 from cryores_lite.outputs.result import Job, MapResult, ModelIdentity
 from cryores_lite.types import Grid, LocalResolution
 
@@ -50,7 +50,7 @@ ROWS = {
 
 
 def residues(*members):
-    return json.loads(as_json(Measured(Fitted("m.cif", None, np.empty((0, 3))), members), (3.0, 5.0)))
+    return json.loads(as_json(MeasuredModel(FittedModel("m.cif", None, np.empty((0, 3))), members), (3.0, 5.0)))
 
 
 def test_the_schema_is_valid_and_names_every_field():

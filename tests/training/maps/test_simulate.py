@@ -10,7 +10,7 @@ from scipy import fft, ndimage
 
 from cryores_lite.fourier.local_power import local_power
 from cryores_lite.fourier.spectrum import grid_for, radius
-from cryores_lite.half_maps.independence import DEPENDENT_FSC, likeness
+from cryores_lite.half_maps.independence import DEPENDENT_FSC, lowest_shell_fsc
 from cryores_lite.half_maps.local_fsc import local_fsc
 from cryores_lite.types import Density, Grid
 from training.maps import structures as st
@@ -126,7 +126,7 @@ def test_the_local_fsc_of_half_maps_is_their_truth(signal):
     inside = local > 0
     assert (inside == signal.mask).all()
     assert np.median(local_resolution[inside] / local[inside]) == pytest.approx(1, abs=0.05)
-    assert likeness(first, second) < DEPENDENT_FSC
+    assert lowest_shell_fsc(first, second) < DEPENDENT_FSC
 
 
 def test_the_truth_is_the_local_fsc_of_two_noisy_halves(signal):
@@ -148,7 +148,7 @@ def test_the_truth_is_the_local_fsc_of_two_noisy_halves(signal):
         halves = [signal.density + np.float32(np.sqrt(scale)) * rng.standard_normal(shape, np.float32) for _ in "12"]
         total, apart = (local_power(periodic(halves[0] + s * halves[1], v), f, coarse) for s in (1, -1))
         cross, power = cross + (total - apart)[inside] / 4, power + (total + apart)[inside] / 4
-    assert_allclose(np.median(cross / power), truth.FSC_CUT, atol=0.05)
+    assert_allclose(np.median(cross / power), truth.FSC_THRESHOLD, atol=0.05)
 
 
 def test_truth_agrees_with_the_bench_program(signal, shared):
