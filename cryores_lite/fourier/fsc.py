@@ -2,7 +2,7 @@
 
 The resolution is 1/f where the FSC first falls below a threshold and stays below it for the next two bands,
 interpolated linearly in f. It is that of the first band if the curve begins below the threshold, and that of the last
-band if the curve never stays below. Answers and truths use the same definition.
+band if the curve never stays below. Estimates and references are defined alike.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from cryores_lite.fourier.local_power import BAND_WIDTH
 from cryores_lite.types import Volume
 
 Curve = npt.NDArray[np.float64]
-Threshold = Callable[[float, float], float]  # of a band's frequency (1/Å) and its window's σ (Å)
+Threshold = Callable[[float, float], float]  # function of a band's frequency (1/Å) and its window's σ (Å)
 
 FSC_THRESHOLD = 0.143
 COARSEST_BAND = 45.0  # Å, the first band
-MAX_BAND_RATIO = 1.05  # of neighbouring bands among which a crossing is searched for
-CONSECUTIVE_BANDS = 3  # bands that must lie below the threshold, with the first
+MAX_BAND_RATIO = 1.05  # of neighbouring bands between which a crossing is interpolated
+CONSECUTIVE_BANDS = 3  # bands below the threshold that make a crossing, the first included
 
 
 def bands(nyquist: float, max_ratio: float = MAX_BAND_RATIO) -> Curve:
@@ -35,13 +35,13 @@ def bands(nyquist: float, max_ratio: float = MAX_BAND_RATIO) -> Curve:
 def first_crossing(
     fsc: npt.NDArray[np.floating], frequencies: Curve, threshold: float | Curve = FSC_THRESHOLD
 ) -> Volume:
-    """Resolution in Å from FSC curves, as the module's docstring defines it.
+    """Compute the resolution (Å) from FSC curves, as defined in the docstring of this module.
 
     Parameters
     ----------
     fsc : (bands, …)
     frequencies : (bands,) 1/Å, rising
-    threshold : one for all bands, or (bands,)
+    threshold : one value for all bands, or (bands,)
 
     Returns
     -------
@@ -63,7 +63,7 @@ def first_crossing(
 
 
 def interpolate_log(fsc: Volume, measured: Curve, frequencies: Curve) -> Volume:
-    """Interpolate FSC (bands, …) from the `measured` frequencies at others, linear in log f."""
+    """Interpolate FSC (bands, …), known at the `measured` frequencies, at other frequencies; linear in log f."""
     above = np.clip(np.searchsorted(measured, frequencies), 1, len(measured) - 1)
     low, high = np.log(measured[above - 1]), np.log(measured[above])
     share = np.clip((np.log(frequencies) - low) / (high - low), 0, 1).astype(np.float32)
@@ -75,25 +75,25 @@ def interpolate_log(fsc: Volume, measured: Curve, frequencies: Curve) -> Volume:
 def correlation_terms(
     first: npt.NDArray[np.complexfloating[Any, Any]], second: npt.NDArray[np.complexfloating[Any, Any]]
 ) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.floating], npt.NDArray[np.floating]]:
-    """Re F1 F2*, |F1|² and |F2|² of every wave: the terms of the three sums in an FSC."""
+    """Return Re F1 F2*, |F1|² and |F2|² of every wave: the terms of the three sums in an FSC."""
     return (first * second.conj()).real, np.abs(first) ** 2, np.abs(second) ** 2
 
 
 def fixed_threshold(value: float = FSC_THRESHOLD) -> Threshold:
-    """The same threshold everywhere: 0.143 (Rosenthal & Henderson 2003, J. Mol. Biol. 333, 721), or 0.5."""
+    """Return one threshold for all bands: 0.143 (Rosenthal & Henderson 2003, J. Mol. Biol. 333, 721), or 0.5."""
     return lambda frequency, sigma: value
 
 
 def one_bit_threshold(frequency: float, sigma: float) -> float:
-    """The 1-bit threshold of van Heel & Schatz (2005), J. Struct. Biol. 151, 250, for the waves in a window.
+    """Return the 1-bit threshold of van Heel & Schatz (2005), J. Struct. Biol. 151, 250, for the waves in a window.
 
     Their number n is the product of the window's volume, (4π)^(3/2) σ³, and of the band's, 4π f² · √(4π) · 0.064 f
     (both Gaussians, squared), halved, because the density is real: (0.5 + 2.4142/√n) / (1.5 + 1.4142/√n).
 
     Parameters
     ----------
-    frequency : of the band, 1/Å
-    sigma : of the window, Å
+    frequency : 1/Å, of the band
+    sigma : Å, of the window
     """
     volume = (4 * np.pi) ** 1.5 * sigma**3
     root = np.sqrt(max(0.5 * volume * 4 * np.pi * frequency**2 * np.sqrt(4 * np.pi) * BAND_WIDTH * frequency, 1.0))

@@ -1,4 +1,4 @@
-"""Pieces of voxel masks, and sums over shells of Fourier space."""
+"""Bounding box and connected pieces of voxel masks, and sums over shells of Fourier space."""
 
 from __future__ import annotations
 

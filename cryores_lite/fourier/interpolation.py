@@ -16,14 +16,14 @@ Positions = npt.NDArray[np.float64]
 def voxel_positions(
     crop: Shape, before: Shape, padded_shape: Shape, grid: Shape
 ) -> tuple[Positions, Positions, Positions]:
-    """Positions of a crop's voxels on a grid over the periodic box made of it, in grid points along each axis.
+    """Return the positions of a crop's voxels on a grid over its periodic box, in grid points along each axis.
 
     Parameters
     ----------
     crop : voxels of the crop
-    before : voxels of padding in front of it
-    padded_shape : voxels of the periodic box
-    grid : points over the periodic box
+    before : voxels of padding in front of the crop
+    padded_shape : voxels of the periodic box, which is the crop and its padding
+    grid : points of the grid
     """
     z, y, x = (
         (np.arange(n, dtype=np.float64) + start) * (m / padded)
@@ -53,12 +53,12 @@ def interpolate(values: npt.NDArray[Any], positions: tuple[Positions, ...]) -> V
 
 
 def periodic_positions(source: tuple[int, ...], target: Shape) -> tuple[Positions, ...]:
-    """Positions of the points of one grid over a periodic box on another grid over it, along each axis."""
+    """Return the points of grid `target` in units of grid `source` along each axis, both over one periodic box."""
     return tuple(np.linspace(0, n, m, endpoint=False, dtype=np.float64) for n, m in zip(source, target, strict=True))
 
 
 def resample_periodic(values: Volume, shape: Shape, part: Sequence[slice] = (slice(None),) * 3) -> Volume:
-    """Interpolate a field over a periodic box on another grid of `shape` points over it, or on a part of that."""
+    """Interpolate a field on another grid of `shape` points over the same periodic box, or on a part of that grid."""
     positions = tuple(position[s] for position, s in zip(periodic_positions(values.shape, shape), part, strict=True))
     resampled: Volume = interpolate(values[None], positions)[0]
     return resampled

@@ -16,21 +16,21 @@ from cryores_lite.types import Lengths, Shape, Volume
 BAND_WIDTH = 0.15 / 2.3548  # σ of a band, in units of its frequency
 WINDOW_SIGMA = 1.5  # σ of the averaging window, in units of 1/f
 MIN_WINDOW_SIGMA = 4.0  # Å
-POWER_STEP = 4.0  # Å, the grid on which local power is kept: no window is narrower
+POWER_STEP = 4.0  # Å, spacing of the coarse grid of local power: no window is narrower
 FIRST_BAND = 1 / 40  # 1/Å
 BAND_STEP = 1.1  # ratio of neighbouring bands
-POINTS_PER_WAVE = 2.5  # of a band: its square, aliased, stays clear of the window's waves (error 2e-4)
+POINTS_PER_WAVE = 2.5  # of a band: aliases of its square do not reach the waves that the window passes (error 2e-4)
 
 
 def band_frequencies(nyquist: float) -> npt.NDArray[np.float64]:
-    """Centres of the bands up to the Nyquist frequency, in 1/Å: the same for every map."""
+    """Return the centres of the bands up to the Nyquist frequency, in 1/Å. They are the same for every map."""
     steps = int(np.floor(np.log(max(nyquist, FIRST_BAND) / FIRST_BAND) / np.log(BAND_STEP) + 1e-9))
     centres: npt.NDArray[np.float64] = FIRST_BAND * BAND_STEP ** np.arange(steps + 1, dtype=np.float64)
     return centres
 
 
 def window_sigma(frequency: float) -> float:
-    """σ of the averaging window of a band, in Å."""
+    """Return σ of the averaging window of a band, in Å."""
     return max(WINDOW_SIGMA / frequency, MIN_WINDOW_SIGMA)
 
 
@@ -43,9 +43,9 @@ def filter_to_band(spectrum: Spectrum, frequency: float, threads: int = 1) -> Sp
 
 
 def local_power(spectrum: Spectrum, frequency: float, shape: Shape, threads: int = 1) -> Volume:
-    """Local power of one band on a coarse grid of `shape` points over the periodic box.
+    """Measure the local power of one band on a coarse grid of `shape` points over the periodic box.
 
-    The square of the band is averaged with the window of the module's docstring.
+    The docstring of this module defines band and window.
     """
     band = filter_to_band(spectrum, frequency, threads)
     average = GaussianAverage(band.shape, spectrum.lengths, window_sigma(frequency), shape)
@@ -63,15 +63,15 @@ def smooth(values: Volume, lengths: Lengths, sigma: float, shape: Shape) -> Volu
 
 
 class GaussianAverage:
-    """The average of a periodic field with a Gaussian, from planes: one matrix product along each axis.
+    """Gaussian average of a periodic field, built from planes with one matrix product along each axis.
 
     Parameters
     ----------
     padded_shape : voxels of the periodic box
-    lengths : its edges, Å
-    sigma : of the Gaussian, Å
-    shape : points of the result's grid over the box; only waves that both grids carry are kept
-    before : first voxel of the field in the box. Outside the field the box is 0
+    lengths : edges of the box, Å
+    sigma : σ of the Gaussian, Å
+    shape : points of the result's grid over the box; only waves that both grids can hold are kept
+    before : first voxel of the field in the box; the box is 0 outside the field
     """
 
     def __init__(
@@ -89,13 +89,13 @@ class GaussianAverage:
         self.planes[z + part.start : z + part.stop] = along_y @ (field @ along_x.T)
 
     def values(self) -> Volume:
-        """The average on the result's grid, at least 0."""
+        """Return the average on the result's grid, at least 0."""
         out: Volume = np.tensordot(self.z, self.planes, (1, 0))
         return np.maximum(out, 0, out=out)
 
 
 def gaussian_matrix(n: int, m: int, length: float, sigma: float) -> Volume:
-    """(m, n) matrix that averages n points of a period of `length` Å with a Gaussian, and samples it at m points."""
+    """Return the (m, n) matrix that averages n points over `length` Å (periodic) with a Gaussian, at m points."""
     waves = np.arange((min(n, m) - 1) // 2 + 1)
     weight = np.where(waves > 0, 2, 1) * np.exp(-2 * np.pi**2 * (sigma * waves / length) ** 2) / n
     target, source = (2j * np.pi * np.outer(np.arange(points) / points, waves) for points in (m, n))

@@ -12,9 +12,9 @@ from scipy import fft
 
 from cryores_lite.types import Lengths, Shape, Volume
 
-PADDING = 8  # voxels of mirrored, faded solvent on every side that make a box periodic, at least
+PADDING = 8  # minimum voxels of mirrored, faded map on every side, which make a box periodic
 CHUNK_VOXELS = 1 << 20  # processed at a time
-Gain = Callable[[Volume], Volume]  # factor of each wave, of its |k| in 1/Å
+Gain = Callable[[Volume], Volume]  # factor on each wave, as a function of |k| (1/Å)
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +25,7 @@ class Spectrum:
     ----------
     waves : (z, y, x//2 + 1) complex64
     shape : voxels of the periodic box
-    lengths : its edges, Å
+    lengths : edges of the box, Å
     before : voxels of padding in front of the first voxel of the map
     """
 
@@ -42,15 +42,15 @@ class Spectrum:
 
     @property
     def nyquist(self) -> float:
-        """The highest frequency that every axis carries, in 1/Å."""
+        """Highest frequency that every axis can hold, in 1/Å."""
         return 0.5 / max(self.voxel_size)
 
 
 def transform(values: Volume, voxel_size: Lengths, threads: int = 1) -> Spectrum:
     """Make a box periodic with mirrored, faded padding, and transform it.
 
-    Without the padding a cropped map jumps where it wraps around, and the jump leaks into every shell.
-    The median of the six faces is subtracted first, so that solvent is at zero.
+    Without padding, the density of a cropped map jumps where the box wraps around, and the jump adds power to every
+    shell. The median of the six faces is subtracted first, so that solvent is at zero.
 
     Parameters
     ----------
@@ -85,18 +85,18 @@ def chunks(shape: Shape) -> Iterator[slice]:
 
 
 def _rise(n: int) -> Volume:
-    """A half cosine from 0 to 1 in n steps."""
+    """Return half a cosine from 0 to 1 in n steps."""
     return (0.5 - 0.5 * np.cos(np.pi * (np.arange(n) + 0.5) / n)).astype(np.float32)
 
 
 def grid_for(lengths: Lengths, step: float) -> Shape:
-    """Points of a grid over a box whose spacing is about `step` Å and never coarser: even, fast to transform."""
+    """Choose the shape of a grid over a box: even, fast to transform, with a spacing of about `step` Å or less."""
     z, y, x = (2 * fft.next_fast_len(max(4, int(np.ceil(length / step / 2 - 1e-6))), real=True) for length in lengths)
     return z, y, x
 
 
 def radius(shape: Shape, lengths: Lengths) -> Volume:
-    """|k| in 1/Å on the grid of a real transform of `shape` points over a box of `lengths` Å."""
+    """Return |k| (1/Å) on the grid of a real transform of `shape` points over a box of `lengths` Å."""
     return np.stack(list(radius_planes(shape, lengths)))
 
 
@@ -109,7 +109,7 @@ def radius_planes(shape: Shape, lengths: Lengths, every: int = 1) -> Iterator[Vo
 
 
 def low_pass(k: Volume, cutoff: float, edge: float) -> Volume:
-    """Gain of a filter that falls from 1 to 0 as half a cosine between `cutoff` - `edge` and `cutoff` + `edge`.
+    """Return the gain of a filter that falls from 1 to 0 as half a cosine from `cutoff` - `edge` to `cutoff` + `edge`.
 
     Parameters
     ----------
@@ -121,23 +121,23 @@ def low_pass(k: Volume, cutoff: float, edge: float) -> Volume:
 
 
 def gaussian_gain(k: Volume, sigma: float) -> Volume:
-    """Gain by which smoothing with a Gaussian of `sigma` Å multiplies waves of |k| (1/Å)."""
+    """Return the gain of smoothing with a Gaussian of `sigma` Å on waves of |k| (1/Å)."""
     gain: Volume = np.exp(np.float32(-2 * np.pi**2 * sigma**2) * k**2)
     return gain
 
 
 def regrid(spectrum: Spectrum, shape: Shape, gain: Gain | None = None, threads: int = 1) -> Spectrum:
-    """Move waves to a grid of `shape` points over the same box, without those that it cannot carry.
+    """Move a spectrum to a grid of `shape` points over the same box. Waves that the new grid cannot hold are left out.
 
-    Amplitudes are those of a transform on that grid, so that densities keep their values. Undone by going back, up to
-    the coarser grid's Nyquist frequency.
+    Amplitudes are scaled to the new grid, so that densities keep their values. A second call with the first shape
+    undoes the first call, up to the coarser grid's Nyquist frequency.
 
     Parameters
     ----------
     gain : a function of |k| (array, 1/Å) by which each wave is multiplied
     """
     same = shape == spectrum.shape
-    # The wave at Nyquist has no opposite wave on the finer grid, and is left out.
+    # The wave at Nyquist has no conjugate on the finer grid, and is left out.
     carried = [(min(n, m) - 1) // 2 for n, m in zip(spectrum.shape, shape, strict=True)]
     low, high = ([n // 2 for n in shape], [(n - 1) // 2 for n in shape]) if same else (carried, carried)
     last = shape[2] // 2 + 1 if same else high[2] + 1
@@ -169,7 +169,7 @@ def regrid(spectrum: Spectrum, shape: Shape, gain: Gain | None = None, threads: 
 
 
 def inverse_transform(spectrum: Spectrum, use: Callable[[slice, Volume], None], threads: int = 1) -> None:
-    """Transform a spectrum back and call `use` with a slice along z and the planes of density in it, chunk by chunk.
+    """Transform a spectrum back; call `use` for each chunk of planes with its slice along z and its density.
 
     The spectrum's waves are overwritten.
     """
@@ -183,7 +183,7 @@ def inverse_transform(spectrum: Spectrum, use: Callable[[slice, Volume], None], 
 
 
 def sample_density(spectrum: Spectrum, shape: Shape, gain: Gain | None = None, threads: int = 1) -> Volume:
-    """Density on a grid of `shape` points over the periodic box, each wave multiplied by `gain` of its |k| (1/Å)."""
+    """Return the density at `shape` points over the periodic box; `gain` of |k| (1/Å) multiplies the waves."""
     values = np.empty(shape, np.float32)
     inverse_transform(regrid(spectrum, shape, gain, threads), values.__setitem__, threads)
     return values

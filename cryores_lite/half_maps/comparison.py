@@ -61,11 +61,11 @@ def compare(pair: Pair, result: LocalResolution, threads: int = 1) -> HalfMapCom
 
 
 def half_map_warnings(lowest_shell_fsc: float, local_resolution: Volume) -> tuple[str, ...]:
-    """Warn of half maps that share noise, or share no signal.
+    """Return warnings for half maps that share noise, or share no signal.
 
     Parameters
     ----------
-    lowest_shell_fsc : of the half maps (see `independence`)
+    lowest_shell_fsc : lowest FSC of the half maps in any shell (see `independence`)
     local_resolution : (n,) Å, from the half maps inside the mask
     """
     warnings = []
@@ -121,7 +121,7 @@ def global_fsc_curves(pair: Pair, mask: Mask, threads: int = 1) -> FscCurves:
 
     Parameters
     ----------
-    mask : (z, y, x) bool, the molecule; an empty mask stands for the whole map without a mask
+    mask : (z, y, x) bool, the molecule; if it is empty, the complete maps are compared without a mask
     """
     grid = pair.first.grid
     molecule = bounding_slices(mask)

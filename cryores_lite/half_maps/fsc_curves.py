@@ -3,7 +3,7 @@
 FSC(k) = Re Σ F1 F2* / √(Σ |F1|² Σ |F2|²) over the Fourier coefficients of a shell (Harauz & van Heel 1986, Optik 73,
 146). Multiplication by a mask correlates neighbouring shells and so raises the FSC. Phase randomisation measures by how
 much: the phases of both half maps are made random beyond a frequency before the mask is applied, and any correlation
-FSC_n that is left there comes from the mask. The corrected curve is FSC = (FSC_t − FSC_n) / (1 − FSC_n), where FSC_t is
+FSC_n that remains there comes from the mask. The corrected curve is FSC = (FSC_t − FSC_n) / (1 − FSC_n), where FSC_t is
 the masked one (Chen et al. 2013, Ultramicroscopy 135, 24).
 """
 
@@ -20,7 +20,7 @@ from cryores_lite.fourier.spectrum import radius_planes
 from cryores_lite.types import Lengths, Mask, Shape, Volume
 
 RANDOMISE_BELOW_FSC = 0.8  # phases are random from where the unmasked FSC falls below this, as in RELION
-UNCORRECTED_SHELLS = 2  # shells after that in which the masked FSC is not corrected, as in RELION
+UNCORRECTED_SHELLS = 2  # first shells of the random phases, where the masked FSC is not corrected, as in RELION
 MASK_EDGE_SIGMA = 4.0  # Å
 PHASE_SEED = 135  # of the random phases: the same half maps give the same curves
 

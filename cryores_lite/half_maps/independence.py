@@ -1,7 +1,7 @@
 """Detect half maps that are not independent.
 
-Half maps come from two halves of the particles: they share the signal, and each has noise of its own. Two copies of one
-map share the noise too. Small windows of both maps are compared shell by shell, where density is highest and where
+Half maps come from two halves of the particles: they share the signal, and their noise is independent. Two copies of
+one map share the noise too. Small windows of both maps are compared shell by shell, where density is highest and where
 there is solvent. A copy that was scaled, masked or filtered still correlates in every shell that it holds; half maps do
 not correlate where noise dominates.
 """
@@ -17,10 +17,10 @@ from cryores_lite.fourier.grids import add_shell_sums
 from cryores_lite.types import Shape, Volume
 
 WINDOW_EDGE = 16  # voxels
-MAX_WINDOWS_PER_AXIS = 13  # positions that are tried
+MAX_WINDOWS_PER_AXIS = 13  # candidate positions
 COMPARED_WINDOWS = 4  # of highest density, and as many of lowest
 COPY_FSC = 0.72  # lowest FSC of a copy; filters and masks lower it a little below 1
-DEPENDENT_FSC = 0.47  # lowest FSC above which a warning is given: both maps lack noise of their own
+DEPENDENT_FSC = 0.47  # lowest FSC above which a warning is given: the maps share noise
 MIN_POWER_FRACTION = 1e-7  # of the strongest shell: weaker shells are empty or rounding errors
 MAX_POWER_RATIO = 100.0  # of the two maps in a shell, relative to the first shell; more: one of them was filtered there
 MAX_SOLVENT_IMBALANCE = 4.0  # ratio of (map 2 / map 1 variance) in molecule and solvent; more: one was masked
@@ -29,7 +29,7 @@ FIRST_SHELL = 2  # shells 0 and 1 hold the shape of the window
 
 
 def refuse_copies(first: Volume, second: Volume) -> float:
-    """Refuse two copies of one map; return their lowest FSC in any shell.
+    """Refuse two copies of one map; return their `lowest_shell_fsc`.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def refuse_copies(first: Volume, second: Volume) -> float:
     Raises
     ------
     InputError
-        In every shell that both maps hold they are the same, in molecule and solvent.
+        The maps agree in every shell that both hold, in molecule and solvent.
     """
     lowest = lowest_shell_fsc(first, second)
     if lowest > COPY_FSC:

@@ -28,10 +28,10 @@ from cryores_lite.types import Density, Lengths, Shape, Volume
 
 MOLECULE_MARGIN = 30.0  # Å around the molecule
 MEASURED_BAND_STEP = 1.12  # highest ratio of neighbouring bands that are measured; the curve between is interpolated
-NOISE_WINDOW_RATIO = 2.0  # σ of the noise's window, in units of the signal's
+NOISE_WINDOW_RATIO = 2.0  # σ of the window for the noise, over σ of the window for the signal
 MIN_POWER = 1e-30  # avoids division by zero
 BYTES_PER_VOXEL = 22.0  # of the box: two spectra, a band of each, and the memory of a transform
-MASK_BYTES_PER_VOXEL = 14.0  # more with a mask: its two half maps with random phases
+MASK_BYTES_PER_VOXEL = 14.0  # additional bytes with a mask: two half maps with random phases
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +65,7 @@ def local_fsc(
     Parameters
     ----------
     first, second : half maps on one grid
-    mask : (z, y, x), 0 to 1, by which both half maps are multiplied. The FSC that it adds is measured with random
+    mask : (z, y, x), 0 to 1; both half maps are multiplied by it. The FSC that the mask adds is measured with random
         phases (Chen et al. 2013, Ultramicroscopy 135, 24) and subtracted. Windows are local, so a mask is not needed.
     threshold : function of a band's frequency (1/Å) and its window's σ (Å); 0.143 by default
     sigma : Å, of a fixed window; by default 1.5/f, at least 4 Å

@@ -1,4 +1,4 @@
-"""Two half maps as read, on one grid."""
+"""Read two half maps, check that they have one grid, and average them."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ def read_map_and_halves(
 
     Parameters
     ----------
-    map_path : of the map
-    paths : of the half maps, or None
-    averaged : return the average of the half maps as the map
-    voxel_size : Å, instead of the headers', or None
+    map_path : file of the map
+    paths : files of the half maps, or None
+    averaged : whether the average of the half maps is the map; `map_path` is not read then
+    voxel_size : Å, in place of the voxel size in the headers, or None
 
     Raises
     ------
     InputError
-        The maps lie on different grids, or the half maps are copies of one map.
+        The maps have different grids, or the half maps are copies of one map.
     """
     if paths is None:
         return read_map(map_path, voxel_size=voxel_size), None
@@ -61,7 +61,7 @@ def read_pair(paths: tuple[Path, Path], voxel_size: float | None) -> tuple[Pair,
     Raises
     ------
     InputError
-        They lie on different grids, or are copies of one map.
+        They have different grids, or are copies of one map.
     """
     first, second = (read_map(path, voxel_size=voxel_size) for path in paths)
     check_same_grid(first, second, paths)
@@ -79,14 +79,14 @@ def read_pair(paths: tuple[Path, Path], voxel_size: float | None) -> tuple[Pair,
 
 
 def check_same_grid(first: Map, second: Map, paths: tuple[Path, Path]) -> None:
-    """Refuse two maps whose voxels lie at different positions.
+    """Refuse two maps whose voxels have different positions.
 
     Raises
     ------
     InputError
         Their boxes, voxel sizes, axes, origins or starts differ.
     """
-    what = f"{paths[1].name} is not on the grid of {paths[0].name}"
+    subject = f"{paths[1].name} is not on the grid of {paths[0].name}"
     try_ = "pass maps of one reconstruction that were not cropped, binned or moved"
     one, other = first.density.grid, second.density.grid
     if one.shape != other.shape or not np.allclose(one.voxel_size, other.voxel_size, rtol=SAME_VOXEL_SIZE_RTOL):
@@ -94,8 +94,8 @@ def check_same_grid(first: Map, second: Map, paths: tuple[Path, Path]) -> None:
             f"{' x '.join(map(str, grid.shape))} voxels of {float(np.mean(grid.voxel_size)):.4g} Å"
             for grid in (other, one)
         )
-        raise InputError(what, found=found, expected=expected, try_=try_)
+        raise InputError(subject, found=found, expected=expected, try_=try_)
     a, b = first.header, second.header
     if (a.axes, a.nstart) != (b.axes, b.nstart) or not np.allclose(a.origin, b.origin, atol=SAME_ORIGIN_ATOL):
         found, expected = (f"origin {header.origin}, start {header.nstart}, axes {header.axes}" for header in (b, a))
-        raise InputError(what, found=found, expected=expected, try_=try_)
+        raise InputError(subject, found=found, expected=expected, try_=try_)
