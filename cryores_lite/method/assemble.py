@@ -1,4 +1,4 @@
-"""(global + relative) × mask, as in CryoRes (Dai et al. 2023, J. Mol. Biol. 435, 168059), on the map's own grid."""
+"""Assemble (global + relative) × mask on the map's grid, as in CryoRes (Dai et al. 2023, J. Mol. Biol. 435, 168059)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cryores_lite.method.predict import PROBABILITY_ONE, NetworkFields
 from cryores_lite.method.prepare import Frame
 from cryores_lite.types import Grid, MapResolution, Mask, Volume
 
-MIN_MASK_PIECE = 0.1  # smaller pieces of the mask, as a share of its largest, are noise
+MIN_MASK_PIECE = 0.1  # share of the largest piece of the mask; smaller pieces are noise
 
 
 def assemble(
@@ -27,11 +27,11 @@ def assemble(
     mask_threshold: float,
     threads: int = 1,
 ) -> tuple[Volume, Volume, Mask]:
-    """Put the network's fields back on the grid of the map.
+    """Compute local resolution on the grid of the map from the network's fields.
 
     Parameters
     ----------
-    resolution : of the map as a whole
+    resolution : the network's estimate for the map
     mask_threshold : lowest probability (0 to 1) of a voxel of the molecule
 
     Returns
@@ -71,11 +71,11 @@ def molecule_mask(probability: npt.NDArray[np.uint8], threshold: float, frame: F
 def aggregate(
     global_resolution: float, relative: Volume, error: Volume, mask: Mask, nyquist_limit: float
 ) -> tuple[Volume, Volume]:
-    """Local resolution and its standard deviation inside the mask, 0 outside.
+    """Compute local resolution and its standard deviation inside the mask, 0 outside.
 
     Parameters
     ----------
-    global_resolution : of the map, Å
+    global_resolution : Å, one number for the map
     relative : (z, y, x) float32, local minus global resolution, Å
     error : (z, y, x) float32, standard deviation of the local resolution's logarithm
     mask : (z, y, x) bool
@@ -92,7 +92,7 @@ def aggregate(
 def for_each_chunk(frame: Frame, use: Callable[..., None], threads: int, *fields: npt.NDArray[np.generic]) -> None:
     """Interpolate fields over the periodic box at the voxels of the crop, chunk by chunk.
 
-    Interpolation is linear, so that nothing rings. `use` gets a slice along z and the planes of each field in it.
+    Interpolation is linear, which adds no ringing. `use` is called with a slice along z and each field's planes in it.
     """
     crop = frame.box.shape
     positions = [voxel_positions(crop, frame.before, frame.padded_shape, field.shape) for field in fields]

@@ -1,9 +1,9 @@
-"""Describe a map band by band: the input from which the network estimates the resolution of the map as a whole.
+"""Features of each band, from which the network estimates the global and the median resolution of a map.
 
-Without noisy solvent nothing alone separates signal from noise, but much hints at it: where the power in the molecule
-ends at an edge (low-pass, FSC weighting); how unevenly it is distributed (signal is, noise is not); whether
-neighbouring bands are strong at the same places (signal is, noise is not); how it falls outside the molecule. All
-features are ratios within one band or second differences between bands, so a smooth radial filter changes none of them.
+Without noisy solvent, signal and noise are separated by several weak indications: the frequency at which the power in
+the molecule ends (low-pass filter, FSC weighting); the spread of power over the molecule (uneven for signal, even for
+noise); the correlation of neighbouring bands (high for signal, low for noise); the fall of power outside the molecule.
+All features are ratios within one band or second differences between bands. Smooth radial filters change none of them.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from cryores_lite.types import Mask, Volume
 MAX_BANDS = 44  # from 40 Å to 0.66 Å
 PERCENTILES = (10, 25, 75, 90)
 SOLVENT_SHELLS = ((3.0, 8.0), (8.0, 14.0), (14.0, 22.0))  # Å from the molecule
-BAND_LAG = 2  # bands so far apart share no wave
-SURROUNDINGS = 8.0  # Å from the molecule: voxels that the second correlation includes
+BAND_LAG = 2  # distance in bands at which two bands share no wave
+SURROUNDINGS = 8.0  # Å from the molecule: range of the second correlation of bands
 MIN_MEDIAN_VOXELS = 20
 FEATURES = 17
 
@@ -32,7 +32,7 @@ def all_band_frequencies() -> npt.NDArray[np.float64]:
 
 
 def band_features(powers: BandPowers, solvent: SolventEstimate) -> Volume:
-    """Describe every band by numbers that a radial filter cannot change.
+    """Describe every band by numbers that a smooth radial filter does not change.
 
     Returns
     -------
@@ -71,27 +71,27 @@ def band_features(powers: BandPowers, solvent: SolventEstimate) -> Volume:
 
 
 def _log_power(powers: Volume, mask: Mask) -> Volume:
-    """(bands, voxels): log power in a mask."""
+    """Return the log power in a mask, (bands, voxels)."""
     values: Volume = np.stack([power[mask] for power in powers])
     return np.log(np.maximum(values, np.float32(MIN_POWER)))
 
 
 def _shell_medians(powers: Volume, shell: Mask) -> npt.NDArray[np.floating]:
-    """(bands,): median log power over a shell of solvent; NaN where the shell has too few voxels."""
+    """Return the median log power over a shell of solvent, (bands,); NaN if the shell has too few voxels."""
     if shell.sum() < MIN_MEDIAN_VOXELS:
         return np.full(len(powers), np.nan)
     return np.array([np.median(np.log(np.maximum(power[shell], np.float32(MIN_POWER)))) for power in powers])
 
 
 def _second_difference(values: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
-    """Second differences of a curve, 0 at its ends."""
+    """Return the second differences of a curve, 0 at its ends."""
     differences = np.zeros(len(values))
     differences[1:-1] = np.diff(values, 2)
     return differences
 
 
 def _neighbour_band_correlation(log_power: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
-    """(bands,): correlation over voxels of each band with the band `BAND_LAG` higher; the last ones are repeated."""
+    """Correlate each band over voxels with the band `BAND_LAG` higher, (bands,); the last value is repeated."""
     centred = log_power - log_power.mean(1, keepdims=True)
     norm = np.maximum(np.sqrt((centred**2).sum(1)), 1e-12)
     correlation = np.zeros(len(log_power))

@@ -11,7 +11,7 @@ from cryores_lite.fourier.local_power import band_frequencies, local_power, smoo
 from cryores_lite.fourier.spectrum import Spectrum
 from cryores_lite.types import Lengths, Shape, Volume
 
-MIN_COVERAGE = 0.25  # of a window: where a mask has left less of it, its power is not scaled up further
+MIN_COVERAGE = 0.25  # share of a window that a mask has left: the power of windows with less is scaled up no further
 
 
 @dataclass(frozen=True, eq=False)

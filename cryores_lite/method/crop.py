@@ -1,4 +1,4 @@
-"""Keep the part of a map that holds the molecule; put values back where they came from."""
+"""Crop a map to the box around its molecule, and paste values back into the full grid."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from cryores_lite.types import Lengths, Shape, Volume
 T = TypeVar("T", bound=np.generic)
 
 BLOCK_EDGE = 4.0  # Å; the molecule is searched for in averages over such blocks
-MIN_CONTRAST = 4.0  # robust standard deviations of the solvent by which a block of molecule is denser
-MIN_MOLECULE_PIECE = 0.02  # smaller pieces, as a share of the largest one, are noise
+MIN_CONTRAST = 4.0  # of a block of molecule to solvent, in robust standard deviations of the solvent
+MIN_MOLECULE_PIECE = 0.02  # share of the largest piece; smaller pieces are noise
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def molecule_box(values: Volume, voxel_size: Lengths, margin: float) -> Box:
     coarse = block_mean(values, block)
     solvent = float(np.median(coarse))
     solvent_std = 1.4826 * float(np.median(np.abs(coarse - solvent)))
-    # Otsu's threshold divides even pure noise in two: keep it above the noise.
+    # Otsu's threshold divides even pure noise into two classes: keep it above the noise.
     otsu = max(float(threshold_otsu(coarse.ravel())), solvent + MIN_CONTRAST * solvent_std)
     threshold = min(float(coarse.mean() + 3 * coarse.std()), otsu)
     dense = np.argwhere(without_small_pieces(coarse > threshold, MIN_MOLECULE_PIECE))
@@ -69,13 +69,13 @@ def molecule_box(values: Volume, voxel_size: Lengths, margin: float) -> Box:
 
 
 def cut(values: Volume, box: Box) -> Volume:
-    """Take the box out of the grid, as a view. Undone by `paste`."""
+    """Return the part of a grid in the box, as a view. Undone by `paste`."""
     part: Volume = values[box.slices]
     return part
 
 
 def paste(values: npt.NDArray[T], box: Box, shape: Shape) -> npt.NDArray[T]:
-    """Put values back into a grid of zeros at the box. Values that fill the grid are returned unchanged."""
+    """Paste values into a grid of zeros at the box. Values that fill the grid are returned unchanged."""
     if values.shape == shape:
         return values
     grid = np.zeros(shape, values.dtype)
@@ -86,7 +86,7 @@ def paste(values: npt.NDArray[T], box: Box, shape: Shape) -> npt.NDArray[T]:
 def block_mean(values: Volume, block: tuple[int, ...]) -> Volume:
     """Average in blocks. Blocks that reach beyond the far faces repeat the outermost voxels.
 
-    `io.input_checks.block_means` leaves such blocks out and rounds in another order: merging both would change answers.
+    `io.input_checks.block_means` leaves such blocks out and rounds in another order; one function would change results.
     """
     a, b, c = block
     pad = [(0, -n % edge) for n, edge in zip(values.shape, block, strict=True)]

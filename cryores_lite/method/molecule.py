@@ -1,4 +1,4 @@
-"""Outline a map before its bands are measured: where the molecule is, and at what resolution a low-pass ends."""
+"""Find the molecule in a map, and the resolution at which a low-pass filter ends."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from cryores_lite.fourier.spectrum import Spectrum, gaussian_gain, grid_for, inv
 from cryores_lite.types import Lengths, Mask, Shape, Volume
 
 MASK_SIGMAS = (3.0, 5.0, 8.0, 12.0)  # Å; the molecule is searched for in a map smoothed by one of these
-MAX_SEPARABILITY_LOSS = 0.03  # of Otsu's measure: a narrower smoothing is taken where it loses no more
-MIN_MOLECULE_PIECE = 0.05  # smaller pieces of the molecule, as a share of its largest, are noise
-# A low-pass filter: within this ratio of frequencies, or these many shells, the power falls to this share.
+MAX_SEPARABILITY_LOSS = 0.03  # loss of `separability` that is accepted for a narrower smoothing
+MIN_MOLECULE_PIECE = 0.05  # share of the largest piece of the molecule; smaller pieces are noise
+# A low-pass filter lowers the power to a share (third) within a ratio of frequencies (first) or some shells (second).
 LOW_PASS_DROPS = ((1.15, 4, 0.05), (1.3, 6, 0.01))
-LOW_PASS_PLATEAU = 1.1  # ratio of frequencies over which it stays there: sharpened rounding noise may rise again beyond
+LOW_PASS_PLATEAU = 1.1  # ratio of frequencies over which the power stays low; sharpened rounding noise may rise beyond
 COARSEST_LOW_PASS = 40.0  # Å
 MIN_POWER = 1e-30
-MAX_BODY_EDGE = 256  # voxels: a larger part of the molecule would show a filter no better
+MAX_BODY_EDGE = 256  # voxels; a larger part of the molecule does not show a filter better
 BODY_EDGE_SIGMA = 5.0  # Å, σ of the soft edge with which the molecule is cut out to search for a filter
-MIN_BODY_WEIGHT = 0.01  # share of the highest weight below which voxels are left out
+MIN_BODY_WEIGHT = 0.01  # share of the highest weight; voxels with less are left out
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -58,10 +58,10 @@ def outline_molecule(spectrum: Spectrum, coverage: Volume, threads: int = 1) -> 
 
 
 def low_pass_limit(spectrum: Spectrum, molecule: Mask, coverage: Volume, threads: int = 1) -> float:
-    """Resolution in Å beyond which a low-pass filter has left nothing; without a filter, that of the Nyquist frequency.
+    """Find the resolution (Å) at which a low-pass filter ends; without a filter, return the Nyquist limit.
 
-    The filter is searched for in the molecule, which is cut out softly: what leaks from the faces of the box into
-    empty shells stays outside.
+    The filter is searched for in the molecule, cut out with a soft edge. This excludes the faces of the box, which add
+    power to empty shells.
     """
     body = cut_out_molecule(spectrum, molecule, coverage, threads)
     shell_power, shell_width = radial_power(body, spectrum.voxel_size, spectrum.nyquist, threads)
@@ -69,9 +69,9 @@ def low_pass_limit(spectrum: Spectrum, molecule: Mask, coverage: Volume, threads
     depth = np.zeros(last)
     for n in range(max(4, int(shell_width**-1 / COARSEST_LOW_PASS)), last):
         ends = [min(max(int(np.ceil(n * ratio)), n + shells), last) for ratio, shells, _ in LOW_PASS_DROPS]
-        left = [shell_power[end : int(end * LOW_PASS_PLATEAU) + 1].max() / shell_power[n] for end in ends]
-        if all(share < max_share for share, (_, _, max_share) in zip(left, LOW_PASS_DROPS, strict=True)):
-            depth[n] = -np.log(left[-1])
+        remaining = [shell_power[end : int(end * LOW_PASS_PLATEAU) + 1].max() / shell_power[n] for end in ends]
+        if all(share < max_share for share, (_, _, max_share) in zip(remaining, LOW_PASS_DROPS, strict=True)):
+            depth[n] = -np.log(remaining[-1])
     if not depth.any():
         return 1 / spectrum.nyquist
     top = int(depth.argmax())
@@ -82,12 +82,12 @@ def low_pass_limit(spectrum: Spectrum, molecule: Mask, coverage: Volume, threads
 def radial_power(
     values: Volume, voxel_size: Lengths, nyquist: float, threads: int = 1
 ) -> tuple[npt.NDArray[np.float64], float]:
-    """Mean power of the waves in each shell up to the Nyquist frequency (1/Å), and the width of a shell in 1/Å."""
+    """Return the mean power of the waves in each shell up to the Nyquist frequency, and the width of a shell (1/Å)."""
     z, y, x = (fft.next_fast_len(n, real=True) for n in values.shape)
     waves = fft.rfftn(values, s=(z, y, x), workers=threads)
     width = 1 / min(n * size for n, size in zip((z, y, x), voxel_size, strict=True))
     last = int(nyquist / width)
-    sums = np.zeros((2, last + 2))  # the last shell collects what lies beyond Nyquist
+    sums = np.zeros((2, last + 2))  # the last shell collects all waves beyond Nyquist
     across = fft.fftfreq(y, voxel_size[1])[:, None] ** 2 + fft.rfftfreq(x, voxel_size[2]) ** 2
     for height, plane in zip(fft.fftfreq(z, voxel_size[0]), waves, strict=True):
         shells = np.minimum(np.sqrt(across + height**2) / width, last + 1).astype(int)
@@ -98,7 +98,7 @@ def radial_power(
 
 
 def cut_out_molecule(spectrum: Spectrum, molecule: Mask, coverage: Volume, threads: int = 1) -> Volume:
-    """Cut the molecule (of a large one, its fullest part) out of the box, less its mean density, with a soft edge."""
+    """Cut the molecule out of the box with a soft edge, and subtract its mean density; see also `fullest_part`."""
     coarse = (molecule.shape[0], molecule.shape[1], molecule.shape[2])
     part = fullest_part(molecule, [MAX_BODY_EDGE * m // n for n, m in zip(spectrum.shape, coarse, strict=True)])
     weight = smooth(part.astype(np.float32), spectrum.lengths, BODY_EDGE_SIGMA, coarse) * coverage
@@ -130,7 +130,7 @@ def cut_out_molecule(spectrum: Spectrum, molecule: Mask, coverage: Volume, threa
 
 
 def fullest_part(molecule: Mask, edges: Sequence[int]) -> Mask:
-    """Return the molecule inside the box of `edges` voxels that holds most of it; all of it if it fits."""
+    """Return the part of a molecule in the box of `edges` voxels that holds most of it; all of it if it fits."""
     box = bounding_slices(molecule)
     if box is None or all(side.stop - side.start <= edge for side, edge in zip(box, edges, strict=True)):
         return molecule
@@ -145,8 +145,8 @@ def fullest_part(molecule: Mask, edges: Sequence[int]) -> Mask:
 def find_molecule(spectrum: Spectrum, shape: Shape, in_map: Mask, threads: int = 1) -> tuple[Mask, Volume]:
     """Find the molecule by Otsu's threshold on the smoothed map, and the distance of every voxel from it in Å.
 
-    In a map with strong fine noise the molecule appears only after more smoothing. The narrowest smoothing is taken
-    that separates molecule and solvent about as well as the best one.
+    In a map with strong noise at high frequency, the molecule appears only after more smoothing. Of all smoothings that
+    separate molecule and solvent about as well as the best one, the narrowest is used.
 
     Parameters
     ----------
@@ -180,7 +180,7 @@ def find_molecule(spectrum: Spectrum, shape: Shape, in_map: Mask, threads: int =
 
 
 def separability(values: Volume, high: Mask) -> float:
-    """Share of the variance that lies between two classes (Otsu 1979, IEEE Trans. SMC 9, 62)."""
+    """Return the share of the variance that is between two classes (Otsu 1979, IEEE Trans. SMC 9, 62)."""
     share = float(high.mean())
     if share in (0.0, 1.0):
         return 0.0
@@ -189,7 +189,7 @@ def separability(values: Volume, high: Mask) -> float:
 
 
 def distance_from(mask: Mask, step: Sequence[float]) -> Volume:
-    """Distance in Å to the nearest voxel of a mask, at every second voxel along each axis.
+    """Measure the distance (Å) to the nearest voxel of a mask, at every second voxel along each axis.
 
     `step` is the size of a voxel in Å along each axis.
     """
@@ -197,6 +197,6 @@ def distance_from(mask: Mask, step: Sequence[float]) -> Volume:
     coarse = nearest[:, ::2, ::2, ::2]
     squares = np.zeros(coarse.shape[1:], np.float32)
     for axis, (indices, size) in enumerate(zip(coarse, step, strict=True)):
-        own = np.arange(0, mask.shape[axis], 2, dtype=np.float32)
-        squares += (np.float32(size) * (indices - own.reshape([-1 if a == axis else 1 for a in range(3)]))) ** 2
+        position = np.arange(0, mask.shape[axis], 2, dtype=np.float32)
+        squares += (np.float32(size) * (indices - position.reshape([-1 if a == axis else 1 for a in range(3)]))) ** 2
     return np.sqrt(squares)

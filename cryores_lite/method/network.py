@@ -20,7 +20,9 @@ from cryores_lite.method.tiles import ALIGN, cover
 from cryores_lite.resources import available_threads
 from cryores_lite.types import Float16Volume, MapResolution, Volume
 
-if not hasattr(onnxruntime, "InferenceSession"):  # a remainder, after one of two wheels was uninstalled
+if not hasattr(
+    onnxruntime, "InferenceSession"
+):  # a partial package that remains after one of two wheels was uninstalled
     raise ImportError("onnxruntime is only partly installed: uninstall all of its wheels, then install one")
 
 SHIPPED_MODEL = "cryores_v5.onnx"
@@ -30,7 +32,7 @@ CUDA_OPTIONS = {
     "arena_extend_strategy": "kSameAsRequested",  # not the next power of two
     "cudnn_conv_algo_search": "HEURISTIC",  # tiles have several shapes, and tuning for each takes long
 }
-# Names in the model file. Here "evidence" is `features`, "level" `median_resolution`, "doubt" `log_std` (unscaled).
+# Names in the model file: "evidence" is `features`, "level" is `median_resolution`, "doubt" the unscaled `log_std`.
 INPUTS = ("evidence", "density", "bands", "context", "level")
 OUTPUTS = ("global", "median", "doubt", "relative", "error", "mask")
 MAX_TILE_EDGE = 512  # working voxels
@@ -39,7 +41,7 @@ MIN_TILE_EDGE = 16  # working voxels: an empty tile, for outputs that do not dep
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec:
-    """The model's contract, read from the ONNX file's metadata (key `contract`, JSON).
+    """What the model expects and returns, read from the ONNX file's metadata (key `contract`, JSON).
 
     Attributes
     ----------
@@ -112,7 +114,7 @@ class Model:
         )
 
     def map_resolution(self, features: Volume) -> MapResolution:
-        """Estimate the resolution of a map as a whole, from `band_features`."""
+        """Estimate the global and the median resolution of a map from `band_features`."""
         half, quarter = MIN_TILE_EDGE // 2, MIN_TILE_EDGE // 4
         global_, median, doubt = self._run(
             OUTPUTS[:3],
@@ -151,14 +153,14 @@ class Model:
 
 
 def shipped_model() -> Path:
-    """The model in the installed package, or in the repository's `models/` when run from a checkout."""
+    """Return the path of the model in the installed package, or in `models/` of a checkout of the repository."""
     package = Path(__file__).parents[1]
     candidates = (package / "models" / SHIPPED_MODEL, package.parent / "models" / SHIPPED_MODEL)
     return next((path for path in candidates if path.exists()), package / SHIPPED_MODEL)
 
 
 def providers() -> dict[str, bool]:
-    """Whether each provider that onnxruntime lists can open the shipped model.
+    """Return, for each provider that onnxruntime lists, whether it can open the shipped model.
 
     TensorRT is left out: it compiles the model for minutes first.
     """
@@ -194,7 +196,7 @@ def cuda_problem() -> str:
 
 
 def _missing_for_cuda() -> str | None:
-    """Load the libraries that CUDA needs, or explain what is missing."""
+    """Load the libraries that CUDA needs; return what is missing, or None."""
     if CUDA not in onnxruntime.get_available_providers():
         return "onnxruntime-gpu is not installed in place of onnxruntime"
     if reason := _load_error(CUDA_DRIVER):
@@ -243,12 +245,12 @@ def _session(data: bytes, file: Path, device: str, threads: int) -> Any:
 
 
 def _checked(name: str, value: Any, kind: str) -> Any:
-    """Return a value of the contract if it is of the type that `ModelSpec` declares and finite.
+    """Return a value of the contract if it is finite and has the type that `ModelSpec` declares.
 
     Raises
     ------
     ValueError
-        It is not, or the tile is too large.
+        The value has another type or is not finite, or the tile is too large.
     """
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
     is_valid = {"str": isinstance(value, str), "int": is_number and isinstance(value, int), "float": is_number}[kind]

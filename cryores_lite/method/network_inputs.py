@@ -1,11 +1,12 @@
-"""What the network sees: gain, offset and global filter removed, lengths in units of the map's own resolution.
+"""Inputs of the network: independent of gain, offset and global filter, with lengths in units of the map's resolution.
 
-The working grid has a fixed number of voxels per median resolution element, and bands are taken at fixed multiples of
-its frequency. A map at 3 Å and one at 9 Å look alike to the network, and one network serves all. The median resolution
-is an estimate of the network's own first part. The noise that powers are divided by is scaled to agree with it. The
-inputs include the solvent estimate's median resolution and the uncertainty of the network's, so that the network can
-correct it. Band powers are divided by the noise's and by the molecule's own median, which removes radial filters. The
-density serves the mask alone, on half of the working grid; the mask has the working grid itself.
+The working grid has a fixed number of voxels per median resolution element, and bands have fixed multiples of its
+frequency. Maps at 3 Å and at 9 Å therefore look alike to the network, and one network serves all resolutions. The first
+part of the network estimates the median resolution. The noise power is scaled to agree with this estimate. The inputs
+include the median resolution of the solvent estimate and the uncertainty of the network's median resolution, so that
+the network can correct the latter. Band powers are divided by the noise power and by the molecule's median power, which
+removes radial filters. The density has half of the working grid and is used for the mask only; the mask has the working
+grid.
 """
 
 from __future__ import annotations
@@ -33,13 +34,13 @@ from cryores_lite.types import Float16Volume, Lengths, MapResolution, Mask, Shap
 
 Curve = npt.NDArray[np.float64]
 
-VERSION = 4  # of these inputs: a model trained with another one is refused
+VERSION = 4  # of these inputs: a model trained with another version is refused
 VOXELS_PER_RESOLUTION = 3.0  # working voxels per median resolution element
 WORKING_VOXEL_SIZES = (0.5, 6.0)  # Å
-MAX_WORKING_EDGE = 1280  # working voxels: a larger box gets coarser ones
+MAX_WORKING_EDGE = 1280  # working voxels: a larger box has larger working voxels
 BANDS = 16
 BAND_SPAN = (0.4, 2.2)  # lowest and highest band, in units of 1/median
-NEAR_MEDIAN_SPAN = (0.7, 1.1)  # bands whose local power the power estimate follows, in units of 1/median
+NEAR_MEDIAN_SPAN = (0.7, 1.1)  # bands from whose power local resolution is estimated, in units of 1/median
 FLAGS = 7
 CONTEXT = 4 * BANDS + FLAGS  # numbers per map
 CHANNELS = 2 * BANDS + 2  # coarse fields per map
@@ -47,15 +48,15 @@ CHANNELS = 2 * BANDS + 2  # coarse fields per map
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class NetworkInputs:
-    """What the network is given for one map.
+    """Inputs of the network for one map.
 
     Attributes
     ----------
-    features : (FEATURES, MAX_BANDS) float32, of `band_features`
+    features : (FEATURES, MAX_BANDS) float32, from `band_features`
     density : (1, z/2, y/2, x/2) float16, on half of the working grid
-    bands : (CHANNELS, z/4, y/4, x/4) float16: log P/N and log P/median of each band; coverage; log of the power
-        estimate over the median resolution. No averaging window is narrower than this grid
-    context : (CONTEXT,) float32, numbers that describe the whole map
+    bands : (CHANNELS, z/4, y/4, x/4) float16: log P/N and log P/median of each band; coverage; log of local over
+        median resolution, estimated from power. No averaging window is narrower than this grid
+    context : (CONTEXT,) float32, numbers for the map
     median_resolution : Å, the unit of the network's output
     lengths : edges of the periodic box, Å
     """
@@ -69,7 +70,7 @@ class NetworkInputs:
 
     @property
     def shape(self) -> Shape:
-        """Voxels of the working grid, which is the mask's."""
+        """Voxels of the working grid, which is also the grid of the mask."""
         z, y, x = (4 * n for n in self.bands.shape[1:])
         return z, y, x
 
@@ -81,7 +82,7 @@ class NetworkInputs:
 
 
 def working_shape(lengths: Lengths, median_resolution: float) -> Shape:
-    """Voxels of the working grid over a periodic box: a third of the median resolution each, multiples of eight."""
+    """Choose the working grid of a periodic box: voxels of a third of the median resolution, multiples of eight."""
     step = float(np.clip(median_resolution / VOXELS_PER_RESOLUTION, *WORKING_VOXEL_SIZES))
     step = max(step, max(lengths) / MAX_WORKING_EDGE)
     z, y, x = (4 * n for n in grid_for(lengths, 4 * step))
@@ -91,12 +92,12 @@ def working_shape(lengths: Lengths, median_resolution: float) -> Shape:
 def network_inputs(
     spectra: Spectra, solvent: SolventEstimate, features: Volume, resolution: MapResolution, threads: int = 1
 ) -> NetworkInputs:
-    """Turn what was measured of a map into the network's inputs.
+    """Compute the network's inputs from the measurements of a map.
 
     Parameters
     ----------
-    features : of `band_features`
-    resolution : of the map as a whole. Its global resolution is not used
+    features : from `band_features`
+    resolution : the network's estimate for the map; its global resolution is not used
     """
     spectrum, powers, outline, median = spectra.spectrum, spectra.powers, solvent.outline, resolution.median
     shape = working_shape(spectrum.lengths, median)
@@ -152,7 +153,7 @@ def network_inputs(
 
 
 def bands_near_median(relative: Curve, live_bands: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Choose the bands that the power estimate follows: the live ones near the median resolution, or all live ones.
+    """Choose the live bands near the median resolution, or all live bands if none is near.
 
     `relative` holds the frequencies of the bands in units of 1/median.
     """
@@ -161,10 +162,10 @@ def bands_near_median(relative: Curve, live_bands: npt.NDArray[np.bool_]) -> npt
 
 
 def log_resolution_from_power(log_powers: Sequence[Volume]) -> Volume:
-    """Estimate log of local resolution over the median, from each band's log of local power over its median.
+    """Estimate log (local / median resolution) from log (local / median power) of bands; the mean over the bands.
 
-    Signal falls against noise as the power `SIGNAL_SLOPE` of frequency. A local power that is higher by a factor
-    therefore moves the crossing up in frequency by the factor to the power 1 / `SIGNAL_SLOPE`. Averaged over the bands.
+    The ratio of signal to noise falls as frequency to the power `SIGNAL_SLOPE`. If local power is higher by a factor,
+    the crossing is higher in frequency by the factor to the power 1 / `SIGNAL_SLOPE`.
     """
     max_log_spread = float(np.log(MAX_SPREAD))
     estimate: Volume = np.clip(-np.mean(log_powers, axis=0) / SIGNAL_SLOPE, -max_log_spread, max_log_spread)
@@ -172,7 +173,7 @@ def log_resolution_from_power(log_powers: Sequence[Volume]) -> Volume:
 
 
 def log_power_at(powers: BandPowers, frequency: float) -> Volume:
-    """Log of local power at any frequency (1/Å): linear in log f between bands, constant beyond the last ones."""
+    """Interpolate the log of local power at a frequency (1/Å): linear in log f between bands, constant beyond."""
     last = len(powers.frequencies) - 1
     position = np.clip(np.log(frequency / powers.frequencies[0]) / np.log(BAND_STEP), 0, last)
     lower = min(int(position), max(last - 1, 0))
@@ -182,7 +183,7 @@ def log_power_at(powers: BandPowers, frequency: float) -> Volume:
 
 
 def molecule_density(spectrum: Spectrum, molecule: Mask, shape: Shape, threads: int = 1) -> Float16Volume:
-    """(1, z, y, x): the density on a grid of `shape` points over the periodic box, of unit variance in the molecule."""
+    """Sample the density, (1, z, y, x), at `shape` points over the periodic box, with unit variance in the molecule."""
     values, weight = sample_density(spectrum, shape, threads=threads), molecule.astype(np.float32)
     inside = np.zeros(shape, bool)
     for part in chunks(shape):

@@ -1,7 +1,7 @@
 """Power beyond the Nyquist frequency of the axes: the corners of Fourier space, where no resolution is defined.
 
 A map that was sharpened by a B-factor without a low-pass may hold little else: exp(-B k²/4) raises rounding errors in
-the corners above all signal, and from there they leak into every band when a crop is made periodic.
+the corners above all signal. When a crop is made periodic, these errors leak into every band.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from scipy import fft
 from cryores_lite.fourier.spectrum import Spectrum, radius_planes
 from cryores_lite.types import Density
 
-PLANE_STEP = 8  # one of so many planes of waves is measured
+PLANE_STEP = 8  # every eighth plane of waves is measured
 
 
 def power_share_beyond_nyquist(spectrum: Spectrum) -> float:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from cryores_lite.errors import ModelError
 
-MAX_BYTES = 256_000_000  # the shipped model has 8 million
-NESTED_MESSAGES = {  # by kind of message: the numbers of fields whose messages may hold a tensor or a node
+MAX_BYTES = 256_000_000  # the shipped model has 8 million bytes
+NESTED_MESSAGES = {  # for each kind of message: numbers and kinds of fields that may hold a tensor or a node
     "model": {7: "graph", 20: "training", 25: "function"},
     "training": {1: "graph", 2: "graph"},
     "graph": {1: "node", 5: "tensor", 15: "sparse"},
@@ -22,7 +22,7 @@ NESTED_MESSAGES = {  # by kind of message: the numbers of fields whose messages 
     "sparse": {1: "tensor", 2: "tensor"},
     "tensor": {},
 }
-DOMAIN, EXTERNAL_DATA, DATA_LOCATION = 7, 13, 14  # numbers of fields of a node (the first) and of a tensor
+DOMAIN, EXTERNAL_DATA, DATA_LOCATION = 7, 13, 14  # field numbers of a node (first) and of a tensor (others)
 STANDARD_DOMAINS = (b"", b"ai.onnx")
 FIXED_SIZES = {1: 8, 5: 4}  # bytes of a number, by its wire type
 
@@ -56,7 +56,7 @@ def read(file: Path) -> bytes:
 
 
 def violations(data: bytes) -> Iterator[str]:
-    """Yield what the file would make a library read or run from elsewhere.
+    """Yield a description of each reference to another file or to a non-standard operator.
 
     Raises
     ------
@@ -105,7 +105,7 @@ def _text(value: memoryview | int) -> bytes:
 
 
 def _varint(message: memoryview, at: int) -> tuple[int, int]:
-    """Value of the variable-length integer at an offset, and the offset after it."""
+    """Return the variable-length integer at an offset, and the offset after it."""
     value = 0
     for n in range(10):
         if at + n >= len(message):

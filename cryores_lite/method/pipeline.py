@@ -19,7 +19,7 @@ from cryores_lite.method.solvent_noise import SolventEstimate, solvent_estimate
 from cryores_lite.resources import available_threads
 from cryores_lite.types import Density, Grid, LocalResolution, MapResolution, Mask, Progress, check_spread
 
-LOG_STD_TO_WARN = 0.15  # of the median resolution, from which on the user is warned
+LOG_STD_TO_WARN = 0.15  # `MapResolution.log_std` above which the user is warned
 
 
 def estimate(
@@ -53,9 +53,9 @@ def estimate(
     ModelError, DeviceError
         The model cannot be opened on that device.
     NotEnoughMemory
-        The map will not fit.
+        The map does not fit into memory.
     """
-    checked = _density(density, voxel_size)
+    checked = _checked_density(density, voxel_size)
     threads = threads or available_threads()
     opened = model if isinstance(model, Model) else Model.open(model, device=device, threads=threads)
     return estimate_local_resolution(checked, opened, threads, progress)
@@ -64,7 +64,7 @@ def estimate(
 def estimate_local_resolution(
     density: Density, model: Model, threads: int = 1, progress: Progress = iter
 ) -> LocalResolution:
-    """Estimate the local resolution of a map with an open model: the method from beginning to end."""
+    """Estimate the local resolution of a map with an open model: the complete method."""
     frame, spectra = prepare(density, threads)
     solvent = solvent_estimate(spectra.powers, spectra.outline)
     features = band_features(spectra.powers, solvent)
@@ -90,7 +90,7 @@ def estimate_local_resolution(
 def reliability_warnings(
     frame: Frame, solvent: SolventEstimate, resolution: MapResolution, mask: Mask
 ) -> tuple[str, ...]:
-    """Sentences for the user about what makes this answer less reliable."""
+    """Return warnings about properties of the map that make this estimate less reliable."""
     warnings = []
     if not mask.any():
         warnings.append("No molecule was found: the mask is empty.")
@@ -110,7 +110,7 @@ def reliability_warnings(
     return tuple(warnings)
 
 
-def _density(density: npt.ArrayLike, voxel_size: float | Sequence[float]) -> Density:
+def _checked_density(density: npt.ArrayLike, voxel_size: float | Sequence[float]) -> Density:
     values = np.asarray(density, np.float32)
     sizes = np.broadcast_to(np.asarray(voxel_size, float), 3) if np.size(voxel_size) in (1, 3) else np.zeros(3)
     if values.ndim != 3 or min(values.shape, default=0) < 2:

@@ -16,7 +16,7 @@ from cryores_lite.types import Mask, Progress, Volume
 if TYPE_CHECKING:
     from cryores_lite.method.network import Model
 
-MOLECULE_MARGIN = 20.0  # Å around the molecule of the solvent estimate: farther out the mask is empty
+MOLECULE_MARGIN = 20.0  # Å around the molecule of the solvent estimate; the mask is empty beyond
 PROBABILITY_ONE = 255  # mask probabilities are kept in bytes
 
 
@@ -36,7 +36,7 @@ class NetworkFields(NamedTuple):
 
 
 def predict_tiles(model: Model, inputs: NetworkInputs, molecule: Mask, progress: Progress = iter) -> NetworkFields:
-    """Run the network on every tile that holds a part of the molecule or of its surroundings.
+    """Run the network on every tile that overlaps the molecule or its surroundings.
 
     Parameters
     ----------
@@ -59,8 +59,8 @@ def predict_tiles(model: Model, inputs: NetworkInputs, molecule: Mask, progress:
         core, inner = coarser(tile.core, 4), tile.inner(4)
         relatives.append((core, relative[inner]))
         errors.append((core, error[inner]))
-        near = resample_periodic(surroundings.astype(np.float32), quarter, core) > 0.5
-        probability = np.rint(PROBABILITY_ONE * near * mask[(..., *inner)]).astype(np.uint8)
+        in_surroundings = resample_periodic(surroundings.astype(np.float32), quarter, core) > 0.5
+        probability = np.rint(PROBABILITY_ONE * in_surroundings * mask[(..., *inner)]).astype(np.uint8)
         masks.append((tile.core, depth_to_space(probability)))
     return NetworkFields(
         join(relatives, quarter, np.float32), join(errors, quarter, np.float32), join(masks, shape, np.uint8)

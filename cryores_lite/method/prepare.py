@@ -1,4 +1,4 @@
-"""From a density to what is measured of it: the spectrum of the molecule's box, its band powers and its outline."""
+"""Measure a density: the spectrum of the box around the molecule, band powers, and the outline of the molecule."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from cryores_lite.method.soft_edge import soften
 from cryores_lite.resources import require_memory
 from cryores_lite.types import Density, Lengths, Shape, Volume
 
-MARGIN = 30.0  # Å around the molecule: the solvent shell, and the reach of the network
-MAX_POWER_BEYOND_NYQUIST = 0.9  # share of a map's power; above it the corners of Fourier space hide all else
+MARGIN = 30.0  # Å around the molecule: room for the solvent shell and the reach of the network
+MAX_POWER_BEYOND_NYQUIST = 0.9  # share of a map's power; above, the corners of Fourier space hide the signal
 MAX_CONCURRENT_VOXELS = 1 << 25  # the outline and the band powers of a larger box are measured one after the other
 
 
 @dataclass(frozen=True, kw_only=True)
 class Frame:
-    """Position and size of the periodic box that was cut from a map. Light: kept until the fields are assembled.
+    """Position and size of the periodic box that was cut from a map. It takes little memory.
 
     Attributes
     ----------
@@ -32,7 +32,7 @@ class Frame:
     before : voxels of padding in front of the box's first voxel
     padded_shape : voxels of the periodic box, which is the box and its padding
     lengths : edges of the periodic box, Å
-    nyquist_filtered : whether the map held little but power beyond its Nyquist frequency, which was removed
+    nyquist_filtered : whether nearly all power of the map was beyond its Nyquist frequency and was removed
     """
 
     box: Box
@@ -44,7 +44,7 @@ class Frame:
 
 @dataclass(frozen=True, eq=False)
 class Spectra:
-    """What was measured of the periodic box. Heavy: delete it before the network runs.
+    """Measurements of the periodic box. They take much memory: delete them before the network runs.
 
     Attributes
     ----------
@@ -64,14 +64,14 @@ def prepare(density: Density, threads: int = 1) -> tuple[Frame, Spectra]:
     Raises
     ------
     NotEnoughMemory
-        The map will not fit.
+        The map does not fit into memory.
     """
     box, spectrum, coverage, masked_out = transform_molecule(density, threads)
     nyquist_filtered = not power_share_beyond_nyquist(spectrum) <= MAX_POWER_BEYOND_NYQUIST
     if nyquist_filtered:
         require_memory(density.grid.shape)
         box, spectrum, coverage, masked_out = transform_molecule(filter_to_nyquist(density, threads), threads)
-    # Neither step fills two cores with a small map; with a large one each takes much memory.
+    # With a small map, neither step keeps two cores busy; with a large one, each takes much memory.
     workers = min(2, threads) if int(np.prod(spectrum.shape)) <= MAX_CONCURRENT_VOXELS else 1
     with ThreadPoolExecutor(workers) as pool:
         outline = pool.submit(outline_molecule, spectrum, coverage, threads)
@@ -97,7 +97,7 @@ def transform_molecule(density: Density, threads: int = 1) -> tuple[Box, Spectru
 
 
 def coarse_coverage(edge_weight: Volume, spectrum: Spectrum) -> tuple[Volume, Volume]:
-    """Share of each coarse voxel that the map covers, and share of its power that a mask has removed.
+    """Return the share of each coarse voxel that the map covers, and the share of its power that a mask has removed.
 
     The padding around the map counts as neither.
     """

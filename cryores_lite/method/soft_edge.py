@@ -1,7 +1,7 @@
 """Soften the edge that a mask has cut into a map, so that it does not ring in every shell of Fourier space.
 
-A hard mask fills the shells that a low-pass has emptied, and adds power to all others. A taper of a few Å inside the
-edge removes both. The power that the taper takes is known, and is restored band by band.
+A hard mask adds power to every shell, also to shells that a low-pass has emptied. A taper of a few Å inside the edge
+prevents this. The power that the taper removes is known, and is restored band by band.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from scipy import ndimage
 from cryores_lite.types import Lengths, Mask, Volume
 
 TAPER_WIDTH = 4.0  # Å, from the masked-out voxels to the unchanged map
-SAMPLED_EDGE = 100  # voxels along an axis among which the fill value is searched for first
+SAMPLED_EDGE = 100  # voxels along an axis of the sample in which the fill value is searched for first
 
 
 def masked_out_voxels(values: Volume) -> Mask:
@@ -48,7 +48,7 @@ def soften(values: Volume, voxel_size: Lengths) -> tuple[Volume, Volume]:
 
     Returns
     -------
-    The map, less the fill value; and the edge weight by which each voxel was multiplied: 0 where it is masked out,
+    The map minus the fill value; and the edge weight by which each voxel was multiplied: 0 where it is masked out,
     1 from `TAPER_WIDTH` Å inside on. A map without a mask is returned unchanged.
     """
     masked_out = masked_out_voxels(values)

@@ -1,10 +1,10 @@
-"""Local resolution without a network: the local power of each band against the solvent's.
+"""Local resolution without a network, from the local power of each band and the noise power in the solvent.
 
 In the average V of two half maps the local power of a band is P = S + N. Solvent holds no signal, so N is measured in
 a shell of solvent around the molecule, and the Fourier shell correlation of the half maps is
 FSC = S / (S + 2N) = (P − N) / (P + N). Local resolution is 1/f at the highest f where the FSC reaches 0.143.
-The estimate needs noisy solvent. Masked and cropped maps have none: there N is estimated from what a soft mask edge
-has left of the solvent, or from the parts of the molecule with least power, and `has_solvent` is False.
+The estimate needs noisy solvent. Masked and cropped maps have none. For them `has_solvent` is False, and N is estimated
+from the solvent in a soft mask edge, or from the parts of the molecule with least power.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from cryores_lite.types import Mask, Volume
 
 SOLVENT_SHELL = (3.0, 19.0)  # Å from the molecule; farther out the noise of reconstructions fades
 SOLVENT_SHELL_WINDOWS = (1.0, 4.0)  # the same in units of 1/f, for bands whose window is wider than the shell
-CLOSE_SOLVENT_WIDTH = 5.0  # Å: the inner part of the shell, by which the power of the rest is judged
-MIN_SOLVENT_POWER = 0.5  # share of the power close to the molecule; voxels with less were masked away
-MIN_SOLVENT_FRACTION = 0.5  # share of the shell that must be left for its noise to be used
-MIN_MEDIAN_VOXELS = 40  # voxels of the coarse grid that make a median
-LEAST_POWER_PERCENTILE = 5.0  # of the molecule's power: taken for the noise where no solvent is left
-LOW_PASS_FACTOR = 1.15  # median resolution in units of the low-pass edge, where no band resolves the molecule
+CLOSE_SOLVENT_WIDTH = 5.0  # Å: the inner part of the shell, whose power is the reference for the other solvent
+MIN_SOLVENT_POWER = 0.5  # share of the power close to the molecule; voxels with less were masked out
+MIN_SOLVENT_FRACTION = 0.5  # share of the shell that must hold noise for the noise to be used
+MIN_MEDIAN_VOXELS = 40  # fewest voxels of the coarse grid for a median
+LEAST_POWER_PERCENTILE = 5.0  # of the molecule's power: used as noise where no solvent is left
+LOW_PASS_FACTOR = 1.15  # median resolution in units of the low-pass edge, if no band resolves the molecule
 SIGNAL_SLOPE = 5.0  # power of frequency with which signal falls against noise near the resolution
-UNFADED_PERCENTILE = 85.0  # of the power close to the molecule: a power that the mask has left unchanged
-MIN_FADED_POWER = 0.15  # share of power that a soft edge must have left for its voxels to show the noise
+UNFADED_PERCENTILE = 85.0  # of the power close to the molecule: the power that a mask has not changed
+MIN_FADED_POWER = 0.15  # share of power in a soft edge; voxels with less are not used for the noise
 SHRINKAGE = 0.7  # share of a local estimate's deviation from the median (in log) that is not estimation noise
-MAX_SPREAD = 2.0  # factor from the median; a local estimate farther away is leakage into the shell, not the molecule
+MAX_SPREAD = 2.0  # factor from the median; estimates beyond are caused by leakage into the solvent shell
 MIN_POWER = 1e-30
 
 
@@ -41,10 +41,10 @@ class SolventEstimate:
 
     Attributes
     ----------
-    resolution : (z, y, x) float32, Å, at every point of the box (it has a meaning inside the molecule)
+    resolution : (z, y, x) float32, Å, at every point of the box; valid inside the molecule only
     median_resolution : Å, over the molecule
-    outline : where the molecule is, and the finest resolution that the map holds
-    noise_power : (bands,) power of the noise, in the solvent or without it
+    outline : the molecule, and the finest resolution that the map holds
+    noise_power : (bands,) power of the noise, from the solvent or from `noise_without_solvent`
     molecule_power : (bands,) median power over the molecule
     has_solvent : whether the noise was measured in solvent
     solvent_fraction : share of the solvent shell that holds noise
@@ -102,17 +102,17 @@ def solvent_estimate(powers: BandPowers, outline: Outline) -> SolventEstimate:
 
 
 def shrink_towards_median(resolution: Volume, median: float, limit: float) -> Volume:
-    """Pull local estimates (Å) towards their median: part of their deviations is estimation noise."""
+    """Shrink local estimates (Å) towards their median, because part of their deviations is estimation noise."""
     shrunk = median * np.clip((resolution / median) ** SHRINKAGE, 1 / MAX_SPREAD, MAX_SPREAD)
     out: Volume = np.maximum(shrunk, limit).astype(np.float32)
     return out
 
 
 def noise_at_resolution(powers: BandPowers, solvent: SolventEstimate, median_resolution: float) -> Curve:
-    """Power of the noise of a map whose median resolution is given.
+    """Estimate the noise power of a map with a given median resolution.
 
     The noise of the solvent is scaled so that the molecule's median power crosses it at `median_resolution` (Å).
-    Without solvent the signal is assumed to fall against the noise as the power `SIGNAL_SLOPE` of frequency.
+    Without solvent, the ratio of signal to noise is assumed to fall as frequency to the power `SIGNAL_SLOPE`.
 
     Returns
     -------
@@ -132,9 +132,9 @@ def noise_at_resolution(powers: BandPowers, solvent: SolventEstimate, median_res
 
 
 def noise_without_solvent(values: Volume, high_band_power: Volume, outline: Outline) -> Curve:
-    """Power of the noise of a masked map, from a soft mask edge or from the parts of the molecule with least power.
+    """Estimate the noise power of a masked map from a soft mask edge, or from the molecule's parts with least power.
 
-    Along a soft edge all bands fall together. The highest bands hold the least signal and show how far.
+    In a soft edge, the power of all bands falls by one factor. The highest bands, with least signal, give this factor.
 
     Parameters
     ----------
@@ -160,9 +160,9 @@ def noise_without_solvent(values: Volume, high_band_power: Volume, outline: Outl
 
 
 def solvent_shell(power: Volume, distance: Volume, in_map: Mask) -> tuple[Mask, float]:
-    """Find the solvent that is not masked away, by the power of the highest bands; and its share of the shell.
+    """Find the solvent that is not masked out, by the power of the highest bands; also return its share of the shell.
 
-    The mask holds all solvent beyond the shell's inner edge, not only the shell.
+    The returned mask includes solvent beyond the shell.
     """
     near, far = SOLVENT_SHELL
     shell = (distance >= near) & (distance <= far)
@@ -174,16 +174,16 @@ def solvent_shell(power: Volume, distance: Volume, in_map: Mask) -> tuple[Mask, 
 
 
 def _close_solvent(distance: Volume, in_map: Mask) -> Mask:
-    """The inner part of the solvent shell."""
+    """Return the inner part of the solvent shell."""
     near = SOLVENT_SHELL[0]
     close: Mask = in_map & (distance >= near) & (distance <= near + CLOSE_SOLVENT_WIDTH)
     return close
 
 
 def band_shell(solvent: Mask, distance: Volume, frequency: float) -> Mask:
-    """The solvent in which a band's window holds little of the molecule.
+    """Return the solvent in which a band's window overlaps little of the molecule.
 
-    Where there is too little of it, the shell's inner edge moves towards the molecule.
+    If this shell has too few voxels, its inner edge is moved towards the molecule.
     """
     near, far = (
         max(edge, windows / frequency) for edge, windows in zip(SOLVENT_SHELL, SOLVENT_SHELL_WINDOWS, strict=True)
@@ -197,9 +197,9 @@ def band_shell(solvent: Mask, distance: Volume, frequency: float) -> Mask:
 
 
 def highest_crossing(powers: BandPowers, noise_power: Curve, live_bands: npt.NDArray[np.bool_], limit: float) -> Volume:
-    """Resolution in Å at the highest band where (P − N)/(P + N) reaches 0.143, interpolated in log f.
+    """Find the resolution (Å) at the highest band where (P − N)/(P + N) reaches 0.143, interpolated in log f.
 
-    The search comes down from high frequency. From low frequency it would stop where power of the molecule leaks into
+    The search starts at high frequency. A search from low frequency would stop where power of the molecule leaks into
     the solvent shell. Half maps have no such leakage: their FSC is searched from below (`fourier.fsc.first_crossing`).
 
     Parameters
@@ -210,7 +210,7 @@ def highest_crossing(powers: BandPowers, noise_power: Curve, live_bands: npt.NDA
 
     Returns
     -------
-    (z, y, x) float32, Å; where no band reaches 0.143, that of the lowest band
+    (z, y, x) float32, Å; the resolution of the lowest band where no band reaches 0.143
     """
     noise = np.maximum(noise_power, max(1e-12 * noise_power.max(), MIN_POWER)).astype(np.float32)
     resolution = np.full(powers.shape, 1 / powers.frequencies[0], np.float32)

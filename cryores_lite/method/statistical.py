@@ -1,7 +1,7 @@
 """Local resolution without a network, from the noise of the solvent around the molecule (`--method statistical`).
 
 The noise is assumed to be the same in the solvent and in the molecule. Where it differs the estimate is wrong;
-docs/FSC.md shows by how much. Masked, cropped and low-passed maps hold no noisy solvent, and get no estimate.
+docs/FSC.md has the errors. Masked, cropped and low-passed maps have no noisy solvent, and are refused.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from cryores_lite.types import Density, LocalResolution, Volume
 
 PROVIDER = "numpy"
 MASK_EDGE_WIDTH = 8.0  # Å within which masks usually fade to zero
-MAX_MASKED_OUT = 0.1  # share of the solvent up to a mask's edge beyond the shell; with more, the shell is faded
+MAX_MASKED_OUT = 0.1  # of the solvent up to a mask edge beyond the shell; with more, the shell itself has faded
 
 
 def estimate_by_noise(density: Density, threads: int = 1) -> LocalResolution:
@@ -37,7 +37,7 @@ def estimate_by_noise(density: Density, threads: int = 1) -> LocalResolution:
     InputError
         There is no noisy solvent around the molecule.
     NotEnoughMemory
-        The map will not fit.
+        The map does not fit into memory.
     """
     frame, spectra = prepare(density, threads)
     solvent = solvent_estimate(spectra.powers, spectra.outline)
@@ -70,6 +70,6 @@ def estimate_by_noise(density: Density, threads: int = 1) -> LocalResolution:
 
 
 def masked_out_share(values: Volume, distance: Volume, reach: float) -> float:
-    """Share of the solvent up to `reach` Å from the molecule that was masked out."""
+    """Return the share of the solvent up to `reach` Å from the molecule that was masked out."""
     masked_out = masked_out_voxels(values)[(distance > SOLVENT_SHELL[0]) & (distance < reach)]
     return float(masked_out.mean()) if masked_out.size else 0.0

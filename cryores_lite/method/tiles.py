@@ -1,7 +1,7 @@
 """Cover the part of a working grid that holds molecule with tiles, each with a halo; join their cores again.
 
-The network's reach ends within the halo, so the values in a core do not depend on where the tiles lie, and cores are
-joined without blending.
+The halo is wider than the reach of the network, so the values in a core do not depend on the position of the tiles, and
+cores are joined without blending.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ ALIGN = 8  # voxels: the network halves the grid three times
 
 @dataclass(frozen=True)
 class Tile:
-    """Which part of the working grid the network reads (`view`), and which part of its output is used (`core`)."""
+    """Part of the working grid that the network reads (`view`), and part of its output that is used (`core`)."""
 
     view: Slices
     core: Slices
 
     def inner(self, step: int = 1) -> Slices:
-        """The core within the view, on a grid coarser by `step`."""
+        """Return the core within the view, on a grid coarser by `step`."""
         z, y, x = (
             slice((c.start - v.start) // step, (c.stop - v.start) // step)
             for c, v in zip(self.core, self.view, strict=True)
@@ -38,7 +38,7 @@ class Tile:
 
 
 def coarser(slices: Slices, step: int) -> Slices:
-    """The same part of a grid that is coarser by `step`."""
+    """Return the same part of a grid that is coarser by `step`."""
     z, y, x = (slice(s.start // step, s.stop // step) for s in slices)
     return z, y, x
 
@@ -46,14 +46,14 @@ def coarser(slices: Slices, step: int) -> Slices:
 def cover(mask: Mask, shape: Shape, halo: int, max_voxels: int) -> list[Tile]:
     """Cover a mask with cores that share no voxel, each inside a view of at most `max_voxels` voxels.
 
-    The box that holds the mask is halved across its longest edge, and each half shrunk to its part of the mask, until
-    all views are small enough.
+    The box around the mask is halved across its longest edge, and each half is shrunk to the mask inside it, until all
+    views are small enough.
 
     Parameters
     ----------
     mask : (z, y, x) bool, coarser, over the same box as the working grid
     shape : of the working grid, multiples of `ALIGN`
-    halo : voxels around a core that a view holds, as far as the grid reaches
+    halo : voxels around a core that a view includes, up to the edge of the grid
 
     Raises
     ------
