@@ -70,7 +70,7 @@ def in_zyx_order(
 
 
 def to_rgba(local_resolution: Volume, colour_limits: tuple[float, float]) -> npt.NDArray[np.uint8]:
-    """Colour a plane (rows, columns) as (rows, columns, 4): red, green, blue, opacity; transparent outside the mask."""
+    """Colour a plane (rows, columns): (rows, columns, 4) red, green, blue, opacity; transparent outside the mask."""
     opacity = np.where(local_resolution > 0, 255, 0).astype(np.uint8)
     return np.dstack([rgb_colours(local_resolution, *colour_limits), opacity])
 

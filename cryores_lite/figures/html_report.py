@@ -1,4 +1,4 @@
-"""The HTML report: one page that needs no network. All text from outside the program is escaped here."""
+"""The HTML report: one page that works offline. All text from outside the program is escaped here."""
 
 from __future__ import annotations
 
@@ -54,13 +54,13 @@ def render(
 
     Parameters
     ----------
-    result : the local resolution; all numbers on the page are from here and from `comparison`
-    comparison : with half maps, if the user gave them
+    result : the local resolution; all numbers on the page are from `result` and `comparison`
+    comparison : comparison with half maps, if the user gave them
     display : map and local resolution in (z, y, x) order
-    name : of the map
+    name : name of the map
     notes : sentences for the reader
     settings : names and values of the last table
-    record : what the command prints as JSON; embedded in the page for programs
+    record : JSON row of the command, embedded in the page for programs
     """
     percentiles = result.percentiles
     level = contour_level(display.density, display.mask)
@@ -168,7 +168,7 @@ def _extremes(figures: Sequence[str]) -> str:
 
 
 def _half_maps(comparison: HalfMapComparison | None, difference_slices: str) -> str:
-    """The section that compares the estimate with half maps; empty without them."""
+    """Return the section that compares the estimate with half maps; empty without half maps."""
     if comparison is None:
         return ""
     numbers = {
@@ -193,7 +193,7 @@ def _half_maps(comparison: HalfMapComparison | None, difference_slices: str) -> 
 
 
 def _differences(estimate: Sequence[slices.Slice], display: DisplayMap, view: slices.View) -> str:
-    """The same slices of local resolution from half maps, and of the estimate minus it."""
+    """Draw the slices of `estimate` for local resolution from half maps, and for the estimate minus it."""
     if display.half_map_resolution is None or not display.mask.any():
         return ""
     half_maps = slices.orthogonal(display.density, display.half_map_resolution, display.mask, view)
@@ -229,7 +229,7 @@ def _slice_figures(
 
 
 def _figure(part: slices.Slice, images: Sequence[tuple[str, str, npt.NDArray[np.uint8]]], title: str) -> str:
-    """Images of one slice side by side; each has a CSS class, a title and pixels."""
+    """Return the images of one slice side by side; each has a CSS class, a title and pixels."""
     plane = f"{part.axis} = {part.number}"
     pair = "".join(
         f'<img class="{css_class}" alt="{alt}, {plane}" src="{_png(pixels)}">' for css_class, alt, pixels in images
@@ -269,5 +269,5 @@ def _web_file(name: str) -> str:
 
 
 def _digest(text: str) -> str:
-    """The hash by which the page's Content-Security-Policy allows this script or style and no other."""
+    """Return the hash by which the page's Content-Security-Policy allows this script or style and no other."""
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode('ascii')}"

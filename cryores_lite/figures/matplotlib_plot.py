@@ -25,7 +25,7 @@ def plot(result: LocalResolution, density: npt.ArrayLike | None = None) -> Figur
     Parameters
     ----------
     result : the local resolution from `estimate`
-    density : (z, y, x) array of the same shape, any unit, drawn in grey around the molecule; plain grey by default
+    density : (z, y, x) array of the same shape, any unit, drawn in grey around the molecule; None for plain grey
 
     Returns
     -------

@@ -21,7 +21,7 @@ KEY_BOX = (NUMBERS_LEFT, 156, NUMBERS_LEFT + 30, 442)  # left, top, right, botto
 MAX_NAME_LENGTH = 64  # characters
 INK, SECONDARY_INK, PAPER = "#1d2733", "#5b6875", "#ffffff"
 SLICE_BACKGROUND = (244, 246, 248)
-ANGSTROM = "Å"  # missing in Pillow's own font: drawn as A and a ring
+ANGSTROM = "Å"  # missing in the font of Pillow: drawn as A and a ring
 
 
 def render(result: LocalResolution, display: DisplayMap, name: str) -> bytes:
@@ -29,9 +29,9 @@ def render(result: LocalResolution, display: DisplayMap, name: str) -> bytes:
 
     Parameters
     ----------
-    result : the local resolution; the numbers are from here
+    result : the local resolution; the numbers in the picture are from `result`
     display : map and local resolution in (z, y, x) order
-    name : of the map
+    name : name of the map
     """
     image = Image.new("RGB", IMAGE_SIZE, PAPER)
     draw = ImageDraw.Draw(image)

@@ -1,4 +1,4 @@
-"""Notes for the reader of the HTML report, derived from a map and its local resolution. Pure functions."""
+"""Notes for the reader of the HTML report, from a map and its local resolution. Pure functions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def protein_mass(volume: float) -> float:
 def map_notes(
     density: Volume, result: LocalResolution, training_range: tuple[float, float] | None = TRAINING_RANGE
 ) -> list[str]:
-    """List what limits the local resolution of this map, as sentences.
+    """Return sentences about what limits the local resolution of this map.
 
     Parameters
     ----------

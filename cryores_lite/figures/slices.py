@@ -44,7 +44,7 @@ class Slice:
     number : of the plane in the map, from 0
     density : (rows, columns) float32; NaN outside the map
     local_resolution : (rows, columns) float32, Å, 0 outside the mask
-    median : Å, of the whole plane's local resolution inside the mask (NaN for an empty mask)
+    median : Å, of the local resolution in the complete plane inside the mask (NaN for an empty mask)
     """
 
     axis: str
@@ -55,7 +55,7 @@ class Slice:
 
 
 def view_around(mask: Mask) -> View:
-    """Put the molecule in the middle of a cube with a margin, inside the map if it fits; show all for an empty mask."""
+    """Choose a cube with the molecule in the middle, inside the map if it fits; the map itself for an empty mask."""
     counts = voxels_per_plane(mask)
     occupied = [np.flatnonzero(count) if count.any() else np.arange(count.size) for count in counts]
     longest = max(int(planes[-1] - planes[0]) + 1 for planes in occupied)

@@ -17,7 +17,7 @@ INK, GREY = "#1d2733", "#9aa5b1"
 CHART_WIDTH = 560  # units of the drawing
 HISTOGRAM_BINS = 44
 HISTOGRAM_PERCENTILES = (0.25, 99.75)  # of local resolution: the horizontal axis
-LOWEST_FSC = -0.1  # at the foot of the FSC chart
+LOWEST_FSC = -0.1  # at the bottom of the FSC chart
 FSC_STYLES = {  # name in HalfMapComparison.curves: label, colour, dashes
     "unmasked": ("unmasked", GREY, ""),
     "masked": ("masked", "#7f8fb5", "5 4"),
@@ -151,7 +151,7 @@ def fsc_chart(comparison: HalfMapComparison) -> str:
 
 
 def agreement_chart(comparison: HalfMapComparison) -> str:
-    """Draw the counts of voxels by half-map FSC (x) and by the estimate (y), darker for more voxels; diagonal: equal.
+    """Draw the counts of voxels by half-map FSC (x) and estimate (y), darker for more voxels, with the diagonal.
 
     Returns "" if the mask is empty.
     """
@@ -197,7 +197,7 @@ def _fsc_y(value: float) -> float:
 
 
 def _resolution_ticks(highest: float) -> list[tuple[float, str]]:
-    """Choose round resolutions (Å) up to a frequency (1/Å), not too close to each other: frequencies and labels."""
+    """Choose round resolutions up to a frequency (1/Å), spaced widely enough; return frequencies (1/Å) and labels."""
     chosen: list[tuple[float, str]] = []
     for resolution in RESOLUTION_TICKS:
         f = 1 / resolution

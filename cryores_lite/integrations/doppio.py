@@ -1,4 +1,4 @@
-"""The job for ccpem-pipeliner, and so for Doppio, which load it through an entry point."""
+"""The job for ccpem-pipeliner and Doppio, which load it through an entry point."""
 
 from __future__ import annotations
 
@@ -94,14 +94,14 @@ class LocalResolutionJob(PipelinerJob):
         self.get_runtab_options(threads=True, addtl_args=True)
 
     def create_output_nodes(self) -> None:
-        """List the files that will be written."""
+        """Register the output files."""
         for name, path in self._files().items():
             if node := KIND[name].node:
                 toplevel, _, *keywords = node.label.split(".")
                 self.add_output_node(path.name, toplevel, keywords)
 
     def get_commands(self) -> list[PipelinerCommand]:
-        """Give the command. The folder belongs to this job, which may be continued in it."""
+        """Return the command. The job owns its folder and may be continued in it, so files are overwritten."""
         command = [COMMAND, self.joboptions["input_map"].get_string(), "--output-dir", self.output_dir, "--overwrite"]
         command += ["--device", self.joboptions["device"].get_string(), "--threads", str(self.get_nr_threads())]
         if not self.joboptions["voxel_size"].is_blank:
@@ -112,7 +112,7 @@ class LocalResolutionJob(PipelinerJob):
         return [*self.get_program_version_commands(), PipelinerCommand([*command, *self.parse_additional_args()])]
 
     def create_results_display(self) -> Sequence[Any]:
-        """Show the histogram of the local resolution inside the mask, the report if there is one, and the maps."""
+        """Return the displays: histogram of the local resolution inside the mask, report if there is one, and maps."""
         files = self._files()
         displays = _histogram(files["locres"])
         if "report" in files:
@@ -131,7 +131,7 @@ class LocalResolutionJob(PipelinerJob):
 
 
 def _histogram(path: Path) -> list[Any]:
-    """Show the histogram of local resolution, if a molecule was found."""
+    """Return the display of the histogram of local resolution, or [] if no molecule was found."""
     from cryores_lite.io.mrc import read_map
 
     try:

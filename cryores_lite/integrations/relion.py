@@ -1,7 +1,7 @@
 """The External job of RELION: its command-line flags, exit files and output nodes.
 
 RELION 3.1 to 5 run ``EXE --o External/job012/ --in_3dref FILE --LABEL VALUE --j N`` from the project directory, and
-then watch the job's folder for an exit file. Without one, the job is shown as running for ever.
+then watch the job's folder for an exit file. A job without an exit file is shown as running.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-SUCCESS, FAILURE, ABORTED = (f"RELION_JOB_EXIT_{how}" for how in ("SUCCESS", "FAILURE", "ABORTED"))
+SUCCESS, FAILURE, ABORTED = (f"RELION_JOB_EXIT_{status}" for status in ("SUCCESS", "FAILURE", "ABORTED"))
 ABORT_NOW = "RELION_JOB_ABORT_NOW"  # made by RELION's Abort button; the job removes it when it stops
 NODES_FILE = "RELION_OUTPUT_NODES.star"
 SWITCH_VALUES = {**dict.fromkeys(("yes", "true", "on", "1"), True), **dict.fromkeys(("no", "false", "off", "0"), False)}
-UNUSED_INPUTS = ("movies", "mics", "parts", "coords", "mask")  # RELION offers them; we do not need them
+UNUSED_INPUTS = ("movies", "mics", "parts", "coords", "mask")  # offered by RELION, not used
 PIPELINE_CONTROL = ("--pipeline_control", "--pipeline-control")  # some versions of RELION pass the job's folder again
 BIN_WIDTHS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50)  # Å, of the histogram
 MAX_BINS = 25
@@ -39,7 +39,7 @@ ABORT_EXIT_CODE = 143  # as after SIGTERM
 
 
 class Aborted(SystemExit):
-    """The user pressed Abort. As a SystemExit it ends the command; an Exception would only fail the map."""
+    """The user pressed Abort. A SystemExit ends the command; an Exception would only fail the map."""
 
 
 def main() -> None:
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def command(arguments: Sequence[str]) -> None:
-    """Run with the arguments of the command line. An exit file for RELION is left even after an error."""
+    """Run with the arguments of the command line. An exit file for RELION is written even after an error."""
     with _exit_file(_job_folder(arguments)), errors_to_exit_code():
         run(_parser().parse_args(arguments))
 
@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> None:
         if getattr(options, f"in_{name}"):
             typer.echo(f"note: --in_{name} is not needed and not used")
     requested = [kind.name for kind in ON_REQUEST if getattr(options, kind.name)]
-    # The folder belongs to this job, which may be run in it again.
+    # The job owns its folder and may be repeated in it, so files are overwritten.
     job = plan(options.in_3dref, options.o, requested, atoms=options.atoms, voxel_size=options.angpix, overwrite=True)
     network = lazy_model(RunOptions(options.model, options.device, options.j))
     result = run_job(job, network, options.j, partial(until_aborted, folder=options.o))
@@ -82,7 +82,7 @@ def until_aborted(tiles: Sequence[Any], folder: Path) -> Iterator[Any]:
 
 
 def output_nodes(job: Job) -> str:
-    """Write the STAR file that lists a job's maps for RELION."""
+    """Format the STAR file that lists a job's maps for RELION."""
     columns = [f"_rlnPipeLineNode{name} #{n}" for n, name in enumerate(("Name", "TypeLabel", "Type"), 1)]
     nodes = [(path, KIND[name].node) for name, path in job.outputs.items()]
     rows = [f"{path.as_posix()} {node.label} {node.number}" for path, node in nodes if node and node.number is not None]
@@ -90,7 +90,7 @@ def output_nodes(job: Job) -> str:
 
 
 def binned(values: npt.NDArray[np.float32]) -> tuple[list[float], list[int]]:
-    """Count values in Å in bins of a round width: edges, one more than bins, and counts."""
+    """Count values (Å) in bins of a round width; return the edges of the bins (Å) and the counts."""
     import numpy as np
 
     if not values.size:
@@ -103,14 +103,14 @@ def binned(values: npt.NDArray[np.float32]) -> tuple[list[float], list[int]]:
 
 
 def histogram(values: npt.NDArray[np.float32]) -> list[str]:
-    """Write a histogram of values in Å as RELION does, one bin a line: ``[3.2, 3.4): 1234``."""
+    """Format a histogram of values (Å) as RELION does, one line per bin: ``[3.2, 3.4): 1234``."""
     edges, counts = binned(values)
     return [f"[{low:.1f}, {high:.1f}): {count}" for (low, high), count in zip(pairwise(edges), counts, strict=True)]
 
 
 @contextlib.contextmanager
 def _exit_file(folder: Path | None) -> Iterator[None]:
-    """Remove the exit files of an earlier run from the job's folder; at the end, leave that of this run."""
+    """Remove the exit files of an earlier run from the job's folder, and write the exit file of this run at the end."""
     if folder is None:  # the parser refuses the command
         yield
         return

@@ -1,1 +1,1 @@
-"""The output files of a map: the catalogue of their kinds, their contents, and how they are written."""
+"""The output files of a map: the catalogue of their kinds, their contents, and writing them."""

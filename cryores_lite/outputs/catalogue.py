@@ -1,7 +1,7 @@
-"""The one list of the files that can be written for a map.
+"""The list of all output files of a map.
 
-A new file is an entry here and a function of the same name in `contents.py`; options, help, JSON and output nodes
-follow. The list is read for `--help`, so nothing heavy is imported.
+To add an output file, add an entry here and a function of the same name in `contents.py`. Options, help, JSON fields
+and output nodes are derived from the entry. `--help` reads this list, so no large library is imported.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class When(Enum):
 class Node:
     """The type of an output node of RELION and ccpem-pipeliner.
 
-    `number` is that of RELION 3.1; files without one are listed for ccpem-pipeliner only.
+    `number` is the type in RELION 3.1; files without a number are listed for ccpem-pipeliner only.
     """
 
     label: str
@@ -38,10 +38,10 @@ class OutputKind:
 
     Attributes
     ----------
-    name : key of the JSON field `files`, function of `contents.py`, and option if it can be requested
-    suffix : follows the name of the map
-    when : it is written
-    help : content in a few words, for the options' help
+    name : key in the JSON field `files`, function in `contents.py`, and option if the file is written on request
+    suffix : end of the file name, after the name of the map
+    when : condition under which the file is written
+    help : content in a few words, for the help of the option
     label : content as the label of an MRC file; None for other files
     node : type in RELION and ccpem-pipeliner; None if the file is not listed there
     """

@@ -7,9 +7,9 @@ import re
 from cryores_lite.errors import OutputError
 from cryores_lite.figures.palette import OUTSIDE_COLOUR, colour_stops
 
-DUST_SIZE = 10  # Å; smaller pieces of surface are hidden
+DUST_SIZE = 10  # Å; smaller pieces of the surface are hidden
 ENDS_NAME_OR_LINE = re.compile(r'"(?=\s|$)|[\x00-\x1f\x7f\x85\u2028\u2029]')
-GREY_TO_COLOUR = 0.01  # Å, over which grey turns to colour
+GREY_TO_COLOUR = 0.01  # Å, range of local resolution over which grey changes to colour
 
 
 def script(
@@ -19,7 +19,7 @@ def script(
 
     Parameters
     ----------
-    names : of the map and its local resolution, relative to the script's folder and `quoted`
+    names : file names of the map and its local resolution, relative to the script's folder and `quoted`
     contour_level : density of the surface
     finest : Å, the smallest local resolution; values below it are outside the mask and become grey
     colours : Å of the first and the last colour
@@ -47,7 +47,7 @@ def script(
 
 
 def quoted(name: str) -> str:
-    """Put a file name in ChimeraX's quotes, which have no escapes: a quote before a blank would end the name.
+    """Put a file name in ChimeraX's quotes. They have no escapes, so a quote before a blank would end the name.
 
     Raises
     ------

@@ -1,6 +1,6 @@
 """The content of each kind of output file, by its name in the catalogue: voxels of an MRC file, text, or bytes.
 
-Every function takes the result of a map that is done. Libraries that only some files need are imported within.
+Every function takes the result of a finished map. Libraries that only some files need are imported in its function.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def locres(result: MapResult) -> Voxels:
 
 
 def mask(result: MapResult) -> Voxels:
-    """The molecule."""
+    """Mask of the molecule."""
     return result.map_and_estimate()[1].mask
 
 
@@ -53,7 +53,7 @@ def difference(result: MapResult) -> Voxels:
 
 
 def average(result: MapResult) -> Voxels:
-    """The map itself."""
+    """Average of the two half maps, which is the map."""
     return result.map_and_estimate()[0].density.values
 
 
@@ -66,7 +66,7 @@ def filtered(result: MapResult) -> Voxels:
 
 
 def display(result: MapResult) -> Voxels:
-    """Local resolution in Å, carried outwards to colour a surface by."""
+    """Local resolution in Å, extended outwards so that it colours a surface."""
     from cryores_lite.figures.display_map import extend_outwards
 
     _, estimate = result.map_and_estimate()
@@ -86,7 +86,7 @@ def chimerax(result: MapResult) -> str:
 
 
 def chimerax_names(job: Job) -> tuple[str, str]:
-    """Names of the map and of what colours it, quoted, as seen from the script's folder.
+    """Return the paths of the map and of the map that colours it, relative to the script's folder and quoted.
 
     Links to folders are followed, as ChimeraX follows them.
 
@@ -96,16 +96,16 @@ def chimerax_names(job: Job) -> tuple[str, str]:
         A script cannot hold the name.
     """
 
-    def seen_from_script(path: Path) -> str:
+    def relative_to_script(path: Path) -> str:
         return chimerax_script.quoted(os.path.relpath(path.parent.resolve() / path.name, script_folder))
 
     script_folder = job.outputs["chimerax"].parent.resolve()
-    coloured_by = job.outputs.get("display", job.outputs["locres"])
-    return seen_from_script(job.density_path), seen_from_script(coloured_by)
+    colouring_map = job.outputs.get("display", job.outputs["locres"])
+    return relative_to_script(job.density_path), relative_to_script(colouring_map)
 
 
 def report(result: MapResult) -> str:
-    """A page for a browser."""
+    """HTML page."""
     from cryores_lite.figures import html_report, report_notes
     from cryores_lite.figures.display_map import in_zyx_order
 
@@ -127,7 +127,7 @@ def report(result: MapResult) -> str:
 
 
 def png(result: MapResult) -> bytes:
-    """A PNG picture for a slide."""
+    """PNG picture for a slide."""
     from cryores_lite.figures import png_summary
     from cryores_lite.figures.display_map import in_zyx_order
 
@@ -170,12 +170,12 @@ def _residues(result: MapResult) -> MeasuredModel:
 
 
 def _row(result: MapResult) -> dict[str, Any]:
-    """The JSON row, without the time, which is not over yet."""
+    """Return the JSON row without the run time, which is not known yet."""
     return {name: value for name, value in row(result).items() if name != "seconds"}
 
 
 def _settings(result: MapResult) -> dict[str, str]:
-    """Names and values for the last table of the page."""
+    """Return names and values for the last table of the page."""
     from cryores_lite.figures.display_map import zyx_axes
 
     job, model, comparison = result.job, result.model, result.comparison

@@ -1,4 +1,4 @@
-"""A result in words: a row for programs, a summary for people. Pure functions; lengths are Å."""
+"""A result as a JSON row for programs, and as a summary for people. Pure functions; lengths are Å."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def summary(result: MapResult) -> str:
 
 
 def _network_lines(estimate: LocalResolution) -> tuple[str, ...]:
-    """Lines of numbers that the statistical method does not have."""
+    """Return the lines of the summary for numbers that only the network estimates."""
     return (
         f"  expected error     {estimate.median_uncertainty:.2f} Å (one standard deviation; median)",
         f"  global resolution  {estimate.global_resolution:.2f} Å",
@@ -106,7 +106,7 @@ def _half_map_lines(comparison: HalfMapComparison) -> tuple[str, ...]:
 
 
 def voxel_size(estimate: LocalResolution) -> float:
-    """Mean over the axes, which agree within 1 %, in Å; to the digits that a header's float32 holds."""
+    """Return the mean voxel size of the axes (Å), rounded to the digits of a header's float32."""
     return round(sum(estimate.grid.voxel_size) / 3, 6)
 
 

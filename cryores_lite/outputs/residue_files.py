@@ -11,13 +11,13 @@ from cryores_lite.figures.palette import OUTSIDE_COLOUR, hex_colour
 from cryores_lite.io.csv_cells import escape_formula
 from cryores_lite.outputs.residues import MeasuredModel, Residue, with_values
 
-PLAIN_NAME = re.compile(r"\w+", re.ASCII)  # in a ChimeraX specifier it needs no quotes
+PLAIN_NAME = re.compile(r"\w+", re.ASCII)  # needs no quotes in a ChimeraX specifier
 UNQUOTED_IN_CIF = re.compile(r"(?!(data|save|loop|stop|global)_)[a-z0-9][!-~]*", re.IGNORECASE)
 COLUMNS = ("chain", "seq", "icode", "residue", "atoms", "locres")
 
 
 def as_json(measured: MeasuredModel, colours: tuple[float, float]) -> str:
-    """JSON in the form of EMDB's validation files: parallel lists, null for residues outside the mask.
+    """Write JSON in the form of EMDB's validation files: parallel lists, null for residues outside the mask.
 
     Parameters
     ----------
@@ -41,12 +41,11 @@ def as_json(measured: MeasuredModel, colours: tuple[float, float]) -> str:
 
 
 def as_csv(measured: MeasuredModel) -> str:
-    """CSV with one line per residue; the last field, Å, is empty for residues outside the mask."""
+    """Write CSV with one line per residue; the last field (Å) is empty for residues outside the mask."""
     out = io.StringIO()
-    returns = any(
-        "\r" in residue.chain + residue.name for residue in measured.residues
-    )  # some versions of Python do not quote it
-    writer = csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL)
+    has_return = any("\r" in residue.chain + residue.name for residue in measured.residues)
+    # QUOTE_MINIMAL does not quote a carriage return in some versions of Python.
+    writer = csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC if has_return else csv.QUOTE_MINIMAL)
     writer.writerow(COLUMNS)
     rows = ((r.chain, r.seq, r.icode, r.name, r.atoms, r.locres) for r in measured.residues)
     writer.writerows(map(escape_formula, row) for row in rows)
@@ -54,14 +53,14 @@ def as_csv(measured: MeasuredModel) -> str:
 
 
 def as_defattr(measured: MeasuredModel) -> str:
-    """The residue attribute `locres` for ChimeraX, of measured residues that a specifier can name."""
+    """Write the ChimeraX attribute `locres` of the measured residues that a specifier can name."""
     listed = [r for r in measured.residues if r.locres is not None and has_specifier(r)]
     lines = [f"\t/{r.chain}:{r.seq}{r.icode}\t{r.locres}" for r in listed]
     return "\n".join(("attribute: locres", "recipient: residues", *lines)) + "\n"
 
 
 def as_cif(measured: MeasuredModel) -> str:
-    """The model as mmCIF, with the local resolution of residues in the B-factor column, 0 outside the mask."""
+    """Write the model as mmCIF, with the local resolution of residues as B-factors, 0 outside the mask."""
     import gemmi
 
     structure = with_values(measured)
@@ -78,7 +77,7 @@ def as_cif(measured: MeasuredModel) -> str:
 
 
 def omission_warnings(measured: MeasuredModel) -> tuple[str, ...]:
-    """Name the chains whose residues the ChimeraX attributes leave out, as a sentence for the user."""
+    """Return a warning that names the chains whose residues the ChimeraX attributes omit."""
     names = sorted({residue.chain for residue in measured.residues if not has_specifier(residue)})
     if not names:
         return ()
@@ -87,10 +86,10 @@ def omission_warnings(measured: MeasuredModel) -> tuple[str, ...]:
 
 
 def has_specifier(residue: Residue) -> bool:
-    """Whether a ChimeraX specifier can name the residue without quotes."""
+    """Return whether a ChimeraX specifier can name the residue without quotes."""
     return is_plain(residue.chain) and (not residue.icode or is_plain(residue.icode))
 
 
 def is_plain(name: str) -> bool:
-    """Whether a name has letters, digits and _ only."""
+    """Return whether a name has letters, digits and _ only."""
     return PLAIN_NAME.fullmatch(name) is not None

@@ -17,9 +17,9 @@ from cryores_lite.io.mrc import Map
 from cryores_lite.io.mrc_header import placement_warning, to_voxel_coordinates
 from cryores_lite.types import LocalResolution, Volume
 
-MIN_WEIGHT_IN_MASK = 0.5  # of the eight voxels around an atom; below, the atom is not measured
-MIN_ATOMS_IN_MASK = 0.5  # share of the atoms; below, the user is warned
-DECIMALS = 3  # of Å in every file, so that they agree
+MIN_WEIGHT_IN_MASK = 0.5  # of the eight voxels around an atom; with less, the atom is not measured
+MIN_ATOMS_IN_MASK = 0.5  # share of the atoms; with fewer, the user is warned
+DECIMALS = 3  # of lengths in Å, the same in every file
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +28,7 @@ class FittedModel:
 
     Attributes
     ----------
-    name : of its file
+    name : name of its file
     structure : a gemmi.Structure with one model
     positions : (n, 3) voxels, of the non-hydrogen atoms in order, along the axes of the map as stored
     notes : sentences for the user
@@ -46,9 +46,9 @@ class Residue:
 
     Attributes
     ----------
-    chain, seq, icode, name : the author's
-    atoms : number of measured atoms: non-hydrogen, and inside the mask
-    locres : Å, their mean; None without any
+    chain, seq, icode, name : the author's chain, residue number, insertion code and residue name
+    atoms : number of measured atoms, which are non-hydrogen and inside the mask
+    locres : Å, mean over the measured atoms; None if there are none
     """
 
     chain: str
@@ -68,12 +68,12 @@ class MeasuredModel:
 
     @property
     def average(self) -> float | None:
-        """Mean over all measured atoms, in Å."""
+        """Mean local resolution of all measured atoms, in Å."""
         return _mean(self.residues)
 
     @property
     def chains(self) -> dict[str, float | None]:
-        """Mean over the measured atoms of each chain, in Å."""
+        """Mean local resolution of the measured atoms of each chain, in Å."""
         ordered = sorted(self.residues, key=lambda residue: residue.chain)
         return {name: _mean(group) for name, group in itertools.groupby(ordered, lambda residue: residue.chain)}
 
@@ -94,8 +94,8 @@ def read_fitted(path: Path, source: Map, map_path: Path) -> FittedModel:
 
     Parameters
     ----------
-    path : PDB, mmCIF or mmJSON (recognised by content), plain or .gz; the first of several models is taken
-    source, map_path : the map, and its file, whose suffix decides how it is placed
+    path : PDB, mmCIF or mmJSON (recognised by content), plain or .gz; the first of several models is used
+    source, map_path : the map and its file; the suffix of the file decides how ChimeraX places the map
 
     Raises
     ------
@@ -113,8 +113,8 @@ def read_fitted(path: Path, source: Map, map_path: Path) -> FittedModel:
     grid = source.density.grid
     in_map = to_voxel_coordinates(positions, source.header, grid.voxel_size, map_path)
     if not np.all((in_map >= -0.5) & (in_map <= np.array(grid.shape) - 0.5), axis=1).any():
-        where = "its centre at {:.1f}, {:.1f}, {:.1f} Å, outside the map's box".format(*positions.mean(0))
-        raise _refusal(path, where, "a model fitted to this map", "open both in ChimeraX")
+        position = "its centre at {:.1f}, {:.1f}, {:.1f} Å, outside the map's box".format(*positions.mean(0))
+        raise _refusal(path, position, "a model fitted to this map", "open both in ChimeraX")
     return FittedModel(path.name, structure, in_map, tuple(note for note in notes if note))
 
 
@@ -125,13 +125,13 @@ def measure_residues(fitted: FittedModel, result: LocalResolution) -> MeasuredMo
         of_atoms = np.array(list(itertools.islice(values, len(_heavy(residue)))))
         measured = of_atoms[np.isfinite(of_atoms)]
         mean = round(float(measured.mean()), DECIMALS) if measured.size else None
-        number = residue.seqid
-        residues.append(Residue(chain, number.num, number.icode.strip(), residue.name, len(measured), mean))
+        seqid = residue.seqid
+        residues.append(Residue(chain, seqid.num, seqid.icode.strip(), residue.name, len(measured), mean))
     return MeasuredModel(fitted, tuple(residues))
 
 
 def interpolate_at_atoms(values: Volume, positions: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Interpolate the local resolution at atoms trilinearly, with the voxels inside the mask only.
+    """Interpolate the local resolution at atoms trilinearly, from voxels inside the mask only.
 
     Parameters
     ----------
@@ -161,10 +161,10 @@ def with_values(measured: MeasuredModel) -> Any:
     import gemmi
 
     structure = measured.fitted.structure.clone()
-    for (_, residue), with_locres in zip(_residues(structure), measured.residues, strict=True):
+    for (_, residue), measured_residue in zip(_residues(structure), measured.residues, strict=True):
         for atom in residue:
-            atom.b_iso = with_locres.locres or 0.0
-            atom.aniso = gemmi.SMat33f(0, 0, 0, 0, 0, 0)  # it would contradict the new value
+            atom.b_iso = measured_residue.locres or 0.0
+            atom.aniso = gemmi.SMat33f(0, 0, 0, 0, 0, 0)  # an anisotropic B-factor would contradict the new value
     return structure
 
 
@@ -196,7 +196,7 @@ def _heavy(residue: Any) -> Sequence[Any]:
 
 
 def _mean(residues: Iterable[Residue]) -> float | None:
-    """Mean local resolution over the measured atoms of residues, in Å."""
+    """Return the mean local resolution of the measured atoms of residues, in Å."""
     measured = [(residue.locres, residue.atoms) for residue in residues if residue.locres is not None]
     if not measured:
         return None

@@ -1,4 +1,4 @@
-"""One map: what to do with it (`Job`) and the result (`MapResult`), which the command, its outputs and tables share."""
+"""The job of one map (`Job`) and its result (`MapResult`), shared by the commands, output files and tables."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Job:
     Attributes
     ----------
     map_path : the map; the first half map if the average of two half maps is the map
-    voxel_size : Å, instead of the header's
+    voxel_size : Å, in place of the voxel size in the header
     outputs : paths of the files to write, by name (`OutputKind.name`)
-    overwrite : replace files of those names
+    overwrite : replace existing files at these paths
     atoms : atomic model of the molecule
-    half_maps : to compare with
+    half_maps : half maps to compare the estimate with
     method : how local resolution is estimated
     """
 
@@ -45,12 +45,12 @@ class Job:
 
     @property
     def averages_half_maps(self) -> bool:
-        """Whether the map is the average of the half maps, which then is written too."""
+        """Whether the map is the average of the half maps. The average is then an output file."""
         return "average" in self.outputs
 
     @property
     def density_path(self) -> Path:
-        """File that holds the map: the input, or the average that is written."""
+        """File of the map: the input, or the average of the half maps."""
         return self.outputs.get("average", self.map_path)
 
     @property
@@ -61,7 +61,7 @@ class Job:
 
 @dataclass(frozen=True)
 class ModelIdentity:
-    """The network that made an estimate, so that it can be found again."""
+    """Name, version and sha256 of the network that made an estimate."""
 
     name: str
     version: str
@@ -75,14 +75,14 @@ class MapResult:
     Attributes
     ----------
     job : the map and its files
-    seconds : from the start of the work to the end
+    seconds : duration of the job
     threads : CPU threads
-    model : None for the statistical method
-    error : one line; None if the map is done
-    map : as read
+    model : the network; None for the statistical method
+    error : message in one line; None if the map is done
+    map : the map as read
     local_resolution : the estimate
-    comparison : with the half maps, if there are any
-    residues : of the atomic model, if there is one
+    comparison : comparison with the half maps, if there are any
+    residues : local resolution of the atomic model's residues, if there is a model
     warnings : sentences for the user
     """
 
@@ -98,7 +98,7 @@ class MapResult:
     warnings: tuple[str, ...] = ()
 
     def map_and_estimate(self) -> tuple[Map, LocalResolution]:
-        """Give the map and its local resolution, for a map that is done."""
+        """Return the map and its local resolution, for a map that is done."""
         assert self.map, "a map that is done has been read"
         assert self.local_resolution, "a map that is done has a local resolution"
         return self.map, self.local_resolution

@@ -1,4 +1,4 @@
-"""Write the files of a result. Each is written where it is staged, and published with the others."""
+"""Write the output files of a result into a staging folder, from which they are published together."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from cryores_lite.outputs.result import Job, MapResult
 
 
 def check(job: Job) -> None:
-    """Refuse before the long work what could not be written after it.
+    """Refuse a job before the long work if an output file could not be written after it.
 
     Raises
     ------
     OutputError
-        A name cannot be written in a ChimeraX script.
+        A ChimeraX script cannot hold the name of a file.
     """
     if "chimerax" in job.outputs:
         contents.chimerax_names(job)
 
 
 def write(name: str, path: Path, result: MapResult) -> None:
-    """Write one kind of file, a name of the catalogue, at `path`."""
+    """Write the output file of kind `name` in the catalogue to `path`."""
     content: contents.Voxels | str | bytes = getattr(contents, name)(result)
     if isinstance(content, (str, bytes)):
         _write(path, content)
@@ -36,7 +36,7 @@ def write(name: str, path: Path, result: MapResult) -> None:
 
 
 def _write(path: Path, content: str | bytes) -> None:
-    """Write a file; file names within a text may hold bytes that are no text."""
+    """Write a file. Text may contain file names with bytes that are not UTF-8."""
     try:
         path.write_bytes(content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content)
     except OSError as error:
