@@ -1,4 +1,4 @@
-"""The maps of a run: a list of paths, one part of it for each task of a cluster, and a check that none collide."""
+"""The maps of a run: a list of paths, its part for a cluster task, and a check that no two jobs write one file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import TypeVar
 from cryores_lite.errors import InputError
 from cryores_lite.outputs.result import Job
 
-ARRAY_VARIABLES = "SLURM_ARRAY_TASK_"  # beginning of their names
+ARRAY_VARIABLES = "SLURM_ARRAY_TASK_"  # start of the names of Slurm's variables
 
 T = TypeVar("T")
 
@@ -27,32 +27,32 @@ class Shard:
     count: int
 
     def select(self, items: Sequence[T]) -> list[T]:
-        """Every `count`-th item: a list sorted by size gives parts of nearly equal work."""
+        """Select every `count`-th item: a list sorted by size gives parts of nearly equal work."""
         return list(items[self.index :: self.count])
 
     def own_path(self, path: Path) -> Path:
-        """Name this part's own copy of a file: ``all.csv`` is ``all.3-of-6.csv``, so that no two parts share one."""
+        """Return the path of this part's own file, which no other part uses: ``all.3-of-6.csv`` for ``all.csv``."""
         return path.with_name(f"{path.stem}.{self.index + 1}-of-{self.count}{path.suffix}")
 
 
 def read_list(name: str) -> list[Path]:
-    """Read paths, one a line, from a file, or from standard input if `name` is ``-``. Empty lines are left out.
+    """Read paths, one per line, from a file, or from standard input if `name` is ``-``. Empty lines are skipped.
 
     Raises
     ------
     InputError
         The list cannot be read, or names no map.
     """
-    what, expected = f"the list {name}", "paths, one a line"
+    subject, expected = f"the list {name}", "paths, one a line"
     try:
         data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
     except OSError as error:
-        raise InputError(what, found=error.strerror, expected=expected, try_="check --maps-from") from error
+        raise InputError(subject, found=error.strerror, expected=expected, try_="check --maps-from") from error
     if b"\0" in data:
-        raise InputError(what, found="binary data", expected=expected, try_="pass maps by name")
+        raise InputError(subject, found="binary data", expected=expected, try_="pass maps by name")
     paths = [Path(os.fsdecode(line)) for line in data.splitlines() if line.strip()]
     if not paths:
-        raise InputError(what, found="no path", expected=expected, try_="check how it was made")
+        raise InputError(subject, found="no path", expected=expected, try_="check how it was made")
     return paths
 
 
@@ -80,9 +80,9 @@ def parse_shard(text: str, environment: Mapping[str, str]) -> Shard:
 
 
 def check_no_duplicates(jobs: Sequence[Job]) -> None:
-    """Refuse jobs of which two would write one file, or one would write a map of another.
+    """Refuse jobs if two would write the same file, or if one would overwrite a map of another.
 
-    Folders are looked up on the disk, once each; files are not, since the list of a cluster job is long.
+    Links to folders are resolved, once for each folder. Links to files are not: the list of a cluster job is long.
 
     Raises
     ------
@@ -91,32 +91,32 @@ def check_no_duplicates(jobs: Sequence[Job]) -> None:
     """
 
     @cache
-    def resolved(folder: str) -> str:
+    def resolved_folder(folder: str) -> str:
         return os.path.realpath(folder)
 
-    def place(path: Path) -> str:
+    def resolved(path: Path) -> str:
         folder, name = os.path.split(path)  # strings: a list may hold 100,000 maps
-        return os.path.join(resolved(folder), name)  # noqa: PTH118
+        return os.path.join(resolved_folder(folder), name)  # noqa: PTH118
 
-    owners: dict[str, Path] = {}  # maps by the place of a file that they are, or write
+    owners: dict[str, Path] = {}  # the map of each file that a job reads or writes
     for job in jobs:
-        map_place = place(job.map_path)
-        if map_place in owners:
+        map_file = resolved(job.map_path)
+        if map_file in owners:
             raise InputError(
                 "the maps", found=f"{job.map_path} twice", expected="every map once", try_="name it once (sort -u)"
             )
-        owners.update(dict.fromkeys((map_place, *map(place, job.half_maps or ())), job.map_path))
+        owners.update(dict.fromkeys((map_file, *map(resolved, job.half_maps or ())), job.map_path))
     for job in jobs:
         for path in job.outputs.values():
-            output_place = place(path)
-            if output_place in owners:
+            output_file = resolved(path)
+            if output_file in owners:
                 raise InputError(
                     "the maps",
-                    found=f"{owners[output_place]} and {job.map_path}, of which both are or write {path}",
+                    found=f"{owners[output_file]} and {job.map_path}, of which both are or write {path}",
                     expected="output files of different names, none of them among the maps",
                     try_="leave output files out, or run maps of one name apart, with -o",
                 )
-            owners[output_place] = job.map_path
+            owners[output_file] = job.map_path
 
 
 def _slurm_shard(environment: Mapping[str, str]) -> Shard:

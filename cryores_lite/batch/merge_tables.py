@@ -1,4 +1,4 @@
-"""Merge the tables of the parts of a cluster job: every map once; missing maps are named."""
+"""Merge the tables of the parts of a cluster job: one row per map, and the names of missing maps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Look up the next job while the present one runs: skip it if an earlier run finished it, else read its map."""
+"""Look up the next job while the current one runs: skip it if an earlier run finished it, else read its map."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ COPIES_WHILE_UNPACKING = 2.0  # of a compressed map in memory: as stored, and as
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Prefetched:
-    """A job, and what was looked up before its turn.
+    """A job, and what was looked up before it starts.
 
     Attributes
     ----------
     job : the job
-    key : of its work; None if it is unknown
-    record : of an earlier run, if there is one
-    is_finished : the files of an earlier run are those that this job would make
-    input : its map, or why it cannot be read; None: to be read when its turn comes
-    memory : bytes that its work will take, if its molecule fills the box
+    key : what its output files depend on (`provenance.key`); None if unknown
+    record : record of an earlier run, if there is one
+    is_finished : whether the files of an earlier run are those that this job would make
+    input : its map, or the error from reading it; None if it was not read
+    memory : bytes that the job needs if its molecule fills the box
     """
 
     job: Job
@@ -47,16 +47,16 @@ class Prefetched:
 
 
 def prefetch(job: Job, memory_in_use: float, key: Callable[[Job], dict[str, Any]]) -> Prefetched:
-    """Find out whether a job is finished; if not, read its map if there is memory for it.
+    """Check whether a job is finished; if not, read its map if there is memory for it.
 
     Uncompressed maps of float32 take no memory: they are memory-mapped, and computing the digest has brought them into
-    the system's cache. Errors are kept, and raised when the job's turn comes.
+    the system's cache. Errors are kept, and raised when the job starts.
 
     Parameters
     ----------
-    job : its files may be missing
-    memory_in_use : bytes that the present job will take
-    key : gives the key of a job's work
+    job : a job, whose files may be missing
+    memory_in_use : bytes that the current job needs
+    key : function that returns the key of a job (`provenance.key`)
     """
     if not all(path.is_file() for path in (job.map_path, *(job.half_maps or ()))):  # a pipe would block
         return Prefetched(job=job)
@@ -69,7 +69,7 @@ def prefetch(job: Job, memory_in_use: float, key: Callable[[Job], dict[str, Any]
         job_input = _read(job) if fits and not job.half_maps else None  # a run with half maps has one job only
     except OSError as error:
         return Prefetched(job=job, input=error if isinstance(error, CryoresError) else None)
-    except Exception as error:  # noqa: BLE001 - raised again when the job's turn comes
+    except Exception as error:  # noqa: BLE001 - raised again when the job starts
         return Prefetched(job=job, input=error)
     memory = resources.estimated_memory(shape) + unpacked
     return Prefetched(job=job, key=job_key, record=earlier, input=job_input, memory=memory)

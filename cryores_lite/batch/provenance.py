@@ -1,7 +1,7 @@
-"""Records of finished maps: NAME_locres.json beside the output files says what they were made from.
+"""Records of finished maps: NAME_locres.json, next to the output files, lists what they were made from.
 
 A record is written before the work, as a claim to the names of the output files, and again after it. A run that is
-killed in between leaves its claim, and the next run does the map again. Files that no record names are never replaced.
+killed in between leaves its claim, and the next run repeats the map. Files that no record names are never replaced.
 """
 
 from __future__ import annotations
@@ -21,11 +21,7 @@ from cryores_lite.outputs.result import Job
 
 RECORD_VERSION = 1  # version of the file's format; other versions are not read
 READ_BYTES = 1 << 20  # at a time
-NOT_SETTINGS = {
-    "map_path",
-    "outputs",
-    "overwrite",
-}  # fields of a job that stand elsewhere in the key, or change nothing
+NOT_SETTINGS = {"map_path", "outputs", "overwrite"}  # fields of a job that are elsewhere in the key, or have no effect
 
 
 @dataclass(frozen=True)
@@ -45,7 +41,7 @@ class Record:
 
 
 def digest(path: Path) -> str:
-    """Give the sha256 of a file."""
+    """Return the sha256 of a file."""
     sha256 = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(READ_BYTES):
@@ -54,13 +50,13 @@ def digest(path: Path) -> str:
 
 
 def key(job: Job, model: str | None, digest: Callable[[Path], str] = digest) -> dict[str, Any]:
-    """Collect what the output files depend on: equal keys, equal files.
+    """Collect what the output files depend on: equal keys give equal files.
 
     Parameters
     ----------
-    job : every field counts, files by their content
+    job : the job; all of its fields count, files by their content
     model : sha256 of the network; None for the statistical method
-    digest : gives the sha256 of a file
+    digest : function that returns the sha256 of a file
 
     Raises
     ------
@@ -83,7 +79,7 @@ def key(job: Job, model: str | None, digest: Callable[[Path], str] = digest) -> 
 
 
 def path_of(job: Job) -> Path:
-    """Path of a job's record."""
+    """Return the path of a job's record."""
     return job.outputs["locres"].with_suffix(".json")
 
 
@@ -93,7 +89,7 @@ def read(job: Job) -> Record | None:
     Raises
     ------
     OutputError
-        There is another file of that name.
+        A file of that name is not a record.
     """
     path = path_of(job)
     try:
@@ -115,7 +111,7 @@ def read(job: Job) -> Record | None:
 
 
 def is_finished(job: Job, key: dict[str, Any], record: Record) -> bool:
-    """Whether the output files exist as they were written, and the same key would make them again."""
+    """Return whether the output files are unchanged since an earlier run, and that run had the same key."""
     if record.row is None or record.key != key:
         return False
     try:
@@ -125,7 +121,7 @@ def is_finished(job: Job, key: dict[str, Any], record: Record) -> bool:
 
 
 def may_replace(job: Job, record: Record | None) -> bool:
-    """Whether every output name is free, or claimed by the record."""
+    """Return whether every output name is free, or claimed by the record."""
     claimed = record.files if record else {}
     return job.overwrite or all(name in claimed or not os.path.lexists(path) for name, path in job.outputs.items())
 
@@ -149,13 +145,13 @@ def release_claim(job: Job, claimed: Record, earlier: Record | None) -> None:
 
 
 def finish(job: Job, key: dict[str, Any], row: dict[str, Any], earlier: Record | None) -> None:
-    """Write the record of a map that is done. Names of earlier output files stay claimed."""
+    """Write the record of a finished map. Names of earlier output files stay claimed."""
     files = {name: digest(path) for name, path in job.outputs.items()}
     _write(path_of(job), Record(key, {**dict.fromkeys(earlier.files if earlier else ()), **files}, row))
 
 
 def finished_row(job: Job, record: Record) -> dict[str, Any]:
-    """Give the row of a finished map, with the present paths of its files."""
+    """Return the row of a finished map, with the current paths of its files."""
     row = record.row or {}
     files = {name: str(job.outputs[name]) if name in job.outputs else None for name in row["files"]}
     return {**row, "input": str(job.map_path), "files": files}

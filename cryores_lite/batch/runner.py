@@ -1,4 +1,4 @@
-"""Run jobs with one network, and print and table their results. Finished maps can be skipped, and one is read ahead."""
+"""Run jobs with one network, print their results and write tables. Finished maps are skipped, the next map is read."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def run_jobs(
 
     Parameters
     ----------
-    resume : skip maps that an earlier run finished, leave a record beside the files of each map, and count maps
+    resume : skip maps that an earlier run finished, write a record next to the files of each map, print counts
 
     Returns
     -------
@@ -61,7 +61,7 @@ def run_jobs(
 
 
 def _rows(jobs: Sequence[Job], options: RunOptions, reporting: Reporting, resume: bool) -> Iterator[table.Row]:
-    """Run the jobs that are not finished, and give the table's row of every one."""
+    """Run the unfinished jobs, and yield one table row for every job."""
     network = lazy_model(options)
     prefetched = _prefetched(jobs, options) if resume else (Prefetched(job=job) for job in jobs)
     for number, ready in enumerate(prefetched, 1):
@@ -75,7 +75,7 @@ def _rows(jobs: Sequence[Job], options: RunOptions, reporting: Reporting, resume
 
 
 def _prefetched(jobs: Sequence[Job], options: RunOptions) -> Iterable[Prefetched]:
-    """Look every job up in the records of earlier runs, and read its map ahead. Digests of shared files are kept."""
+    """Look up jobs in the records of earlier runs and read their maps in advance. Digests of shared files are kept."""
     digest = cache(provenance.digest)
 
     def key(job: Job) -> dict[str, Any]:
@@ -90,7 +90,7 @@ def _prefetched(jobs: Sequence[Job], options: RunOptions) -> Iterable[Prefetched
 def _run(
     ready: Prefetched, network: Callable[[], Model], threads: int | None, reporting: Reporting, progress: Progress
 ) -> dict[str, Any]:
-    """Run one job, under a claim to the names of its files if its key is known; print the result and give its row."""
+    """Run one job, with a claim to the names of its files if its key is known; print the result and return its row."""
     job, before, claimed = ready.job, ready.record, None
     if ready.key is not None and provenance.may_replace(job, before):
         with contextlib.suppress(OSError):  # the job will report it
@@ -99,7 +99,7 @@ def _run(
     result = run_job(job, network, threads, progress, ready.input)
     row = json_row(result)
     if claimed and ready.key is not None:
-        with contextlib.suppress(OSError):  # the claim stays, and the next run does the map again
+        with contextlib.suppress(OSError):  # the claim stays, and the next run repeats the map
             if result.error is None:
                 provenance.finish(job, ready.key, row, claimed)
             else:

@@ -34,7 +34,7 @@ def stamped(row: Row, kept: bool = False) -> Row:
 
 
 def csv_row(row: Row) -> Row:
-    """Put a stamped row into the columns of a CSV file. A row that was read from one stays as it is."""
+    """Convert a stamped row to the columns of a CSV file. A row that was read from a CSV file stays unchanged."""
     if "percentiles" not in row:
         return row
     messages = [row["error"], KEPT if row["kept"] else None, *row["warnings"]]
@@ -48,12 +48,12 @@ def csv_row(row: Row) -> Row:
 
 
 def prepare(path: Path) -> None:
-    """Prepare a table, new or of an earlier run, for appending. A last line that was cut off is removed.
+    """Prepare a new or existing table for appending. An incomplete last line is removed.
 
     Raises
     ------
     InputError
-        Its name ends in neither .csv nor .jsonl, or the file is not a table of this program.
+        The name ends in neither .csv nor .jsonl, or the file is not a table of this program.
     OutputError
         It cannot be written.
     """
@@ -72,7 +72,7 @@ def prepare(path: Path) -> None:
 
 
 def append(path: Path, row: Row) -> None:
-    """Add a row and sync it to the disk, so that a killed run keeps it."""
+    """Append a row and sync it to the disk, so that a killed run keeps it."""
     try:
         with path.open("ab") as file:
             file.write(_lines(path, [row], header=not file.tell()))
@@ -110,7 +110,7 @@ def read(path: Path) -> list[Row]:
 
 
 def write(path: Path, rows: Sequence[Row]) -> None:
-    """Replace a table: completely, or not at all."""
+    """Write a complete table, or leave the existing one unchanged."""
     _check_suffix(path)
     if path.suffix == ".jsonl" and any("percentiles" not in row for row in rows):
         raise InputError(
@@ -127,7 +127,7 @@ def write(path: Path, rows: Sequence[Row]) -> None:
 
 
 def latest_rows(rows: Iterable[Row]) -> list[Row]:
-    """One row per map, that of the latest time (of equal times the later row), in the order of first mention."""
+    """Select one row per map, the latest (of equal times the last in the table), in the order of first appearance."""
     latest: dict[str, Row] = {}
     for row in rows:
         earlier = latest.get(row["input"])
