@@ -1,4 +1,4 @@
-"""The command's options, and errors in their use. Heavy libraries are imported when the work begins."""
+"""Options of the command, and checks of their use. Heavy libraries are imported when the work begins."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The process of a command: set-up, printing of results, errors as exit codes, progress bar."""
+"""Process set-up, printed results, exit codes and progress bar of the commands."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def configure_process() -> None:
         if getattr(sys, name) is None:  # closed by the caller: the next file opened would get its number
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode, errors="backslashreplace"))
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may lack Å, a file name may be no text
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may lack Å, a file name may not be text
 
 
 def _exit(code: int, *_: object) -> None:
@@ -48,7 +48,7 @@ def _exit(code: int, *_: object) -> None:
 def errors_to_exit_code() -> Iterator[None]:
     """Turn an expected failure into one line on stderr and an exit code. Bugs keep their traceback.
 
-    Expected are a missing library, no memory, a full disk, and an interrupt, which ends without a line.
+    Expected failures are a missing library, exhausted memory, a full disk and an interrupt, which prints no line.
     """
     from cryores_lite.resources import require_address_space
 
@@ -91,7 +91,7 @@ def as_user_error(error: Exception) -> CryoresError | None:
 
 
 def versions() -> str:
-    """Name the versions of the package, its network and onnxruntime, one a line."""
+    """List the versions of the package, its network and onnxruntime, one per line."""
     import onnxruntime  # noqa: TID251
 
     from cryores_lite.method.network import Model
@@ -106,13 +106,13 @@ def versions() -> str:
 
 @dataclass(frozen=True)
 class Reporting:
-    """What is printed: JSON lines instead of summaries, only errors, a progress bar on a terminal."""
+    """What is printed: JSON lines instead of summaries (`as_json`), or only errors and no progress bar (`quiet`)."""
 
     as_json: bool = False
     quiet: bool = False
 
     def progress(self, job: Job, number: int = 1, count: int = 1) -> Progress:
-        """Give what draws a progress bar for the tiles of job `number` of `count`, if there is a terminal."""
+        """Return a wrapper for the tiles of job `number` of `count`, which draws a progress bar on a terminal."""
         if self.quiet or not sys.stderr.isatty():
             return iter
         return progress_bar(f"{number}/{count} {job.map_path.name}" if count > 1 else job.map_path.name)
@@ -147,7 +147,7 @@ def _print_error(error: CryoresError) -> None:
 
 
 def progress_bar(label: str) -> Progress:
-    """Draw a progress bar on stderr while a map's tiles are worked on."""
+    """Return a wrapper for the tiles of a map, which draws a progress bar on stderr."""
 
     def with_bar(tiles: Sequence[Any]) -> Iterator[Any]:
         with typer.progressbar(tiles, label=label, file=sys.stderr) as tiles_with_bar:

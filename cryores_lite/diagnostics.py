@@ -42,7 +42,7 @@ class Finding:
     ----------
     subject : what was checked
     text : the result
-    ok : True if it is as it should be, False for an error, None for information and things that do no harm
+    ok : True if the check passed, False if it failed, None for information and harmless problems
     """
 
     subject: str
@@ -50,12 +50,12 @@ class Finding:
     ok: bool | None = True
 
     def __str__(self) -> str:
-        """Return the line."""
+        """Format the line."""
         return f"{'ok  ' if self.ok else '-   ' if self.ok is None else 'FAIL'}  {self.subject:12}  {self.text}"
 
 
 def report() -> tuple[str, bool]:
-    """Run all checks; return the report, and whether nothing failed."""
+    """Run all checks; return the report, and whether all passed."""
     findings = list(_findings())
     all_passed = all(finding.ok is not False for finding in findings)
     verdict = "all checks passed" if all_passed else "some checks failed: see FAIL"
@@ -166,7 +166,7 @@ def self_test_result() -> dict[str, Any]:
 
 
 def self_test_map() -> npt.NDArray[np.float32]:
-    """Make a ball of random lumps in noise, (48, 48, 48) float32.
+    """Make the self-test map: a ball of random density in noise, (48, 48, 48) float32.
 
     The random numbers are hashes of the voxel numbers (splitmix64), so they are the same on every machine and with
     every version of NumPy.

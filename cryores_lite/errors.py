@@ -16,7 +16,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 
-OUT_OF_MEMORY_MESSAGES = (  # of libraries and the system, which have no exception type for refused memory or threads
+OUT_OF_MEMORY_MESSAGES = (  # of libraries and the system, where refused memory or threads have no exception type
     *("bad allocation", "bad_alloc", "Failed to allocate memory", "Cannot allocate memory"),
     *("can't start new thread", "failed to map segment", "cannot allocate memory in static TLS"),
 )
@@ -61,7 +61,7 @@ class NotEnoughMemory(CryoresError, MemoryError):
 
 
 def out_of_memory(subject: str) -> NotEnoughMemory:
-    """Return the error for memory that ran out during the work."""
+    """Return the error for a map whose processing ran out of memory."""
     return NotEnoughMemory(
         subject,
         found="no memory left",
@@ -81,7 +81,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def interrupt_cause(error: BaseException) -> BaseException | None:
-    """Return the interrupt or exit that an error was raised from: libraries wrap it while they are imported."""
+    """Return the interrupt or exit that caused an error, or None: libraries wrap interrupts during import."""
     return next((cause for cause in _causes(error) if isinstance(cause, (KeyboardInterrupt, SystemExit))), None)
 
 

@@ -1,4 +1,4 @@
-"""One map from its input to its output files."""
+"""Process one map, from its input to its output files."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Device(str, Enum):
 
 @dataclass(frozen=True)
 class RunOptions:
-    """The network, and the hardware to run it on."""
+    """The network and the hardware that runs it."""
 
     model: Path | None  # an ONNX network; None: the shipped one
     device: str
@@ -57,9 +57,10 @@ def plan(
     voxel_size: float | None = None,
     overwrite: bool = False,
 ) -> Job:
-    """Name the files to make of a map: those that its inputs imply, and those `requested` by name.
+    """Describe the job of one map: its inputs, its options, and the paths of its output files.
 
-    Without a map there are half maps: their average is the map, and is written too.
+    Output files are those that the inputs imply and those `requested` by name. Without a map, the average of the half
+    maps is the map, and is written too.
     """
     from cryores_lite.io.half_map_names import full_map_stem
     from cryores_lite.io.mrc import map_stem
@@ -71,7 +72,7 @@ def plan(
         When.WITH_ATOMS: bool(atoms),
     }
     if map_path is None:
-        assert half_maps, "there is a map, or there are half maps"
+        assert half_maps, "a map or two half maps are required"
         map_path, stem = half_maps[0], full_map_stem(half_maps[0])
     else:
         stem = map_stem(map_path)
@@ -89,14 +90,14 @@ def plan(
 
 
 def lazy_model(options: RunOptions) -> Callable[[], Model]:
-    """Give a function that opens the network at its first call, and returns the same one at later calls."""
+    """Return a function that opens the network at its first call, and returns the same network at later calls."""
     from cryores_lite.method.network import Model
 
     return cache(lambda: Model.open(options.model, device=options.device, threads=options.threads))
 
 
 def read_input(job: Job) -> MapAndHalves:
-    """Read a job's map, or average its half maps; with those, if there are any."""
+    """Read the map and the half maps of a job; without a map, average the half maps."""
     from cryores_lite.half_maps.pair import read_map_and_halves
 
     return read_map_and_halves(job.map_path, job.half_maps, job.averages_half_maps, job.voxel_size)
@@ -112,7 +113,7 @@ def run_job(
     network : opens the network, or returns the open one
     threads : CPU threads; None: all that this process may use
     progress : wraps the sequence of the map's tiles
-    prefetched : the map, if it was read before
+    prefetched : the map if it was read in advance, or the error from reading it
     """
     start, model = time.perf_counter(), None
     with contextlib.redirect_stdout(sys.stderr):  # libraries print; stdout is for results
@@ -129,7 +130,7 @@ def _identity(model: Model | None) -> ModelIdentity | None:
 
 
 def _error_line(error: Exception, map_name: str) -> str:
-    """Put an error of one map into a line. Raise again what would stop every other map too."""
+    """Describe the error of one map in one line. Raise it again if it would stop every other map too."""
     if isinstance(error, CryoresError):
         return " ".join(str(error).split())
     if interrupt := interrupt_cause(error):
@@ -161,7 +162,7 @@ def _estimate_and_write(
     source, pair = _prefetched_or_read(job, prefetched)
     source = check_input(job.map_path, source, by_name=not job.half_maps)
     fitted = read_fitted(job.atoms, source, job.density_path) if job.atoms else None
-    with staging_folder(job.folder) as staged:  # before the long work: it fails if the folder cannot be written
+    with staging_folder(job.folder) as staged:  # before the long work: an unwritable folder fails at once
         if model:
             estimate = pipeline.estimate_local_resolution(source.density, model, threads, progress)
         else:
@@ -200,7 +201,7 @@ def _warnings(
     comparison: HalfMapComparison | None,
     residues: MeasuredModel | None,
 ) -> tuple[str, ...]:
-    """Collect the sentences for the user."""
+    """Collect the warnings from all steps."""
     from cryores_lite.io.half_map_names import half_maps_hint
     from cryores_lite.outputs.residue_files import omission_warnings
 
@@ -215,7 +216,7 @@ def _warnings(
 
 @cache
 def _clean_up_once(folder: Path) -> None:
-    """Clear away what killed runs left, once in a process: among 100,000 files each scan takes a second."""
+    """Clean up after killed runs, once per process and folder: a scan of 100,000 files takes a second."""
     from cryores_lite.io.atomic import clean_up_dead_runs
 
     clean_up_dead_runs(folder)

@@ -1,6 +1,6 @@
-"""CPUs and memory: what this process may use, what a map takes, and the refusal of a map that takes more.
+"""CPUs and memory: limits of this process, needs of a map, and refusal of a map that needs too much memory.
 
-Limits come from the machine, the control groups of Linux (version 1 and 2), ulimit and Slurm; the tightest counts.
+Limits come from the machine, the control groups of Linux (version 1 and 2), ulimit and Slurm; the lowest limit applies.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ if TYPE_CHECKING:  # address space is checked before NumPy, which types.py impor
 
 CGROUP_ROOT, OWN_CGROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 BASE_MEMORY = 0.25e9  # bytes: libraries, the network
-MAX_TILE_MEMORY, TILE_MEMORY_PER_VOXEL = 0.35e9, 30.0  # bytes: of the largest tile, and of a smaller one by its voxels
-MEMORY_PER_VOXEL = 12.0  # bytes per voxel of the box around the molecule: its spectrum twice, and its band powers
-MAX_PADDING = 28  # voxels by which a box of up to 512 is padded
-LIBRARY_ADDRESS_SPACE = 0.4e9  # bytes for loading the libraries; with less, OpenBLAS retries for ever
+MAX_TILE_MEMORY, TILE_MEMORY_PER_VOXEL = 0.35e9, 30.0  # bytes: of the largest tile, and per voxel of the box
+MEMORY_PER_VOXEL = 12.0  # bytes per voxel of the box around the molecule: two copies of its spectrum, band powers
+MAX_PADDING = 28  # voxels that padding adds along each axis of a box of up to 512 voxels
+LIBRARY_ADDRESS_SPACE = 0.4e9  # bytes for loading the libraries; with less, OpenBLAS never stops retrying
 THREAD_ADDRESS_SPACE = 0.15e9  # bytes for stacks and arenas of threads; with less, libraries crash
 NEGLIGIBLE_MEMORY = 16e6  # bytes; the limits are not checked for files that take less
 
 
 def available_threads() -> int:
-    """CPUs that this process may use: the fewest of its affinity, its control groups' quota and Slurm's allocation."""
+    """Number of CPUs that this process may use: the least of affinity, control groups' quota and Slurm's allocation."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(count, int(cpu_quota() or count), slurm_cpus() or count))
 
@@ -39,18 +39,18 @@ def slurm_cpus() -> int | None:
 
 
 def cpu_quota() -> float | None:
-    """CPU time per time that the tightest of this process's control groups allows; None without a limit."""
+    """Lowest limit of this process's control groups, in CPUs (CPU time per elapsed time); None without a limit."""
     quotas = [quota for folder in _control_groups("cpu") if (quota := _group_cpu_quota(folder))]
     return min(quotas, default=None)
 
 
 def available_memory() -> float:
-    """Bytes that this process may still take: of the machine, its control groups, ulimit -v and Slurm's allocation."""
+    """Bytes that this process may still allocate: the least that machine, control groups, ulimit -v and Slurm allow."""
     return min((math.inf, *_machine_memory(), *_group_memory(), *_address_space(), *_slurm_memory()))
 
 
 def estimated_memory(box: Shape, per_voxel: float = MEMORY_PER_VOXEL) -> float:
-    """Bytes that a map takes whose molecule fills a box of this shape (measurements: docs/PERFORMANCE.md)."""
+    """Bytes that a map needs if its molecule fills a box of this shape (measurements: docs/PERFORMANCE.md)."""
     voxels = math.prod(n + MAX_PADDING for n in box)
     return BASE_MEMORY + per_voxel * voxels + min(MAX_TILE_MEMORY, TILE_MEMORY_PER_VOXEL * voxels)
 
@@ -111,7 +111,7 @@ def require_address_space() -> None:
 
 
 def _control_groups(controller: str) -> Iterator[Path]:
-    """Folders of all control groups that limit this process, for "cpu" or "memory": its own, then the enclosing."""
+    """Yield the control groups that limit "cpu" or "memory" of this process: its own groups, then their parents."""
     for line in _lines(OWN_CGROUPS):
         _, controllers, name = line.split(":", 2)
         if controllers and controller not in controllers.split(","):
@@ -126,7 +126,7 @@ def _group_cpu_quota(folder: Path) -> float | None:
         fields = [field for name in names for line in _lines(folder / name) for field in line.split()]
         try:
             quota, period = map(float, fields)
-        except ValueError:  # the file is missing, or says "max"
+        except ValueError:  # the file is missing, or holds "max"
             continue
         if 0 < quota < math.inf and period > 0:
             return quota / period
@@ -140,7 +140,7 @@ def _machine_memory() -> Iterator[float]:
 
 
 def _group_memory() -> Iterator[float]:
-    """Limit less use of every control group of this process."""
+    """Bytes that each control group of this process leaves: its limit minus its usage."""
     for folder in _control_groups("memory"):
         for names in (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")):
             limit, used = ("".join(_lines(folder / name)) for name in names)

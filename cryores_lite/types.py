@@ -21,7 +21,7 @@ Shape: TypeAlias = tuple[int, int, int]
 Lengths: TypeAlias = tuple[float, float, float]
 Progress: TypeAlias = Callable[[Sequence[Any]], Iterable[Any]]
 
-SPREAD_LIMITS = (1e-8, 1e12)  # highest minus lowest value; float32 squares and sums of others over- or underflow
+SPREAD_LIMITS = (1e-8, 1e12)  # highest minus lowest value of a map; outside, float32 squares over- or underflow
 PERCENTILES = (2.5, 25.0, 50.0, 75.0, 97.5)
 
 
@@ -46,7 +46,7 @@ class Density:
     Attributes
     ----------
     values : (z, y, x) float32
-    grid : their grid
+    grid : grid of the values
     memory_mapped : whether the values are a read-only view of a file (a memory map)
     """
 
@@ -65,7 +65,7 @@ class Density:
 
 @dataclass(frozen=True)
 class MapResolution:
-    """The resolution of a map as a whole.
+    """Resolution of a map in single numbers.
 
     Attributes
     ----------
@@ -88,7 +88,7 @@ class LocalResolution:
     values : (z, y, x) float32, local resolution in Å, 0 outside the mask
     mask : (z, y, x) bool, the molecule
     uncertainty : (z, y, x) float32, standard deviation of the error in Å, 0 outside the mask
-    grid : of all three
+    grid : grid of the three arrays
     global_resolution : Å, one number for the map
     working_voxel_size : Å, of the network's grid
     provider : the onnxruntime provider that ran the network
@@ -141,14 +141,15 @@ class HalfMapComparison:
 
     Attributes
     ----------
-    paths : of the half maps
+    paths : files of the half maps
     values : (z, y, x) float32, Å, local resolution from the half maps by FSC at 0.143; 0 outside the mask
     frequencies : (shells,) 1/Å
     curves : global FSC by name: unmasked, masked, randomised (masked, random phases), corrected; (shells,)
-    resolution, resolution_half : Å, where the best curve falls below 0.143 and 0.5
+    resolution, resolution_half : Å, where the corrected (without a mask: unmasked) FSC falls below 0.143 and 0.5
     median : Å, of `values` inside the mask
-    r, rmse, bias : correlation, root mean square and mean (Å) of full map's resolution minus `values` inside the mask
-    edges : Å, of the bins of `counts`
+    r : correlation of `values` and the full map's local resolution, inside the mask
+    rmse, bias : Å, root mean square and mean of the full map's local resolution minus `values`, inside the mask
+    edges : Å, edges of the bins of `counts`
     counts : voxels of the mask by local resolution from the half maps (rows) and from the full map (columns)
     warnings : sentences for the user
     """
@@ -169,7 +170,7 @@ class HalfMapComparison:
 
 
 def check_spread(lowest: float, highest: float, name: str) -> None:
-    """Refuse values whose squares and sums are out of range for 32-bit floats.
+    """Refuse values whose squares and sums overflow or underflow as 32-bit floats.
 
     Raises
     ------

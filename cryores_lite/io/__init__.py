@@ -1,1 +1,1 @@
-"""Files: MRC maps and their headers, checks of the input, publishing of all outputs or none."""
+"""Files: MRC maps and their headers, checks of the input, atomic writing of the outputs."""

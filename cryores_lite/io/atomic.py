@@ -1,7 +1,7 @@
-"""Write files so that a run leaves all of its outputs or none, whenever it is stopped.
+"""Write files so that a run leaves all of its outputs or none, even if it is killed.
 
 The outputs of a map are written into a hidden staging folder in the output folder, synced and marked as complete. Then
-they are renamed one after the other while signals wait, the local-resolution map last: if it exists, all others do.
+they are renamed one after the other while signals wait. The local-resolution map is last: if it exists, all others do.
 A run that is killed between two renames leaves complete files and the mark, and the next run in that folder publishes
 the remaining ones. Staging folders of other dead runs are removed.
 
@@ -38,12 +38,12 @@ except ImportError:  # Windows has no such locks, so leftovers stay
 PREFIX = ".cryores_lite-"  # of all hidden names
 LOCK_FILE, COMPLETE_MARK = ".owner", ".ready"  # in a staging folder
 SINGLE_FILE_SUFFIX = ".tmp"  # of hidden files outside of staging folders
-MAX_RUN_TIME = 7 * 24 * 3600.0  # seconds; usual are minutes
+MAX_RUN_TIME = 7 * 24 * 3600.0  # seconds; a run usually takes minutes
 
 
 @contextlib.contextmanager
 def staging_folder(folder: Path) -> Iterator[Path]:
-    """Make a hidden folder in `folder`, which is removed at the end, also after an error.
+    """Make a hidden folder in `folder`, and remove it at the end, also after an error.
 
     Raises
     ------
@@ -117,7 +117,7 @@ def publish(staging: Path, names: Sequence[str], overwrite: bool) -> None:
 
 
 def clean_up_dead_runs(folder: Path) -> None:
-    """Publish or remove what dead runs of this user left in a folder. Runs that may be alive are not touched."""
+    """Publish or remove the files that dead runs of this user left in a folder. Skip runs that may be alive."""
     if fcntl is None:
         return
     for leftover in sorted(folder.glob(f"{PREFIX}*")):
@@ -135,9 +135,11 @@ def _clean_up(leftover: Path) -> None:
     if not stat.S_ISDIR(status.st_mode):
         return
     lock = _lock(leftover / LOCK_FILE)
-    if lock is None and ((leftover / LOCK_FILE).exists() or not is_old):  # the run is alive, or just starts
+    if lock is None and ((leftover / LOCK_FILE).exists() or not is_old):  # the run is alive, or has just started
         return
-    if lock is not None and not is_old and os.read(lock, 200) != _boot_id().encode():  # maybe alive elsewhere
+    if (
+        lock is not None and not is_old and os.read(lock, 200) != _boot_id().encode()
+    ):  # it may be alive on another machine
         os.close(lock)
         return
     try:
@@ -162,7 +164,7 @@ def _finish_publishing(staging: Path, names: Sequence[str], overwrite: bool) -> 
 
 
 def _read_mark(staging: Path) -> tuple[list[str], bool]:
-    """Names of the files of a complete staging folder, and whether they may replace others; ([], False) without one."""
+    """Return the file names of a complete staging folder, and whether they may replace others; else ([], False)."""
     try:
         mark = json.loads((staging / COMPLETE_MARK).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -201,7 +203,7 @@ def _link(staged: Path, target: Path) -> None:
     try:
         os.link(staged, target)
     except FileExistsError:
-        if not _is_same_file(staged, target):  # NFS may report so for the link that it has just made
+        if not _is_same_file(staged, target):  # NFS may raise this for the link that it has just made
             raise
     except OSError:
         if os.path.lexists(target):
@@ -245,12 +247,12 @@ def _discard(staging: Path, lock: int | None) -> None:
                 with contextlib.suppress(OSError):
                     path.unlink()
         _close(lock)
-        if not is_unfinished and os.access(staging.parent, os.W_OK):  # else only its lock file would be removed
+        if not is_unfinished and os.access(staging.parent, os.W_OK):  # otherwise only its lock file would be removed
             shutil.rmtree(staging, ignore_errors=True)
 
 
 def _boot_id() -> str:
-    """Name this machine since its last start."""
+    """Return an identifier of this machine and its last boot."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:

@@ -11,11 +11,11 @@ from cryores_lite.io.mrc import map_stem
 HALF_MAP_NAME = re.compile(r"[_-]?half[_-]?(?:map[_-]?)?([12ab])(?![a-z0-9])", re.IGNORECASE)
 OTHER_HALF = dict(zip("12abAB", "21baBA", strict=True))
 UNFILTERED_ENDINGS = ("_unfil", "_unfiltered")  # of RELION's half maps
-HALF_MAP_FOLDERS = (".", "other", "../other")  # relative to the map's; EMDB keeps half maps in other/
+HALF_MAP_FOLDERS = (".", "other", "../other")  # relative to the folder of the map; EMDB keeps half maps in other/
 
 
 def full_map_stem(path: Path) -> str:
-    """Name the map that a half map belongs to: ``run_class001`` for ``run_half1_class001_unfil.mrc``."""
+    """Return the name of the map that a half map belongs to: ``run_class001`` for ``run_half1_class001_unfil.mrc``."""
     stem = HALF_MAP_NAME.sub("", map_stem(path), count=1).strip("_-")
     for ending in UNFILTERED_ENDINGS:
         stem = stem.removesuffix(ending)
@@ -23,7 +23,7 @@ def full_map_stem(path: Path) -> str:
 
 
 def other_half_path(path: Path) -> Path | None:
-    """Path of the other half map by its name; None if `path` does not have the name of a half map."""
+    """Return the path of the other half map; None if `path` does not have the name of a half map."""
     match = HALF_MAP_NAME.search(path.name)
     if match is None:
         return None
@@ -31,7 +31,7 @@ def other_half_path(path: Path) -> Path | None:
 
 
 def find_half_maps(map_path: Path) -> tuple[Path, Path] | None:
-    """Half maps near a map that are named after it: first and second half, or None."""
+    """Find the two half maps of a map by their names, in its folder and in EMDB's other/; None if there are none."""
     for folder in HALF_MAP_FOLDERS:
         paths: list[Path] = []
         with contextlib.suppress(OSError):
@@ -48,7 +48,7 @@ def _is_first_half_of(path: Path, map_path: Path) -> bool:
 
 
 def half_maps_hint(map_path: Path) -> str | None:
-    """Suggest half maps that lie near a map and were not used; None if there are none."""
+    """Suggest half maps of a map that the user did not pass; None if there are none."""
     half_maps = None if HALF_MAP_NAME.search(map_path.name) else find_half_maps(map_path)
     if half_maps is None:
         return None

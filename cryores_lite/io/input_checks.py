@@ -1,8 +1,8 @@
 """Detect inputs that are not final maps: half maps, masks, difference maps, local-resolution maps.
 
-Detection uses the values and the file name, costs little and stays silent when in doubt.
+Detection uses the values and the file name. It is quick, and doubtful cases give no warning.
 
-Averages over blocks of a few Å are skewed in a final map: a small molecule stands out of much solvent. Their skewness
+Averages over blocks of a few Å are skewed in a final map: much solvent surrounds a small molecule. Their skewness
 was 2.1 to 6.9 in all final maps tried (experimental and simulated, masked or not). It is about 0 for noise and for the
 difference of two maps, and negative for inverted contrast.
 """
@@ -20,13 +20,13 @@ from cryores_lite.io.mrc import Map
 from cryores_lite.types import Volume
 
 BLOCK_LENGTH = 5.0  # Å
-MIN_BLOCKS = 500  # below, the distribution of block averages is not judged
+MIN_BLOCKS = 500  # with fewer blocks, the distribution of their averages is not judged
 MIN_MASK_PLATEAU = 0.1  # share of a mask's voxels above the lowest value that hold the highest
 MAX_INVERTED_SKEWNESS = -1.0
 MAX_NOISE_SKEWNESS = 0.25  # of either sign
 MIN_NOISE_KURTOSIS = -0.25  # excess
-HOT_VOXEL_RATIO = 10.0  # of a hot voxel's distance from the typical value to that of all others
-MIN_EXTREME_VOXELS = 8  # fewer are hot voxels
+HOT_VOXEL_RATIO = 10.0  # distance of a hot voxel from the typical value, over the largest distance of other voxels
+MIN_EXTREME_VOXELS = 8  # fewer extreme voxels are hot voxels
 MIN_OUTSIDE_FRACTION = 0.05  # of a local-resolution map's voxels that hold one value, outside the molecule
 LOCAL_RESOLUTION_RANGE = (1.5, 100.0)  # voxels, Å
 MAX_LOCAL_RESOLUTION_SPREAD = 0.5  # standard deviation over mean
@@ -42,7 +42,7 @@ class MapStatistics:
     lowest, highest : of all values
     plateau : share of the voxels above the lowest value that hold the highest
     skewness, excess_kurtosis : of block averages, 0 for noise; None if there are too few blocks
-    extreme_voxels : number of voxels that are as far from the typical value as 1 / `HOT_VOXEL_RATIO` of the farthest
+    extreme_voxels : number of voxels whose distance from the typical value is at least 1/10 of the largest distance
     """
 
     lowest: float
@@ -58,7 +58,7 @@ def check_input(map_path: Path, source: Map, by_name: bool = True) -> Map:
 
     Parameters
     ----------
-    map_path : the map's, for its name
+    map_path : file of the map, for its name
     source : the map as read
     by_name : also warn if the name is that of a half map; False where the user passed half maps on purpose
 
@@ -90,7 +90,7 @@ def check_input(map_path: Path, source: Map, by_name: bool = True) -> Map:
 
 
 def other_kind_warnings(name: str, statistics: MapStatistics) -> tuple[str, ...]:
-    """Warnings about a map that is, by its name or its values, not a final density map."""
+    """Return warnings for a map whose name or values are not those of a final map."""
     warnings = []
     if HALF_MAP_NAME.search(name):
         warnings.append("The file name is that of a half map, which is noisier than the final map: pass the final map.")
@@ -155,7 +155,7 @@ def map_statistics(values: Volume, voxel_size: float) -> MapStatistics:
 
 
 def block_means(values: Volume, edge: int) -> Volume:
-    """Averages over complete cubes of `edge` voxels, as a flat array; voxels that fill no cube are left out."""
+    """Averages over complete cubes of `edge` voxels, as a flat array; incomplete cubes are left out."""
     z, y, x = (n // edge for n in values.shape)
     layers = []
     for start in range(0, z * edge, edge):

@@ -1,6 +1,6 @@
 """Read and write MRC/CCP4 maps.
 
-Arrays stay in the order stored, (sections, rows, columns); only the voxel sizes are reordered to match.
+Arrays keep the order of the file, (sections, rows, columns); only the voxel sizes are reordered to match.
 The header fields that place a map in space (NSTART, ORIGIN, axis order) are copied from the input to the outputs.
 
 mrcfile defines and interprets the header; voxels are read and written here, because mrcfile 1.5.4 allocates the size
@@ -132,7 +132,7 @@ def write_map(
     path : the file to write, uncompressed
     values : (z, y, x) real or bool, finite, in the order of the map that `header` came from
     header : from `read_map`
-    label : printable ASCII, at most 80 characters; the only label, so equal values give equal bytes
+    label : printable ASCII, at most 80 characters; the only label, without a date, so equal values give equal bytes
     voxel_size : Å, only if the user gave one; otherwise the cell is copied bit for bit
     overwrite : replace an existing file
 
@@ -167,7 +167,7 @@ def write_map(
 
 
 def shape_and_memory(path: StrPath) -> tuple[Shape, int]:
-    """Read the shape of a map, and the bytes that its values take in memory: 0 if they are mapped from the file."""
+    """Read the shape of a map, and the bytes that its values take in memory: 0 if they are memory-mapped."""
     with Path(path).open("rb") as file, _decompressed(file) as stream:
         data = _read_layout(Path(path), stream)[1]
         is_mapped = stream is file and data.dtype == np.float32
@@ -175,7 +175,7 @@ def shape_and_memory(path: StrPath) -> tuple[Shape, int]:
 
 
 def map_stem(path: StrPath) -> str:
-    """Name a map without its folder and suffixes: ``maps/emd_1234.map.gz`` is ``emd_1234``."""
+    """Return the name of a map without folder and suffixes: ``emd_1234`` for ``maps/emd_1234.map.gz``."""
     path = Path(path)
     for suffixes in ((".gz", ".bz2"), (".mrc", ".map", ".ccp4")):
         if path.suffix.lower() in suffixes:
@@ -241,7 +241,7 @@ def _read_layout(path: Path, stream: IO[bytes]) -> tuple[Record, _DataBlock]:
 
 
 def _read_record(path: Path, stream: IO[bytes]) -> Record:
-    """Read the 1024 bytes of the header, in the byte order that mrcfile finds for them."""
+    """Read the 1024 bytes of the header, in the byte order that mrcfile detects."""
     start = stream.read(HEADER_DTYPE.itemsize)
     kind = other_file_kind(start)
     if kind:
@@ -249,8 +249,8 @@ def _read_record(path: Path, stream: IO[bytes]) -> Record:
         raise input_error(path, "format", kind, "an MRC/CCP4 map", try_)
     if len(start) < HEADER_DTYPE.itemsize:
         raise input_error(path, "file", f"{len(start)} bytes", "1024 or more of an MRC map", "download it again")
-    place = HEADER_DTYPE.fields["nsymbt"][1]
-    without_extended_header = start[:place] + bytes(4) + start[place + 4 :]  # mrcfile would allocate NSYMBT bytes
+    offset = HEADER_DTYPE.fields["nsymbt"][1]
+    without_extended_header = start[:offset] + bytes(4) + start[offset + 4 :]  # mrcfile would allocate NSYMBT bytes
     with io.BytesIO(without_extended_header) as header_only, catch_warnings():
         simplefilter("ignore", RuntimeWarning)  # check_record reports what is wrong
         interpreted = MrcInterpreter(header_only, permissive=True, header_only=True)
@@ -270,16 +270,16 @@ def _require_memory(path: Path, data: _DataBlock, is_plain: bool) -> None:
 
 
 def _map_voxels(file: IO[bytes], data: _DataBlock) -> tuple[Stored, int]:
-    """Map the voxels into memory, where pages are loaded on access and can be released; also the bytes behind them."""
+    """Memory-map the voxels: pages are loaded on access and can be released. Also return the bytes after the voxels."""
     stored: Stored = np.memmap(file, data.dtype, "c", data.offset, data.shape)
     return stored, os.fstat(file.fileno()).st_size - data.end
 
 
 def _read_voxels(path: Path, stream: IO[bytes], data: _DataBlock) -> tuple[Stored, int]:
-    """Read the voxels of a compressed file, and to the end of the stream, where its checksum is verified.
+    """Read the voxels of a compressed file, and the stream to its end, where the checksum is verified.
 
-    Also return the number of bytes behind the voxels. Memory grows with what the stream holds, not with what the
-    header claims, and a stream without end is refused.
+    Also return the number of bytes after the voxels. Memory grows with the content of the stream, not with the size in
+    the header. A stream without end is refused.
     """
     for _ in _chunks(stream, data.offset - HEADER_DTYPE.itemsize):
         pass

@@ -1,7 +1,7 @@
-"""The header of an MRC map: what it must hold, the grid that it describes, and where it places the voxels.
+"""The header of an MRC map: checks of its fields, the grid that it describes, and the position of the voxels.
 
-Headers are often wrong, so every field is checked before it is used. Nothing is read from disk here, and no memory of
-a size that the header claims is allocated.
+Headers are often wrong, so every field is checked before it is used. This module reads no file, and allocates no
+memory of a size that a header claims.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Floats: TypeAlias = tuple[float, float, float]
 Ints: TypeAlias = tuple[int, int, int]
 Record: TypeAlias = Any  # an MRC header as mrcfile gives it: a NumPy record in the byte order of the file
 
-VOXEL_SIZE_RANGE = (0.3, 10.0)  # Å; others are in a wrong unit, or not of a cryo-EM map
+VOXEL_SIZE_RANGE = (0.3, 10.0)  # Å; others have a wrong unit, or are not of a cryo-EM map
 MAX_VOXEL_SIZE_RATIO = 1.01  # of the longest to the shortest axis
 REAL_MODES = (0, 1, 2, 6, 12)  # int8, int16, float32, uint16, float16
 OTHER_MODES = {3: "complex int16", 4: "complex float32", 101: "4-bit"}
@@ -105,8 +105,8 @@ def grid_from_header(
 
     Parameters
     ----------
-    path : the map's, for messages
-    header : the map's
+    path : file of the map, for messages
+    header : header of the map
     shape : (sections, rows, columns), voxels
     ispg : space group; 0 in a stack of images
     voxel_size : Å, from the user; then the header is not used
@@ -180,9 +180,9 @@ def to_voxel_coordinates(
     Parameters
     ----------
     positions : (n, 3), Å, in the order x, y, z
-    header : the map's, for NSTART, ORIGIN and the order of axes
+    header : header of the map, for NSTART, ORIGIN and the order of axes
     voxel_size : Å, along the axes of the array
-    path : the map's, for its suffix
+    path : file of the map, for its suffix
 
     Returns
     -------
