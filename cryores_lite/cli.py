@@ -74,7 +74,9 @@ def estimate(
     ] = None,
     maps_from: Annotated[
         str | None,
-        typer.Option("--maps-from", metavar="LIST", help="File with one map a line, or -. Finished maps are skipped."),
+        typer.Option(
+            "--maps-from", metavar="LIST", help="File with one map per line, or -. Finished maps are skipped."
+        ),
     ] = None,
     table: Annotated[
         list[Path] | None,
@@ -118,7 +120,7 @@ def estimate(
     requested: frozenset[str] = frozenset(),
     as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON per map.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print errors only, and --json.")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print only errors, and the lines of --json.")] = False,
     version: Annotated[
         bool, typer.Option("--version", is_eager=True, callback=_version, help="Print the versions and exit.")
     ] = False,
@@ -170,13 +172,13 @@ def _check_maps(
 ) -> None:
     """Refuse options that contradict each other about the maps."""
     if half_maps and maps_from:
-        raise typer.BadParameter("--half-maps belong to one MAP, not to a list. Run that map by itself.")
+        raise typer.BadParameter("--half-maps belong to one MAP, not to a list. Run that map separately.")
     if half_maps and len(maps) > 1:
-        raise typer.BadParameter("--half-maps belong to one MAP. Run the other maps by themselves.")
+        raise typer.BadParameter("--half-maps belong to one MAP. Run the other maps separately.")
     if not maps and not maps_from and not half_maps:
         raise typer.BadParameter("Name a map, or a list of maps with --maps-from.")
     if shard and not maps_from:
-        raise typer.BadParameter("--shard needs --maps-from: all parts must see one list.")
+        raise typer.BadParameter("--shard needs --maps-from: all parts need the same list.")
 
 
 def main() -> None:

@@ -84,8 +84,8 @@ def as_user_error(error: Exception) -> CryoresError | None:
         return OutputError(
             what,
             found=error.strerror or error,
-            expected="to read or write it",
-            try_="check its folder and the space left",
+            expected="a readable or writable file",
+            try_="check the folder and the free disk space",
         )
     return None
 

@@ -225,4 +225,6 @@ def _clean_up_once(folder: Path) -> None:
 def _refuse_existing_files(job: Job) -> None:
     for path in job.outputs.values():
         if path.is_dir() or (not job.overwrite and os.path.lexists(path)):
-            raise OutputError(str(path), found="a file", expected="a free name", try_="pass --overwrite or -o DIR")
+            raise OutputError(
+                str(path), found="an existing file", expected="a free name", try_="pass --overwrite or -o DIR"
+            )

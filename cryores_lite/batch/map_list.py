@@ -43,7 +43,7 @@ def read_list(name: str) -> list[Path]:
     InputError
         The list cannot be read, or names no map.
     """
-    subject, expected = f"the list {name}", "paths, one a line"
+    subject, expected = f"the list {name}", "one path per line"
     try:
         data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
     except OSError as error:
@@ -112,9 +112,9 @@ def check_no_duplicates(jobs: Sequence[Job]) -> None:
             if output_file in owners:
                 raise InputError(
                     "the maps",
-                    found=f"{owners[output_file]} and {job.map_path}, of which both are or write {path}",
-                    expected="output files of different names, none of them among the maps",
-                    try_="leave output files out, or run maps of one name apart, with -o",
+                    found=f"{path}, an output of {job.map_path} and an input or output of {owners[output_file]}",
+                    expected="output files that no other map reads or writes",
+                    try_="request fewer output files, or run maps of the same name separately with -o DIR",
                 )
             owners[output_file] = job.map_path
 

@@ -34,10 +34,10 @@ def merge(
     tables: Annotated[list[Path], typer.Argument(metavar="TABLE...", help="Tables of the parts, .csv or .jsonl.")],
     out: Annotated[Path, typer.Option("--table", "-o", metavar="FILE", help="The table to write, .csv or .jsonl.")],
     maps_from: Annotated[
-        str | None, typer.Option("--maps-from", metavar="LIST", help="The list of all maps, to find what is missing.")
+        str | None, typer.Option("--maps-from", metavar="LIST", help="The list of all maps, to report missing maps.")
     ] = None,
 ) -> None:
-    """Gather the tables of cryores-lite --shard into one: every map once, with its last outcome.
+    """Merge the tables of cryores-lite --shard into one, with the latest row of each map.
 
     Exits with 0 if all maps are done, 1 if one failed or is missing, 2 if the command is wrong.
     """

@@ -117,7 +117,7 @@ def write(path: Path, rows: Sequence[Row]) -> None:
             f"--table {path}",
             found="rows of a .csv table, which lack fields",
             expected="rows of .jsonl tables",
-            try_="write .csv",
+            try_="choose a name that ends in .csv",
         )
     try:
         with atomic_write(path) as stream:
@@ -162,5 +162,8 @@ def _not_a_table(path: Path, found: object) -> InputError:
 
 def _unwritable(path: Path, error: OSError) -> OutputError:
     return OutputError(
-        f"the table {path}", found=error.strerror or error, expected="to write it", try_="check folder and disk"
+        f"the table {path}",
+        found=error.strerror or error,
+        expected="a writable file",
+        try_="check the folder and the disk",
     )

@@ -194,9 +194,9 @@ def check_half_maps(first: Density, second: Density) -> float:
     if first.grid != second.grid:
         grids = [f"{half.grid.shape} voxels of {half.grid.voxel_size[0]:.4g} Å" for half in (first, second)]
         raise InputError(
-            "the half maps lie on different grids",
+            "the half maps have different grids",
             found=" and ".join(grids),
-            expected="one grid",
+            expected="the same grid",
             try_="pass both half maps of one reconstruction, without cropping or binning",
         )
     return refuse_copies(first.values, second.values)

@@ -52,4 +52,4 @@ def half_maps_hint(map_path: Path) -> str | None:
     half_maps = None if HALF_MAP_NAME.search(map_path.name) else find_half_maps(map_path)
     if half_maps is None:
         return None
-    return f"half maps of this map exist; to compare with their FSC, pass --half-maps {half_maps[0]} {half_maps[1]}"
+    return f"Half maps of this map exist. To compare with their FSC, pass --half-maps {half_maps[0]} {half_maps[1]}"

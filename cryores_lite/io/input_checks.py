@@ -104,8 +104,8 @@ def other_kind_warnings(name: str, statistics: MapStatistics) -> tuple[str, ...]
             warnings.append("The map looks like noise or a difference of two maps: pass the final map.")
     if statistics.extreme_voxels < MIN_EXTREME_VOXELS:
         warnings.append(
-            f"Very few voxels ({statistics.extreme_voxels}) exceed all others {HOT_VOXEL_RATIO:g} times:"
-            " if they are artefacts, replace them."
+            f"Very few voxels ({statistics.extreme_voxels}) are {HOT_VOXEL_RATIO:g} times farther from the typical "
+            "value than all others: if they are artefacts, replace them."
         )
     return tuple(warnings)
 

@@ -51,7 +51,7 @@ def estimate_by_noise(density: Density, threads: int = 1) -> LocalResolution:
         raise InputError(
             "the noise of this map cannot be measured",
             found=f"noisy solvent in {share:.0%} of the shell around the molecule",
-            expected="in most of it",
+            expected="noisy solvent in most of the shell",
             try_="pass the map before it was masked, cropped or locally filtered, or use --method network",
         )
     grid = density.grid

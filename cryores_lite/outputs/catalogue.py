@@ -107,14 +107,14 @@ KINDS = (
     OutputKind(
         name="filtered",
         suffix="_locres_filtered.mrc",
-        help="the map at its local resolution",
+        help="the map, low-passed at its local resolution",
         label="map low-passed at its local resolution",
         node=Node("DensityMap.mrc.cryores_lite.localresfiltered", 11),
     ),
     OutputKind(
         name="display",
         suffix="_locres_display.mrc",
-        help="extended outwards, to colour surfaces",
+        help="local resolution extended outwards, to colour surfaces",
         label="local resolution (A) carried outwards, to colour by",
         node=Node("Image3D.mrc.cryores_lite.localresmap.display", 12),
     ),

@@ -84,7 +84,7 @@ class MeasuredModel:
         if inside >= MIN_ATOMS_IN_MASK * total:
             return self.fitted.notes
         outside = (
-            f"{inside} of {total} atoms of {self.fitted.name} lie inside the mask: check that it is fitted to this map."
+            f"{inside} of {total} atoms of {self.fitted.name} are inside the mask: check that it is fitted to this map."
         )
         return (*self.fitted.notes, outside)
 
@@ -114,7 +114,7 @@ def read_fitted(path: Path, source: Map, map_path: Path) -> FittedModel:
     in_map = to_voxel_coordinates(positions, source.header, grid.voxel_size, map_path)
     if not np.all((in_map >= -0.5) & (in_map <= np.array(grid.shape) - 0.5), axis=1).any():
         position = "its centre at {:.1f}, {:.1f}, {:.1f} Å, outside the map's box".format(*positions.mean(0))
-        raise _refusal(path, position, "a model fitted to this map", "open both in ChimeraX")
+        raise _refusal(path, position, "a model fitted to this map", "check the fit in ChimeraX")
     return FittedModel(path.name, structure, in_map, tuple(note for note in notes if note))
 
 
@@ -175,7 +175,7 @@ def _read(path: Path) -> Any:
         raise InputError(
             "--atoms needs gemmi",
             found="no such package",
-            expected="gemmi beside cryores_lite",
+            expected="gemmi in the same environment",
             try_="pip install 'cryores-lite[atoms]'",
         ) from error
     try:

@@ -41,4 +41,6 @@ def _write(path: Path, content: str | bytes) -> None:
         path.write_bytes(content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content)
     except OSError as error:
         reason = error.strerror or error
-        raise OutputError(str(path), found=reason, expected="to write it", try_="check the space left") from error
+        raise OutputError(
+            str(path), found=reason, expected="a writable file", try_="check the free disk space"
+        ) from error

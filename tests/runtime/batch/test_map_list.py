@@ -73,9 +73,14 @@ def test_maps_whose_files_have_different_names_or_folders_are_accepted():
 @pytest.mark.parametrize(
     ("names", "folder", "requested", "collision"),
     [
-        (["a/x.mrc", "b/x.map"], Path("out"), (), "a/x.mrc and b/x.map, of which both are or write out/x_locres.mrc"),
-        (["a.mrc", "a_mask.mrc"], None, (), "a_mask.mrc and a.mrc, of which both are or write a_mask.mrc"),
-        (["a.mrc", "a_locres_filtered.mrc"], None, ("filtered",), "write a_locres_filtered.mrc"),
+        (
+            ["a/x.mrc", "b/x.map"],
+            Path("out"),
+            (),
+            "out/x_locres.mrc, an output of b/x.map and an input or output of a/x.mrc",
+        ),
+        (["a.mrc", "a_mask.mrc"], None, (), "a_mask.mrc, an output of a.mrc and an input or output of a_mask.mrc"),
+        (["a.mrc", "a_locres_filtered.mrc"], None, ("filtered",), "a_locres_filtered.mrc, an output of a.mrc"),
         (["a", "b/../a"], None, (), "b/../a twice"),
     ],
 )
@@ -93,7 +98,7 @@ def test_a_link_to_a_folder_does_not_hide_a_collision(tmp_path):
 
 def test_an_output_that_would_replace_a_half_map_is_refused():
     halves = (Path("a_locres_half1.mrc"), Path("a_mask.mrc"))
-    with pytest.raises(InputError, match=re.escape("write a_mask.mrc")):
+    with pytest.raises(InputError, match=re.escape("a_mask.mrc, an output of a.mrc")):
         check_no_duplicates([plan(Path("a.mrc"), None, half_maps=halves)])
 
 

@@ -399,4 +399,4 @@ def test_atoms_outside_the_mask_give_a_warning_and_the_maps_are_written(tmp_path
     finished = run(EXAMPLE, "-o", tmp_path / "out", "--atoms", corner, "--json", "-j", 1)
     row = json.loads(finished.stdout)
     assert row["outcome"] == "done"
-    assert "0 of 1 atoms of corner.cif lie inside the mask" in row["warnings"][-1]
+    assert "0 of 1 atoms of corner.cif are inside the mask" in row["warnings"][-1]
