@@ -19,13 +19,13 @@ from cryores_lite.outputs.catalogue import KINDS, When
 from cryores_lite.outputs.result import Job, MapResult, Method, ModelIdentity
 
 if TYPE_CHECKING:
-    from cryores_lite.half_maps.pair import Pair
+    from cryores_lite.half_maps.pair import HalfMapPair
     from cryores_lite.io.mrc import Map
     from cryores_lite.method.network import Model
     from cryores_lite.outputs.residues import MeasuredModel
     from cryores_lite.types import HalfMapComparison, LocalResolution, Progress
 
-    MapAndHalves: TypeAlias = tuple[Map, Pair | None]
+    MapAndHalves: TypeAlias = tuple[Map, HalfMapPair | None]
     PrefetchedInput: TypeAlias = MapAndHalves | Exception | None  # a map, the error from reading it, None: not read
 
 
@@ -148,7 +148,7 @@ def _estimate_and_write(
 ) -> MapResult:
     """Read, estimate and write one map: all its files, or none."""
     from cryores_lite.half_maps.comparison import compare
-    from cryores_lite.io.atomic import publish, staging_folder
+    from cryores_lite.io.atomic_write import publish, staging_folder
     from cryores_lite.io.input_checks import check_input
     from cryores_lite.method import pipeline, statistical
     from cryores_lite.outputs import write
@@ -159,25 +159,25 @@ def _estimate_and_write(
     _refuse_existing_files(job)
     write.check(job)
     threads = threads or available_threads()
-    source, pair = _prefetched_or_read(job, prefetched)
-    source = check_input(job.map_path, source, by_name=not job.half_maps)
-    fitted = read_fitted(job.atoms, source, job.density_path) if job.atoms else None
+    input_map, pair = _prefetched_or_read(job, prefetched)
+    input_map = check_input(job.map_path, input_map, by_name=not job.half_maps)
+    fitted = read_fitted(job.atoms, input_map, job.density_path) if job.atoms else None
     with staging_folder(job.folder) as staged:  # before the long work: an unwritable folder fails at once
         if model:
-            estimate = pipeline.estimate_local_resolution(source.density, model, threads, progress)
+            estimate = pipeline.estimate_local_resolution(input_map.density, model, threads, progress)
         else:
-            estimate = statistical.estimate_by_noise(source.density, threads)
+            estimate = statistical.estimate_by_noise(input_map.density, threads)
         comparison = compare(pair, estimate, threads) if pair else None
         residues = measure_residues(fitted, estimate) if fitted else None
         result = MapResult(
             job=job,
             threads=threads,
             model=_identity(model),
-            map=source,
+            map=input_map,
             local_resolution=estimate,
             comparison=comparison,
             residues=residues,
-            warnings=_warnings(job, source, estimate, comparison, residues),
+            warnings=_warnings(job, input_map, estimate, comparison, residues),
         )
         for name, path in job.outputs.items():
             write.write(name, staged / path.name, result)
@@ -196,7 +196,7 @@ def _prefetched_or_read(job: Job, prefetched: PrefetchedInput) -> MapAndHalves:
 
 def _warnings(
     job: Job,
-    source: Map,
+    input_map: Map,
     estimate: LocalResolution,
     comparison: HalfMapComparison | None,
     residues: MeasuredModel | None,
@@ -211,13 +211,13 @@ def _warnings(
     else:
         unused = half_maps_hint(job.map_path)
         half_map_warnings = (unused,) if unused else ()
-    return (*source.warnings, *estimate.warnings, *residue_warnings, *half_map_warnings)
+    return (*input_map.warnings, *estimate.warnings, *residue_warnings, *half_map_warnings)
 
 
 @cache
 def _clean_up_once(folder: Path) -> None:
     """Clean up after killed runs, once per process and folder: a scan of 100,000 files takes a second."""
-    from cryores_lite.io.atomic import clean_up_dead_runs
+    from cryores_lite.io.atomic_write import clean_up_dead_runs
 
     clean_up_dead_runs(folder)
 

@@ -93,7 +93,7 @@ def _put(queue: SimpleQueue[Prefetched], prefetch: Callable[[], Prefetched]) -> 
 
 def _read(job: Job) -> MapAndHalves | None:
     with contextlib.suppress(MemoryError):
-        source, pair = read_input(job)
-        source.density.release_pages()
-        return source, pair
+        input_map, pair = read_input(job)
+        input_map.density.release_pages()
+        return input_map, pair
     return None

@@ -16,7 +16,7 @@ from typing import Any
 
 from cryores_lite import __version__
 from cryores_lite.errors import OutputError
-from cryores_lite.io.atomic import atomic_write
+from cryores_lite.io.atomic_write import atomic_write
 from cryores_lite.outputs.result import Job
 
 RECORD_VERSION = 1  # version of the file's format; other versions are not read

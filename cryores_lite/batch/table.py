@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from cryores_lite.errors import InputError, OutputError
-from cryores_lite.io.atomic import atomic_write
+from cryores_lite.io.atomic_write import atomic_write
 from cryores_lite.io.csv_cells import escape_formula, unescape_formula
 from cryores_lite.outputs.catalogue import ALWAYS
 from cryores_lite.types import PERCENTILES

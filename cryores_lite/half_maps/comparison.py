@@ -11,7 +11,7 @@ from cryores_lite.fourier.grids import bounding_slices
 from cryores_lite.half_maps.fsc_curves import FscCurves, fsc_curves, soft_mask
 from cryores_lite.half_maps.independence import DEPENDENT_FSC
 from cryores_lite.half_maps.local_fsc import checked_local_fsc
-from cryores_lite.half_maps.pair import Pair
+from cryores_lite.half_maps.pair import HalfMapPair
 from cryores_lite.method.crop import Box, cut
 from cryores_lite.types import HalfMapComparison, LocalResolution, Mask, Volume
 
@@ -21,7 +21,7 @@ SCATTER_BINS = 32  # along each axis
 SCATTER_PERCENTILES = (0.5, 99.5)  # of local resolution: the range of the bins
 
 
-def compare(pair: Pair, result: LocalResolution, threads: int = 1) -> HalfMapComparison:
+def compare(pair: HalfMapPair, result: LocalResolution, threads: int = 1) -> HalfMapComparison:
     """Measure local and global FSC of half maps and their agreement with the local resolution from one map.
 
     Parameters
@@ -116,7 +116,7 @@ def scatter(half_maps: Curve, estimate: Curve) -> tuple[list[float], list[list[i
     return rounded(edges, 4), counts.tolist()
 
 
-def global_fsc_curves(pair: Pair, mask: Mask, threads: int = 1) -> FscCurves:
+def global_fsc_curves(pair: HalfMapPair, mask: Mask, threads: int = 1) -> FscCurves:
     """Measure the global FSC of half maps in the box around the molecule, with and without its mask.
 
     Parameters

@@ -19,7 +19,7 @@ MAX_SCALE_RATIO = 1.5  # of the half maps' standard deviations; more: one of the
 
 
 @dataclass(frozen=True, eq=False)
-class Pair:
+class HalfMapPair:
     """Two half maps of one map, and their `lowest_shell_fsc`."""
 
     paths: tuple[Path, Path]
@@ -30,7 +30,7 @@ class Pair:
 
 def read_map_and_halves(
     map_path: Path, paths: tuple[Path, Path] | None, averaged: bool, voxel_size: float | None
-) -> tuple[Map, Pair | None]:
+) -> tuple[Map, HalfMapPair | None]:
     """Read a map and its half maps, if there are any.
 
     Parameters
@@ -55,7 +55,7 @@ def read_map_and_halves(
     return full_map, pair
 
 
-def read_pair(paths: tuple[Path, Path], voxel_size: float | None) -> tuple[Pair, Map]:
+def read_pair(paths: tuple[Path, Path], voxel_size: float | None) -> tuple[HalfMapPair, Map]:
     """Read two half maps; also return their average, with the header of the first.
 
     Raises
@@ -75,7 +75,9 @@ def read_pair(paths: tuple[Path, Path], voxel_size: float | None) -> tuple[Pair,
             f"The scales of the half maps differ by a factor of {high / low:.3g}, so one dominates their average. "
             "Pass the final map too."
         )
-    return Pair(paths, first.density, on_first_grid, lowest_shell_fsc), Map(average, first.header, tuple(warnings))
+    return HalfMapPair(paths, first.density, on_first_grid, lowest_shell_fsc), Map(
+        average, first.header, tuple(warnings)
+    )
 
 
 def check_same_grid(first: Map, second: Map, paths: tuple[Path, Path]) -> None:

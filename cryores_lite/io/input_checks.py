@@ -53,25 +53,25 @@ class MapStatistics:
     extreme_voxels: int
 
 
-def check_input(map_path: Path, source: Map, by_name: bool = True) -> Map:
+def check_input(map_path: Path, input_map: Map, by_name: bool = True) -> Map:
     """Add warnings to a map that does not look like a final map; refuse a mask.
 
     Parameters
     ----------
     map_path : file of the map, for its name
-    source : the map as read
+    input_map : the map as read
     by_name : also warn if the name is that of a half map; False where the user passed half maps on purpose
 
     Returns
     -------
-    `source` with more warnings, if there are any
+    `input_map` with more warnings, if there are any
 
     Raises
     ------
     InputError
         The map is a mask.
     """
-    values, voxel_size = source.density.values, min(source.density.grid.voxel_size)
+    values, voxel_size = input_map.density.values, min(input_map.density.grid.voxel_size)
     statistics = map_statistics(values, voxel_size)
     if statistics.plateau >= MIN_MASK_PLATEAU:
         raise InputError(
@@ -86,7 +86,7 @@ def check_input(map_path: Path, source: Map, by_name: bool = True) -> Map:
         )
     else:
         warnings = other_kind_warnings(map_path.name if by_name else "", statistics)
-    return replace(source, warnings=(*source.warnings, *warnings))
+    return replace(input_map, warnings=(*input_map.warnings, *warnings))
 
 
 def other_kind_warnings(name: str, statistics: MapStatistics) -> tuple[str, ...]:

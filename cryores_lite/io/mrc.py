@@ -33,7 +33,7 @@ from mrcfile.utils import (  # type: ignore[import-untyped]
 )
 
 from cryores_lite.errors import CryoresError, MapNotFound, OutputError, is_out_of_memory, out_of_memory
-from cryores_lite.io.atomic import atomic_write
+from cryores_lite.io.atomic_write import atomic_write
 from cryores_lite.io.mrc_header import (
     Header,
     Record,

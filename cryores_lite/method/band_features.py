@@ -17,7 +17,7 @@ from cryores_lite.method.solvent_noise import MIN_POWER, SolventEstimate
 from cryores_lite.types import Mask, Volume
 
 MAX_BANDS = 44  # from 40 Å to 0.66 Å
-PERCENTILES = (10, 25, 75, 90)
+POWER_PERCENTILES = (10, 25, 75, 90)  # of the power in the molecule
 SOLVENT_SHELLS = ((3.0, 8.0), (8.0, 14.0), (14.0, 22.0))  # Å from the molecule
 BAND_LAG = 2  # distance in bands at which two bands share no wave
 SURROUNDINGS = 8.0  # Å from the molecule: range of the second correlation of bands
@@ -45,7 +45,7 @@ def band_features(powers: BandPowers, solvent: SolventEstimate) -> Volume:
     surroundings = in_map & (distance <= SURROUNDINGS)
     log_inside, log_around = (_log_power(values, mask) for mask in (molecule, surroundings))
     medians = np.array([np.median(band) for band in log_inside], np.float32)
-    spread = np.stack([np.percentile(band, PERCENTILES) for band in log_inside], 1) - medians
+    spread = np.stack([np.percentile(band, POWER_PERCENTILES) for band in log_inside], 1) - medians
     shells = [
         _shell_medians(values, in_map & (distance > near) & (distance <= far)) - medians for near, far in SOLVENT_SHELLS
     ]

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from cryores_lite.fourier.fsc import Curve
 from cryores_lite.fourier.interpolation import resample_periodic
 from cryores_lite.fourier.local_power import BAND_STEP, FIRST_BAND
 from cryores_lite.fourier.spectrum import Spectrum, chunks, grid_for, sample_density
@@ -31,8 +32,6 @@ from cryores_lite.method.solvent_noise import (
     noise_at_resolution,
 )
 from cryores_lite.types import Float16Volume, Lengths, MapResolution, Mask, Shape, Volume
-
-Curve = npt.NDArray[np.float64]
 
 VERSION = 4  # of these inputs: a model trained with another version is refused
 VOXELS_PER_RESOLUTION = 3.0  # working voxels per median resolution element

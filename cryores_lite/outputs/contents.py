@@ -61,8 +61,10 @@ def filtered(result: MapResult) -> Voxels:
     """The map, low-passed at its local resolution."""
     from cryores_lite.outputs.local_filter import locally_filtered
 
-    source, estimate = result.map_and_estimate()
-    return locally_filtered(source.density.values, estimate.values, source.density.grid.voxel_size, result.threads)
+    input_map, estimate = result.map_and_estimate()
+    return locally_filtered(
+        input_map.density.values, estimate.values, input_map.density.grid.voxel_size, result.threads
+    )
 
 
 def display(result: MapResult) -> Voxels:
@@ -77,9 +79,9 @@ def chimerax(result: MapResult) -> str:
     """Commands that show the map in ChimeraX, coloured by its local resolution."""
     from cryores_lite.figures.display_map import contour_level
 
-    source, estimate = result.map_and_estimate()
-    as_ccp4 = is_placed_by_start(result.job.density_path) and any(source.header.origin)
-    surface_level = contour_level(source.density.values, estimate.mask)
+    input_map, estimate = result.map_and_estimate()
+    as_ccp4 = is_placed_by_start(result.job.density_path) and any(input_map.header.origin)
+    surface_level = contour_level(input_map.density.values, estimate.mask)
     finest = float(estimate.values.min(where=estimate.values > 0, initial=np.inf))
     names = chimerax_names(result.job)
     return chimerax_script.script(names, surface_level, finest, colour_range(estimate.values), as_ccp4)
@@ -109,12 +111,12 @@ def report(result: MapResult) -> str:
     from cryores_lite.figures import html_report, report_notes
     from cryores_lite.figures.display_map import in_zyx_order
 
-    source, estimate = result.map_and_estimate()
-    density = source.density.values
+    input_map, estimate = result.map_and_estimate()
+    density = input_map.density.values
     trained = report_notes.TRAINING_RANGE if result.model else None
     notes = (*result.warnings, *report_notes.map_notes(density, estimate, trained))
     fsc = result.comparison.values if result.comparison else None
-    shown = in_zyx_order(density, estimate, source.header.axes, fsc)
+    shown = in_zyx_order(density, estimate, input_map.header.axes, fsc)
     return html_report.render(
         estimate,
         result.comparison,
@@ -131,8 +133,8 @@ def png(result: MapResult) -> bytes:
     from cryores_lite.figures import png_summary
     from cryores_lite.figures.display_map import in_zyx_order
 
-    source, estimate = result.map_and_estimate()
-    shown = in_zyx_order(source.density.values, estimate, source.header.axes)
+    input_map, estimate = result.map_and_estimate()
+    shown = in_zyx_order(input_map.density.values, estimate, input_map.header.axes)
     return png_summary.render(estimate, shown, result.job.density_path.name)
 
 
@@ -179,8 +181,8 @@ def _settings(result: MapResult) -> dict[str, str]:
     from cryores_lite.figures.display_map import zyx_axes
 
     job, model, comparison = result.job, result.model, result.comparison
-    source, estimate = result.map_and_estimate()
-    z, y, x = (estimate.grid.shape[n] for n in zyx_axes(source.header.axes))
+    input_map, estimate = result.map_and_estimate()
+    z, y, x = (estimate.grid.shape[n] for n in zyx_axes(input_map.header.axes))
     voxel_size_from = "the header" if job.voxel_size is None else "the command line"
     identity = f"{model.name} {model.version}, sha256 {model.sha256}" if model else "none (statistical method)"
     working = f"; {estimate.working_voxel_size:.4g} Å for the network" if model else ""

@@ -89,13 +89,13 @@ class MeasuredModel:
         return (*self.fitted.notes, outside)
 
 
-def read_fitted(path: Path, source: Map, map_path: Path) -> FittedModel:
+def read_fitted(path: Path, input_map: Map, map_path: Path) -> FittedModel:
     """Read an atomic model and place it in a map, as ChimeraX does.
 
     Parameters
     ----------
     path : PDB, mmCIF or mmJSON (recognised by content), plain or .gz; the first of several models is used
-    source, map_path : the map and its file; the suffix of the file decides how ChimeraX places the map
+    input_map, map_path : the map and its file; the suffix of the file decides how ChimeraX places the map
 
     Raises
     ------
@@ -103,15 +103,15 @@ def read_fitted(path: Path, source: Map, map_path: Path) -> FittedModel:
         gemmi is missing, the file contains no model, or the model lies outside the map's box.
     """
     structure = _read(path)
-    notes = [placement_warning(source.header, source.density.grid.voxel_size, map_path)]
+    notes = [placement_warning(input_map.header, input_map.density.grid.voxel_size, map_path)]
     if len(structure) > 1:
         notes.append(f"{path.name} contains {len(structure)} models; the first was used.")
         del structure[1:]
     positions = np.array([atom.pos.tolist() for _, residue in _residues(structure) for atom in _heavy(residue)])
     if not positions.size:
         raise _refusal(path, "no atoms", "a model", "check the file given to --atoms")
-    grid = source.density.grid
-    in_map = to_voxel_coordinates(positions, source.header, grid.voxel_size, map_path)
+    grid = input_map.density.grid
+    in_map = to_voxel_coordinates(positions, input_map.header, grid.voxel_size, map_path)
     if not np.all((in_map >= -0.5) & (in_map <= np.array(grid.shape) - 0.5), axis=1).any():
         position = "its centre at {:.1f}, {:.1f}, {:.1f} Å, outside the map's box".format(*positions.mean(0))
         raise _refusal(path, position, "a model fitted to this map", "check the fit in ChimeraX")

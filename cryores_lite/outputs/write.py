@@ -30,9 +30,9 @@ def write(name: str, path: Path, result: MapResult) -> None:
     if isinstance(content, (str, bytes)):
         _write(path, content)
     else:
-        source, _ = result.map_and_estimate()
+        input_map, _ = result.map_and_estimate()
         label = f"cryores_lite {__version__}: {KIND[name].label}"
-        write_map(path, content, source.header, label=label, voxel_size=result.job.voxel_size)
+        write_map(path, content, input_map.header, label=label, voxel_size=result.job.voxel_size)
 
 
 def _write(path: Path, content: str | bytes) -> None:

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-from cryores_lite.io.atomic import LOCK_FILE, PREFIX, clean_up_dead_runs
+from cryores_lite.io.atomic_write import LOCK_FILE, PREFIX, clean_up_dead_runs
 from tests.hostile.files import mrc
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -15,7 +15,7 @@ import numpy as np
 from cryores_lite.errors import CryoresError, InputError
 from cryores_lite.half_maps.comparison import global_fsc_curves
 from cryores_lite.half_maps.local_fsc import local_fsc
-from cryores_lite.half_maps.pair import Pair, read_map_and_halves
+from cryores_lite.half_maps.pair import HalfMapPair, read_map_and_halves
 from cryores_lite.io.mrc import read_map
 from cryores_lite.types import Mask, Volume
 from training.maps.known_map import KnownMap, MapKind, Placement
@@ -91,7 +91,7 @@ def half_maps(row: dict[str, str], folder: Path) -> tuple[Path, Path] | None:
     return (folder / row["half1"], folder / row["half2"]) if row.get("half1") and row.get("half2") else None
 
 
-def measure(pair: Pair, mask: Mask) -> tuple[Volume, float]:
+def measure(pair: HalfMapPair, mask: Mask) -> tuple[Volume, float]:
     """Local resolution from half maps, and the global resolution of the molecule, in Å."""
     return local_fsc(pair.first, pair.second).values, global_fsc_curves(pair, mask).resolution()
 

@@ -10,8 +10,8 @@ import threading
 import pytest
 
 from cryores_lite.errors import OutputError
-from cryores_lite.io import atomic
-from cryores_lite.io.atomic import COMPLETE_MARK, LOCK_FILE, PREFIX, clean_up_dead_runs, publish, staging_folder
+from cryores_lite.io import atomic_write as atomic
+from cryores_lite.io.atomic_write import COMPLETE_MARK, LOCK_FILE, PREFIX, clean_up_dead_runs, publish, staging_folder
 
 NAMES = ("b", "c", "a")
 pytest.importorskip("fcntl")
@@ -189,7 +189,7 @@ def test_a_single_file_of_a_dead_run_is_removed_after_a_week(tmp_path):
 
 def test_a_killed_run_is_cleaned_up_by_the_next(tmp_path):
     code = (
-        "import os, signal, sys; from pathlib import Path; from cryores_lite.io.atomic import staging_folder\n"
+        "import os, signal, sys; from pathlib import Path; from cryores_lite.io.atomic_write import staging_folder\n"
         "with staging_folder(Path(sys.argv[1])) as staging:\n"
         "    (staging / 'a').write_text('half'); os.kill(os.getpid(), signal.SIGKILL)"
     )
