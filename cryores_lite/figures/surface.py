@@ -136,7 +136,7 @@ def _surface(
 def _colours_at(
     points: npt.NDArray[np.floating], local_resolution: Volume, colour_limits: tuple[float, float]
 ) -> npt.NDArray[np.uint8]:
-    """Colours (n, 3) at points (3, n) in voxels: linear interpolation among the voxels whose value is known."""
+    """Return colours (n, 3) at points (3, n) in voxels by linear interpolation among the voxels inside the mask."""
     known = (local_resolution > 0).astype(np.float32)
     weight = ndimage.map_coordinates(known, points, order=1, mode="nearest")
     weighted = ndimage.map_coordinates(local_resolution, points, order=1, mode="nearest")

@@ -26,7 +26,7 @@ CONSECUTIVE_BANDS = 3  # bands below the threshold that make a crossing, the fir
 
 
 def bands(nyquist: float, max_ratio: float = MAX_BAND_RATIO) -> Curve:
-    """Centres of bands in 1/Å, from 1/45 Å to `nyquist` itself, at most a factor of `max_ratio` apart."""
+    """Return the centres of bands in 1/Å, from 1/45 Å to `nyquist`, at most a factor of `max_ratio` apart."""
     count = int(np.ceil(np.log(nyquist * COARSEST_BAND) / np.log(max_ratio))) + 1
     centres: Curve = np.geomspace(1 / COARSEST_BAND, nyquist, count)
     return centres

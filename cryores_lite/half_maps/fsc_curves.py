@@ -19,8 +19,8 @@ from cryores_lite.fourier.grids import add_shell_sums
 from cryores_lite.fourier.spectrum import radius_planes
 from cryores_lite.types import Lengths, Mask, Shape, Volume
 
-RANDOMISE_BELOW_FSC = 0.8  # phases are random from where the unmasked FSC falls below this, as in RELION
-UNCORRECTED_SHELLS = 2  # first shells of the random phases, where the masked FSC is not corrected, as in RELION
+RANDOMISE_BELOW_FSC = 0.8  # phases are randomised beyond the shell where the unmasked FSC falls below, as in RELION
+UNCORRECTED_SHELLS = 2  # first randomised shells, in which the masked FSC is not corrected, as in RELION
 MASK_EDGE_SIGMA = 4.0  # Å
 PHASE_SEED = 135  # of the random phases: the same half maps give the same curves
 

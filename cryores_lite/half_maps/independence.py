@@ -19,7 +19,7 @@ from cryores_lite.types import Shape, Volume
 WINDOW_EDGE = 16  # voxels
 MAX_WINDOWS_PER_AXIS = 13  # candidate positions
 COMPARED_WINDOWS = 4  # of highest density, and as many of lowest
-COPY_FSC = 0.72  # lowest FSC of a copy; filters and masks lower it a little below 1
+COPY_FSC = 0.72  # lowest FSC of two copies; filters and masks lower the FSC of copies to a little below 1
 DEPENDENT_FSC = 0.47  # lowest FSC above which a warning is given: the maps share noise
 MIN_POWER_FRACTION = 1e-7  # of the strongest shell: weaker shells are empty or rounding errors
 MAX_POWER_RATIO = 100.0  # of the two maps in a shell, relative to the first shell; more: one of them was filtered there
@@ -81,7 +81,7 @@ def mean_variance(values: Volume, windows: list[Shape]) -> float:
 def molecule_and_solvent_windows(values: Volume) -> tuple[list[Shape], list[Shape]]:
     """Return the first voxels of the windows with the largest and with the smallest standard deviation.
 
-    Windows lie inside the sphere that fits the box: the corners beyond it hold artefacts of gridding.
+    Windows are inside the sphere that fits the box, because the corners of the box hold gridding artefacts.
     """
     last_starts = [max(n - WINDOW_EDGE, 0) for n in values.shape]
     starts = [

@@ -35,7 +35,7 @@ class Box:
 def molecule_box(values: Volume, voxel_size: Lengths, margin: float) -> Box:
     """Find the smallest box that holds all density above μ + 3σ, plus a margin.
 
-    The map is averaged in blocks of about 4 Å first: 0.1 % of a noisy box lies above μ + 3σ by
+    The map is averaged in blocks of about 4 Å first: 0.1 % of a noisy box is above μ + 3σ by
     chance. Where the molecule fills so much of the box that μ + 3σ would cut into it, Otsu's
     threshold is lower and replaces it.
 

@@ -19,7 +19,7 @@ from cryores_lite.fourier.local_power import POWER_STEP, smooth
 from cryores_lite.fourier.spectrum import Spectrum, gaussian_gain, grid_for, inverse_transform, regrid, sample_density
 from cryores_lite.types import Lengths, Mask, Shape, Volume
 
-MASK_SIGMAS = (3.0, 5.0, 8.0, 12.0)  # Å; the molecule is searched for in a map smoothed by one of these
+MASK_SIGMAS = (3.0, 5.0, 8.0, 12.0)  # Å, σ of the smoothings in which the molecule is searched for
 MAX_SEPARABILITY_LOSS = 0.03  # loss of `separability` that is accepted for a narrower smoothing
 MIN_MOLECULE_PIECE = 0.05  # share of the largest piece of the molecule; smaller pieces are noise
 # A low-pass filter lowers the power to a share (third) within a ratio of frequencies (first) or some shells (second).
@@ -101,7 +101,7 @@ def radial_power(
 
 
 def cut_out_molecule(spectrum: Spectrum, molecule: Mask, coverage: Volume, threads: int = 1) -> Volume:
-    """Cut the molecule out of the box with a soft edge, and subtract its mean density; see also `fullest_part`."""
+    """Cut the molecule (its `fullest_part`) out of the box with a soft edge, and subtract its mean density."""
     coarse = (molecule.shape[0], molecule.shape[1], molecule.shape[2])
     part = fullest_part(molecule, [MAX_BODY_EDGE * m // n for n, m in zip(spectrum.shape, coarse, strict=True)])
     weight = smooth(part.astype(np.float32), spectrum.lengths, BODY_EDGE_SIGMA, coarse) * coverage

@@ -111,7 +111,7 @@ def join(parts: Iterable[tuple[Slices, npt.NDArray[T]]], shape: Shape, dtype: np
 
 
 def depth_to_space(parts: npt.NDArray[T]) -> npt.NDArray[T]:
-    """(n³, z, y, x) → (n z, n y, n x): the n³ parts of each coarse voxel become voxels, the last axis first."""
+    """Reorder (n³, z, y, x) to (n z, n y, n x): the n³ parts of each coarse voxel become voxels, x fastest."""
     n = round(len(parts) ** (1 / 3))
     grid = np.empty([n * edge for edge in parts.shape[1:]], parts.dtype)
     for values, (z, y, x) in zip(parts, np.ndindex(n, n, n), strict=True):
