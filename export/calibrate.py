@@ -23,9 +23,11 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from cryores_lite.fourier.grids import without_small_pieces
-from cryores_lite.method.assemble import MIN_MASK_PIECE, aggregate, resample_to_crop
+from cryores_lite.method.assemble import aggregate
+from cryores_lite.method.mask import MIN_MASK_PIECE
 from cryores_lite.method.network import Model
 from cryores_lite.method.predict import PROBABILITY_ONE, predict_tiles
+from cryores_lite.method.restore import resample_to_crop
 from cryores_lite.resources import available_threads
 from export.export import export
 from training.data import read_levels

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
-import numpy.typing as npt
 
-from cryores_lite.fourier.grids import without_small_pieces
-from cryores_lite.fourier.interpolation import interpolate, voxel_positions
-from cryores_lite.fourier.spectrum import chunks
 from cryores_lite.method.crop import paste
-from cryores_lite.method.predict import PROBABILITY_ONE, NetworkFields
+from cryores_lite.method.mask import molecule_mask
+from cryores_lite.method.predict import NetworkFields
 from cryores_lite.method.prepare import Frame
+from cryores_lite.method.restore import for_each_chunk
 from cryores_lite.types import Grid, MapResolution, Mask, Volume
-
-MIN_MASK_PIECE = 0.1  # share of the largest piece of the mask; smaller pieces are noise
 
 
 def assemble(
@@ -51,23 +44,6 @@ def assemble(
     return values, uncertainty, paste(mask, box, grid.shape)
 
 
-def molecule_mask(probability: npt.NDArray[np.uint8], threshold: float, frame: Frame, threads: int = 1) -> Mask:
-    """Return the molecule's mask on the voxels of the box.
-
-    Parameters
-    ----------
-    probability : (z, y, x) on the working grid, in units of 1/255
-    threshold : lowest probability (0 to 1) of a voxel of the molecule
-    """
-    mask = np.empty(frame.box.shape, bool)
-
-    def decide(part: slice, values: Volume) -> None:
-        np.greater(values, threshold * PROBABILITY_ONE, out=mask[part])
-
-    for_each_chunk(frame, decide, threads, probability)
-    return without_small_pieces(mask, MIN_MASK_PIECE)
-
-
 def aggregate(
     global_resolution: float, relative: Volume, error: Volume, mask: Mask, nyquist_limit: float
 ) -> tuple[Volume, Volume]:
@@ -87,33 +63,3 @@ def aggregate(
     """
     local: Volume = np.where(mask, np.maximum(global_resolution + relative, np.float32(nyquist_limit)), np.float32(0))
     return local, local * error
-
-
-def for_each_chunk(frame: Frame, use: Callable[..., None], threads: int, *fields: npt.NDArray[np.generic]) -> None:
-    """Interpolate fields over the periodic box at the voxels of the crop, chunk by chunk.
-
-    Interpolation is linear, which adds no ringing. `use` is called with a slice along z and each field's planes in it.
-    """
-    crop = frame.box.shape
-    positions = [voxel_positions(crop, frame.before, frame.padded_shape, field.shape) for field in fields]
-
-    def interpolate_part(part: slice) -> None:
-        planes = (
-            interpolate(field[None], (z[part], y, x))[0] for field, (z, y, x) in zip(fields, positions, strict=True)
-        )
-        use(part, *planes)
-
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(interpolate_part, chunks(crop)))
-
-
-def resample_to_crop(frame: Frame, *fields: npt.NDArray[np.generic]) -> list[Volume]:
-    """Interpolate coarse fields over the periodic box at all voxels of the crop."""
-    resampled = [np.empty(frame.box.shape, np.float32) for _ in fields]
-
-    def store(part: slice, *planes: Volume) -> None:
-        for values, plane in zip(resampled, planes, strict=True):
-            values[part] = plane
-
-    for_each_chunk(frame, store, 1, *fields)
-    return resampled

@@ -11,8 +11,8 @@ from cryores_lite.fourier.local_power import POWER_STEP, GaussianAverage
 from cryores_lite.fourier.spectrum import Spectrum, chunks, grid_for, transform
 from cryores_lite.method.band_powers import BandPowers, measure_band_powers
 from cryores_lite.method.crop import Box, cut, molecule_box
-from cryores_lite.method.molecule import Outline, outline_molecule
 from cryores_lite.method.nyquist import filter_to_nyquist, power_share_beyond_nyquist
+from cryores_lite.method.outline import Outline, outline_molecule
 from cryores_lite.method.soft_edge import soften
 from cryores_lite.resources import require_memory
 from cryores_lite.types import Density, Lengths, Shape, Volume

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from cryores_lite.fourier.fsc import FSC_THRESHOLD, Curve
 from cryores_lite.method.band_powers import BandPowers
-from cryores_lite.method.molecule import Outline
+from cryores_lite.method.outline import Outline
 from cryores_lite.types import Mask, Volume
 
 SOLVENT_SHELL = (3.0, 19.0)  # Å from the molecule; farther out the noise of reconstructions fades

@@ -11,9 +11,9 @@ import math
 import numpy as np
 
 from cryores_lite.errors import InputError
-from cryores_lite.method.assemble import resample_to_crop
 from cryores_lite.method.crop import cut, paste
 from cryores_lite.method.prepare import prepare
+from cryores_lite.method.restore import resample_to_crop
 from cryores_lite.method.soft_edge import masked_out_voxels
 from cryores_lite.method.solvent_noise import SOLVENT_SHELL, solvent_estimate
 from cryores_lite.types import Density, LocalResolution, Volume

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cryores_lite.method.assemble import resample_to_crop
 from cryores_lite.method.network import Model
 from cryores_lite.method.pipeline import estimate_local_resolution
+from cryores_lite.method.restore import resample_to_crop
 from cryores_lite.resources import available_threads
 from cryores_lite.types import LocalResolution
 from training.evaluation.cases import Case

@@ -29,8 +29,8 @@ from cryores_lite.fourier.spectrum import radius
 from cryores_lite.half_maps import independence as copies
 from cryores_lite.half_maps.local_fsc import MEASURED_BAND_STEP, local_fsc
 from cryores_lite.method import statistical
-from cryores_lite.method.assemble import resample_to_crop
 from cryores_lite.method.crop import cut
+from cryores_lite.method.restore import resample_to_crop
 from cryores_lite.method.solvent_noise import SOLVENT_SHELL, highest_crossing
 from cryores_lite.method.statistical import masked_out_share
 from cryores_lite.types import Density, Grid, Mask, Volume

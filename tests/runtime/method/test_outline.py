@@ -5,7 +5,7 @@ import pytest
 from scipy import fft
 
 from cryores_lite.fourier.spectrum import radius
-from cryores_lite.method.molecule import distance_from
+from cryores_lite.method.outline import distance_from
 from cryores_lite.method.prepare import prepare
 from tests.runtime.synthetic import blob, density_of, white_noise
 

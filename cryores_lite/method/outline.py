@@ -1,6 +1,6 @@
 """Find the molecule in a map, and the resolution at which a low-pass filter ends.
 
-The mask in the output is another one: `assemble.py` makes it from the network's probabilities.
+The mask in the output is another one: `mask.py` makes it from the network's probabilities.
 """
 
 from __future__ import annotations
