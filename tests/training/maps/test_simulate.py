@@ -15,6 +15,15 @@ from cryores_lite.half_maps.local_fsc import local_fsc
 from cryores_lite.types import Density, Grid
 from training.maps import structures as st
 from training.maps import truth
+from training.maps.noise import (
+    change_at_molecule,
+    missing_views_gain,
+    noise_envelope,
+    pose_noise_share,
+    slow_drift,
+    spectral_slope,
+    white_noise_powers,
+)
 from training.maps.processing import (
     apply_mask,
     cosine_low_pass,
@@ -26,22 +35,15 @@ from training.maps.processing import (
 )
 from training.maps.recipe import EVEN_NOISE
 from training.maps.simulate import (
-    change_at_molecule,
     draw_halves,
     draw_map,
     draw_signal,
     match_noise,
-    missing_views_gain,
-    noise_envelope,
     padded,
     periodic,
-    pose_noise_share,
     quantised,
     resampled,
     resharpened,
-    slow_drift,
-    spectral_slope,
-    white_noise_powers,
 )
 
 PLAIN = replace(
