@@ -10,12 +10,11 @@ from pathlib import Path
 import numpy as np
 from scipy import fft, ndimage
 
-from cryores_lite.fourier.spectrum import radius
+from cryores_lite.fourier.spectrum import low_pass, radius
 from cryores_lite.io.mrc import read_map
 from cryores_lite.types import Density, Grid, Volume
 from training.maps.known_map import KnownMap
 from training.maps.labels import read_known_map, read_labels
-from training.maps.processing import cosine_low_pass
 from training.maps.recipe import AVERAGES, Recipe
 from training.maps.simulate import draw_map, draw_signal
 from training.maps.structures import read_manifest
@@ -174,7 +173,7 @@ def resampled(case: Case, ratio: float) -> Case:
 
 
 def _low_passed_at(case: Case, resolution: float) -> Case:
-    return _filtered(case, lambda k: cosine_low_pass(k, 1 / resolution, 2 * k[0, 0, 1]))
+    return _filtered(case, lambda k: low_pass(k, 1 / resolution, 2 * k[0, 0, 1]))
 
 
 def _filtered(case: Case, gain: Callable[[Volume], Volume]) -> Case:

@@ -7,6 +7,7 @@ import numpy.typing as npt
 from scipy import fft, ndimage
 
 from cryores_lite.fourier.local_power import smooth
+from cryores_lite.fourier.spectrum import low_pass
 from cryores_lite.types import Lengths, Mask, Shape, Volume
 from training.maps.recipe import Recipe
 
@@ -92,13 +93,7 @@ def draw_low_pass(k: Volume, limit: float, recipe: Recipe, rng: np.random.Genera
     if rng.random() >= recipe.narrow_edge:  # a wide edge ends at the limit: nothing finer is left
         edge = rng.uniform(0.02, 0.25) / limit
         centre -= edge
-    return cosine_low_pass(k, centre, edge)
-
-
-def cosine_low_pass(k: Volume, centre: float, edge: float) -> Volume:
-    """Gain of a filter whose cosine edge falls from 1 to 0 between `centre` - `edge` and `centre` + `edge` (1/Å)."""
-    gain: Volume = 0.5 - 0.5 * np.cos(np.pi * np.clip((centre + edge - k) / (2 * edge), 0, 1))
-    return gain
+    return low_pass(k, centre, edge)
 
 
 def guinier(waves: npt.NDArray[np.complex64], k: Volume, resolution: float) -> float:
@@ -123,7 +118,7 @@ def filter_locally(values: Volume, k: Volume, local: Volume) -> Volume:
     waves, out = fft.rfftn(values), np.zeros_like(values)
     for n, cut in enumerate(cuts):
         weight = np.clip(1 - np.abs(position - n), 0, 1).astype(np.float32)
-        out += weight * fft.irfftn(waves * cosine_low_pass(k, 1 / cut, 2 * k[0, 0, 1]), s=values.shape)
+        out += weight * fft.irfftn(waves * low_pass(k, 1 / cut, 2 * k[0, 0, 1]), s=values.shape)
     return out
 
 

@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose
 from scipy import fft, ndimage
 
 from cryores_lite.fourier.local_power import local_power
-from cryores_lite.fourier.spectrum import grid_for, radius
+from cryores_lite.fourier.spectrum import grid_for, low_pass, radius
 from cryores_lite.half_maps.independence import DEPENDENT_FSC, likeness
 from cryores_lite.half_maps.local_fsc import local_fsc
 from cryores_lite.types import Density, Grid
@@ -26,7 +26,6 @@ from training.maps.noise import (
 )
 from training.maps.processing import (
     apply_mask,
-    cosine_low_pass,
     draw_low_pass_limit,
     filter_locally,
     fsc_weight,
@@ -295,7 +294,7 @@ def test_radial_noise_falls_off_from_the_centre(signal):
 @pytest.mark.parametrize("edge", [0.5, 2.0, 12.0])
 def test_a_low_pass_leaves_all_below_its_edge_and_nothing_beyond(edge):
     k = radius((64, 64, 64), (96.0,) * 3)
-    gain = cosine_low_pass(k, 1 / 6, edge / 96)
+    gain = low_pass(k, 1 / 6, edge / 96)
     assert (gain[k > 1 / 6 + edge / 96 + 1e-4] == 0).all()
     assert_allclose(gain[k < 1 / 6 - edge / 96], 1, atol=1e-6)
     order = np.argsort(k, axis=None)
