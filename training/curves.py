@@ -17,7 +17,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from training.data import Patches, read_levels
-from training.level import train, validate
+from training.level import begin, train, validate
 from training.network import LevelNet, LocalResolutionNet, Widths
 from training.train import RECIPES, descend, optimizer_for, rate_at
 from training.train import validate as validate_patches
@@ -40,7 +40,7 @@ class Point:
 def level_errors(maps: dict[str, torch.Tensor], width: int, steps: int, validation: Path) -> dict[str, float]:
     """Errors of a level network of `width` trained on these maps."""
     torch.manual_seed(SEED)
-    scores = validate(train(LevelNet(width, LEVEL_MEMBERS), maps, steps, lambda *_: None), validation)
+    scores = validate(train(begin(LevelNet(width, LEVEL_MEMBERS)), maps, steps), validation)
     return {"rms": scores["median"], "typical (median size)": scores["median_typical"]}
 
 

@@ -5,7 +5,7 @@
 The stages are: simulate maps, train the local network, train the level network, average the weights with those at the
 start, calibrate, export. The result is in the folder `release` of --work: the ONNX file, the weights, the calibration,
 the logs and the list of structures. A finished stage is skipped, and a stopped run continues with the same command:
-at the last simulated signal, or at the last checkpoint of the local network. `release.log` lists the stages with times.
+at the last simulated signal, or at the last checkpoint of a network. `release.log` lists the stages with times.
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ class Release:
         shutil.copy2(self.work / "local" / "log.csv", self.out / "local.csv")
 
     def train_level(self) -> None:
-        """Train the level network."""
+        """Train the level network, from the last checkpoint if there is one."""
         (self.work / "level").mkdir(exist_ok=True)
         train_level(
             LevelConfig(

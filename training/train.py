@@ -175,26 +175,28 @@ def patch_errors(heads: Heads, batch: losses.Batch) -> list[list[float]]:
 
 @dataclass(eq=False, kw_only=True)
 class RunState:
-    """What changes during a run, and is saved in its checkpoint."""
+    """The state of a run of the local or the level network, as its checkpoint holds it."""
 
-    network: LocalResolutionNet
+    network: torch.nn.Module
     averaged: Any  # torch.optim.swa_utils.AveragedModel
     optimizer: torch.optim.Optimizer
     step: int = 0
     best: float = math.inf  # lowest validation error
 
     def save(self, path: Path) -> None:
-        """Write a checkpoint."""
+        """Write a checkpoint, with the state of torch's random numbers."""
         parts = {name: getattr(self, name).state_dict() for name in ("network", "averaged", "optimizer")}
-        torch.save({**parts, "step": self.step, "best": self.best}, path.with_suffix(".part"))
+        others = {"step": self.step, "best": self.best, "random": torch.get_rng_state()}
+        torch.save({**parts, **others}, path.with_suffix(".part"))
         path.with_suffix(".part").replace(path)
 
     def load(self, path: Path, device: str) -> None:
-        """Read a checkpoint."""
+        """Read a checkpoint, and continue its random numbers."""
         saved = torch.load(path, map_location=device, weights_only=True)
         for name in ("network", "averaged", "optimizer"):
             getattr(self, name).load_state_dict(saved[name])
         self.step, self.best = saved["step"], saved["best"]
+        torch.set_rng_state(saved["random"].cpu())
 
 
 def begin(config: TrainingConfig) -> RunState:

@@ -17,13 +17,13 @@ from cryores_lite.method.band_features import FEATURES, MAX_BANDS
 from cryores_lite.method.network_inputs import CHANNELS, CONTEXT
 from cryores_lite.method.tiles import depth_to_space
 from export.calibrate import fit_power_law
-from training import losses
+from training import level, losses
 from training.data import LEVELS, Patches, augment, make_file, make_labelled_file, written
 from training.evaluation.metrics import INTERVAL, score
 from training.maps.recipe import Recipe
 from training.maps.structures import read_manifest
 from training.network import HALO, Heads, LocalResolutionNet, MapResolution, space_to_depth, upsample_nearest
-from training.train import RECIPES, TrainingConfig, save_weights, train
+from training.train import RECIPES, TrainingConfig, append, save_weights, train
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -165,6 +165,32 @@ def test_training_the_level_network_leaves_the_local_network_unchanged(patches, 
     for key in before:
         assert torch.equal(before[key], after[key]) == (not key.startswith("level.") or not before[key].any())
     assert (tmp_path / "second.level.csv").read_text().startswith("step,maps,loss,median")
+
+
+def test_a_stopped_run_of_the_level_network_resumes_exactly(patches, tmp_path, monkeypatch):
+    save_weights(tmp_path / "local.safetensors", random_network(), {})
+
+    def train_until_written(name):
+        out, log = tmp_path / f"{name}.safetensors", tmp_path / f"{name}.csv"
+        folders = {"data": patches, "validation": patches, "weights": tmp_path / "local.safetensors"}
+        level.train_level(level.LevelConfig(**folders, out=out, log=log, steps=5, every=2))
+        return load_file(out), log.read_text()
+
+    def stop_at_step_4(path, row):
+        if row["step"] == 4:
+            raise KeyboardInterrupt
+        append(path, row)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(level, "append", stop_at_step_4)
+        with pytest.raises(KeyboardInterrupt):
+            train_until_written("stopped")
+    torch.rand(3)  # a new process has other random numbers
+    resumed, resumed_log = train_until_written("stopped")
+    unbroken, unbroken_log = train_until_written("unbroken")
+    assert all(torch.equal(unbroken[key], resumed[key]) for key in unbroken)
+    assert resumed_log == unbroken_log
+    assert list(tmp_path.glob("*.pt")) == []
 
 
 def test_the_true_resolution_has_the_lowest_level_loss():
