@@ -6,6 +6,8 @@ The stages are: simulate maps, train the local network, train the level network,
 start, calibrate, export. The result is in the folder `release` of --work: the ONNX file, the weights, the calibration,
 the logs and the list of structures. A finished stage is skipped, and a stopped run continues with the same command:
 at the last simulated signal, or at the last checkpoint of a network. `release.log` lists the stages with times.
+
+`v5.json` needs the weights of version 4, which the repository does not contain; `from_nothing.json` needs none.
 """
 
 from __future__ import annotations
@@ -76,7 +78,7 @@ def read_recipe(path: Path) -> ReleaseRecipe:
     Raises
     ------
     SystemExit
-        The file has an unknown or no valid setting, or names weights that do not exist.
+        A setting is missing, unknown or invalid, or the weights of `local.start` do not exist.
     """
     content = json.loads(path.read_text(encoding="utf-8"))
     try:
@@ -95,7 +97,10 @@ def read_recipe(path: Path) -> ReleaseRecipe:
     if recipe.average_with_start and not start:
         raise SystemExit(f"error: {path}: average_with_start needs weights as the start of local")
     if start and not start.exists():
-        raise SystemExit(f"error: {start} does not exist: copy the weights there, or use a recipe without a start")
+        raise SystemExit(
+            f"error: {path}: local.start: {start} does not exist: copy the weights there, or train from random weights "
+            "with training/recipes/from_nothing.json"
+        )
     return recipe
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -77,6 +78,13 @@ def test_the_folder_of_another_recipe_is_refused(work, structures, tmp_path):
 @pytest.mark.parametrize("name", ["smoke.json", "from_nothing.json"])
 def test_the_recipes_are_complete(name):
     assert read_recipe(SMOKE.with_name(name)).calibration_maps > 0
+
+
+def test_the_recipe_of_version_5_names_its_missing_weights_in_one_line(tmp_path):
+    recipe = shutil.copy(SMOKE.with_name("v5.json"), tmp_path)
+    with pytest.raises(SystemExit, match=r"version4\.safetensors does not exist.*from_nothing\.json") as error:
+        read_recipe(Path(recipe))
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
