@@ -1,8 +1,9 @@
-"""Average the weights of two local networks, one trained further from the other: often better than either.
+"""Average the weights of two local networks, the second trained further from the first.
 
     python -m training.average first.safetensors second.safetensors --out mean.safetensors
 
-The level network and the metadata are the second's. Izmailov et al. (2018), arXiv:1803.05407, describe such averages.
+The average is often better than either (Izmailov et al. 2018, arXiv:1803.05407). The level network and the metadata are
+those of the second.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Measure the errors against the number of maps and the size of the networks, by training networks of several sizes.
+"""Train networks of several sizes on several numbers of maps, and measure their errors.
 
     python -m training.curves --data runs/train --validation runs/validation --out docs/curves.png
 
 Prints the errors on validation maps and patches, and draws them. If an error still falls with the number of maps but
-not with the width, more data would help. All networks of a kind are trained from random weights for the same number of
+not with the width, more maps would help. All networks of a kind are trained from random weights for the same number of
 steps, fewer than those of a release.
 """
 
@@ -31,7 +31,7 @@ BATCH, SEED = 4, 1
 
 @dataclass(frozen=True)
 class Point:
-    """Errors of a network, by name, and its position on the horizontal axis (number of maps, or size)."""
+    """Errors of a network by name, and its position on the horizontal axis (number of maps, or size)."""
 
     x: int
     errors: dict[str, float]
@@ -68,7 +68,7 @@ def _scaled(widths: tuple[int, int], size: float) -> tuple[int, int]:
 
 
 def draw(curves: dict[str, list[Point]], path: Path) -> None:
-    """Draw the errors against the quantities that name the curves."""
+    """Draw one panel for each curve; its name labels the horizontal axis."""
     import matplotlib as mpl
 
     mpl.use("Agg")

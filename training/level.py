@@ -1,4 +1,4 @@
-r"""Train the level network on whole maps' band features, and put it into trained weights. Minutes on one CPU core.
+r"""Train the level network on the band features of maps, and write it with trained weights of the local network.
 
     python -m training.level --data runs/train --validation runs/validation --weights runs/first/weights.safetensors \
         --out training/weights/v5.safetensors
@@ -29,8 +29,8 @@ from training.network import LevelNet, LocalResolutionNet
 from training.train import RunState, append, average_of, load_local, rate_at, save_weights
 
 RATE, WEIGHT_DECAY = 2e-3, 0.05
-MAPS_PER_STEP = 64  # of each member
-JITTER = 0.05  # noise on the features: no single feature of a simulated map is reliable
+MAPS_PER_STEP = 64  # for each member
+FEATURE_NOISE = 0.05  # standard deviation; no single feature of a simulated map is reliable
 KIND_COLUMNS = (1, 0, 2)  # masking, processing, molecule
 
 
@@ -41,8 +41,8 @@ class LevelConfig:
     Attributes
     ----------
     data, validation : folders of `training.data`
-    weights : of `training.train`, whose local network is kept
-    out : the weights with both networks
+    weights : of `training.train`, with the local network
+    out : weights of both networks
     log : CSV of the losses and validation scores
     steps : number of steps
     every : steps between validations and checkpoints
@@ -64,19 +64,19 @@ class LevelConfig:
         return self.out.with_suffix(".checkpoint.pt")
 
 
-def jittered(evidence: torch.Tensor) -> torch.Tensor:
-    """Band features with a little noise, except where they are 0 (beyond the map's Nyquist frequency)."""
-    return evidence + JITTER * torch.randn_like(evidence) * (evidence != 0)
+def with_noise(evidence: torch.Tensor) -> torch.Tensor:
+    """Add noise to band features, except where they are 0 (beyond the map's Nyquist frequency)."""
+    return evidence + FEATURE_NOISE * torch.randn_like(evidence) * (evidence != 0)
 
 
 @torch.no_grad()
 def validate(network: LevelNet, folder: Path) -> dict[str, float]:
-    """Errors of the median over every map of a folder, in log units.
+    """Errors over all maps of a folder, in log units.
 
     Returns
     -------
     median, median_typical, overall : rms and median error of the median, and rms error of the global resolution
-    median_held : share of the medians within the 80 % interval
+    median_held : share of the true medians within the 80 % interval
     median_physical : rms error of the physical estimate
     median_KIND : rms error of maps of one masking, processing or molecule
     """
@@ -125,7 +125,7 @@ def train(
         for member in network.readers:
             chosen = torch.randint(len(maps["median"]), (MAPS_PER_STEP,))
             batch = {key: values[chosen] for key, values in maps.items()}
-            loss = loss + losses.level_loss(member(jittered(batch["evidence"])), batch)
+            loss = loss + losses.level_loss(member(with_noise(batch["evidence"])), batch)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -1,4 +1,4 @@
-"""Maps to score on, with known local resolution: kept from training, and processed as experimentalists process maps."""
+"""Maps to score on, with known local resolution, not used in training: unprocessed and processed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Case:
     density : the map
     truth : (z, y, x) float32, local resolution in Å on the map's grid, 0 outside the molecule
     low_pass_limit : Å, resolution at which the map was low-passed, or 0
-    masking, kind : how it was masked, and the kind of its molecule, where they are known
+    masking, kind : how the map was masked, and the kind of its molecule, if known
     """
 
     name: str
@@ -137,7 +137,7 @@ def zone(case: Case) -> Case:
 
 
 def low_passed(case: Case) -> Case:
-    """The map low-passed at its true median resolution: it contains nothing finer."""
+    """The map low-passed at its true median resolution."""
     return replace(_low_passed_at(case, case.median), low_pass_limit=case.median)
 
 

@@ -25,7 +25,7 @@ def random_field(shape: Shape, lengths: Lengths, sigma: float, rng: np.random.Ge
 
 
 def noise_filter(k: Volume, resolution: float, recipe: Recipe, rng: np.random.Generator) -> Volume:
-    """Amplitude of the noise over Fourier space: a smooth spectrum, and sometimes a cone of missing views."""
+    """Amplitude of the noise over Fourier space: a smooth spectrum, sometimes with a cone of missing views."""
     amplitude = spectral_slope(k, resolution, rng)
     if rng.random() < recipe.missing_views:
         amplitude *= missing_views_gain(k, rng)
@@ -41,7 +41,7 @@ def spectral_slope(k: Volume, resolution: float, rng: np.random.Generator) -> Vo
 
 
 def missing_views_gain(k: Volume, rng: np.random.Generator) -> Volume:
-    """Gain of the noise in a cone around z, in which few particles contribute."""
+    """Gain of the noise in a cone around z, to which few particles contribute."""
     n = k.shape[0]
     z = np.abs(np.fft.fftfreq(n) * n).astype(np.float32)[:, None, None] / np.maximum(k / k[1, 0, 0], 1)
     gain: Volume = np.sqrt(1 + rng.uniform(0.5, 6) * np.clip((z - 0.5) / 0.5, 0, 1) ** 2)
@@ -49,7 +49,7 @@ def missing_views_gain(k: Volume, rng: np.random.Generator) -> Volume:
 
 
 def noise_envelope(mask: Mask, voxel_size: float, recipe: Recipe, rng: np.random.Generator) -> Volume:
-    """Amplitude of the noise over space: the product of those effects that are drawn, or 1 everywhere."""
+    """Amplitude of the noise over space: the product of the drawn effects, 1 everywhere without any."""
     envelope = np.ones(mask.shape, np.float32)
     if rng.random() < recipe.radial_noise:
         envelope *= radial_falloff(mask.shape, rng)
@@ -87,7 +87,8 @@ def pose_noise_share(frequencies: Curve, resolution: float, rng: np.random.Gener
     """Power of the noise from one half map's pose errors, as a share of the signal's.
 
     The mean of n images with phase errors of variance u(f) is damped by exp(-u), and the share (exp(2u) - 1)/n of
-    its power differs between the half maps; u grows as f². The share at the resolution is drawn: small for many images.
+    its power differs between the half maps; u grows as f². The share at the resolution is drawn; it is small for many
+    images.
     """
     share, errors = np.exp(rng.uniform(np.log(0.01), np.log(1.5))), rng.uniform(0.2, 1.5)
     relative = np.minimum((frequencies * resolution) ** 2, 4.0)
@@ -96,11 +97,11 @@ def pose_noise_share(frequencies: Curve, resolution: float, rng: np.random.Gener
 
 def white_noise_powers(amplitude: Volume, k: Volume, frequencies: Curve) -> Curve:
     """Band powers of white noise of variance 1 after a filter."""
-    twice = np.full(k.shape[2], 2.0)
-    twice[0] = 1
+    multiplicity = np.full(k.shape[2], 2.0)
+    multiplicity[0] = 1
     width = float(k[0, 0, 1]) / 2
     index = (k / width).astype(int).ravel()
-    weights = np.broadcast_to(twice, k.shape) * amplitude**2
+    weights = np.broadcast_to(multiplicity, k.shape) * amplitude**2
     total = np.bincount(index, weights.ravel())
     centres = (np.arange(len(total)) + 0.5) * width
     size = float(k.shape[0] * k.shape[1] * (2 * (k.shape[2] - 1)))

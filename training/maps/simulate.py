@@ -1,8 +1,8 @@
-"""Simulated maps whose local resolution is known.
+"""Simulated maps with known local resolution.
 
 `draw_signal` makes the mean density of a molecule and its local band powers, which take most of the time. `draw_map`
-adds fresh noise, whose power gives the truth, and processes the map as experimentalists do. `Recipe` holds what is
-drawn, and how often.
+adds fresh noise, whose power gives the truth, and processes the map as experimentalists do. `Recipe` holds the ranges
+and probabilities.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ Curve = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Signal:
-    """The noise-free mean density of a molecule: what all maps drawn from it share.
+    """The noise-free mean density of a molecule, shared by all maps drawn from it.
 
     Attributes
     ----------
     density : (z, y, x), of variance 1
     mask : (z, y, x) bool, the molecule
     voxel_size : Å
-    resolution : Å, the median local resolution that its maps are to have
+    resolution : Å, the intended median local resolution of its maps
     powers : (bands, coarse z, y, x), local band powers
-    molecule_kind : kind of the structure, as the manifest has it
+    molecule_kind : kind of the structure, from the manifest
     """
 
     density: Volume
@@ -68,7 +68,7 @@ class Noise:
     ----------
     filter : (z, y, half x), factors of the Fourier amplitudes of white noise
     envelope : (z, y, x), amplitude of the noise over space
-    pose_share : (bands,), power of the noise from pose errors, as a share of the signal's
+    pose_share : (bands,), power of the noise from pose errors / power of the signal
     scale : power of the filtered white noise in one half map
     local : coarse (z, y, x), local resolution, Å
     inside : coarse (z, y, x), the molecule
@@ -136,7 +136,7 @@ def periodic(values: Volume, voxel_size: float) -> Spectrum:
 
 
 def draw_noise(signal: Signal, recipe: Recipe, rng: np.random.Generator) -> Noise:
-    """Draw the kind of noise, and match its strength to the signal's median local resolution."""
+    """Draw the spectrum and the envelope of the noise, and match its power to the signal's median local resolution."""
     k = radius(signal.density.shape, signal.lengths)
     frequencies = truth.bands(signal.voxel_size)
     coarse = signal.powers.shape[1:]
@@ -259,7 +259,7 @@ def resampled(known: KnownMap, rng: np.random.Generator) -> KnownMap:
 
 
 def padded(known: KnownMap, rng: np.random.Generator) -> KnownMap:
-    """The map in a larger box, zero outside, off its centre."""
+    """The map off-centre in a larger box, padded with zeros."""
     values, voxel_size = known.density.values, known.density.grid.voxel_size[0]
     before, after = (rng.integers(2, max(3, min(values.shape) // 4), 3) for _ in range(2))
     widths = [(int(a), int(b)) for a, b in zip(before, after, strict=True)]
@@ -274,7 +274,7 @@ def padded(known: KnownMap, rng: np.random.Generator) -> KnownMap:
 
 
 def quantised(known: KnownMap, rng: np.random.Generator) -> KnownMap:
-    """The map in 8 bits, its extremes clipped or kept."""
+    """The map rounded to 8 bits, with clipped or full range."""
     values = known.density.values
     low, high = np.percentile(values, (0, 100) if rng.random() < 0.5 else (0.02, 99.98))
     step = max(high - low, 1e-20) / 255
@@ -283,7 +283,7 @@ def quantised(known: KnownMap, rng: np.random.Generator) -> KnownMap:
 
 
 def resharpened(known: KnownMap, rng: np.random.Generator) -> KnownMap:
-    """The finished map sharpened or blurred once more, with its rounding errors and its cut edges."""
+    """The finished map sharpened or blurred once more, including its rounding errors and cut edges."""
     voxel_size = known.density.grid.voxel_size[0]
     b = rng.uniform(-14, 14) * known.global_resolution**2
     values = damped(known.density.values, voxel_size, max(b, -60 * voxel_size**2))

@@ -22,7 +22,7 @@ def case():
 
 
 @pytest.mark.parametrize("name", [*cases.PROCESSINGS, *cases.NEUTRAL_PROCESSINGS])
-def test_a_processed_case_has_truth_on_its_own_grid_where_its_density_is(case, name):
+def test_a_processed_case_has_truth_on_its_grid_at_its_molecule(case, name):
     changed = {**cases.PROCESSINGS, **cases.NEUTRAL_PROCESSINGS}[name](case)
     inside = changed.truth > 0
     values = changed.density.values
@@ -32,7 +32,7 @@ def test_a_processed_case_has_truth_on_its_own_grid_where_its_density_is(case, n
     assert values[inside].mean() > values[~inside].mean() + 20 * noise
 
 
-def test_a_low_pass_empties_the_shells_beyond_it(case):
+def test_a_low_pass_leaves_no_power_beyond_its_limit(case):
     changed = cases.low_passed(case)
     lengths = tuple(n * v for n, v in zip(case.truth.shape, case.density.grid.voxel_size, strict=True))
     k = radius(case.truth.shape, lengths)
