@@ -2,7 +2,7 @@
 
     python -m benchmarks.steps MAP --threads 2
 
-Every step of `cryores_lite.method` is timed where it is called, and the inference session separately.
+The functions in `STEPS` and the runs of the inference session are timed.
 """
 
 from __future__ import annotations
