@@ -92,8 +92,8 @@ def run(path: Path, threads: int) -> dict[str, float]:
         result = job.run_job(Job(map_path=path, outputs=outputs), lambda: model, threads, iter)
         assert result.error is None, result.error
     total = time.perf_counter() - start
-    rest = total - sum(clock.seconds.values())
-    return {**clock.seconds, "rest": rest, "total": total, "voxels": session.voxels}
+    outside_steps = total - sum(clock.seconds.values())
+    return {**clock.seconds, "rest": outside_steps, "total": total, "voxels": session.voxels}
 
 
 def main() -> None:

@@ -63,11 +63,11 @@ def test_resampling_keeps_lengths_and_the_molecule(case):
 
 def test_the_classifier_separates_groups_only_if_they_differ():
     rng = np.random.default_rng(1)
-    same, other = ([rng.normal(0, 1, (10, 6)) for _ in range(20)] for _ in range(2))
-    accuracy, _ = realism.classify(same, other)
+    first_group, second_group = ([rng.normal(0, 1, (10, 6)) for _ in range(20)] for _ in range(2))
+    accuracy, _ = realism.classify(first_group, second_group)
     assert 0.35 < accuracy < 0.65
-    moved = [m + np.array([2.5, 0, 0, 0, 0, 0]) for m in other]
-    accuracy, weights = realism.classify(same, moved)
+    shifted_group = [m + np.array([2.5, 0, 0, 0, 0, 0]) for m in second_group]
+    accuracy, weights = realism.classify(first_group, shifted_group)
     assert accuracy > 0.85
     assert np.abs(weights).argmax() == 0
     assert weights[0] > 0

@@ -305,9 +305,9 @@ def test_a_low_pass_keeps_frequencies_below_its_edge_and_removes_those_above(edg
 
 def test_sharpening_a_finished_map_keeps_its_truth_and_changes_its_amplitudes(signal):
     simulated = draw_map(signal, PLAIN, np.random.default_rng(3))
-    other = resharpened(simulated, np.random.default_rng(4))
-    assert (other.local_resolution() == simulated.local_resolution()).all()
-    waves, changed = (np.abs(fft.rfftn(m.density.values)) for m in (simulated, other))
+    sharpened = resharpened(simulated, np.random.default_rng(4))
+    assert (sharpened.local_resolution() == simulated.local_resolution()).all()
+    waves, changed = (np.abs(fft.rfftn(m.density.values)) for m in (simulated, sharpened))
     k = radius(signal.density.shape, signal.lengths)
     inner = (k > 0) & (k < 0.5 / signal.voxel_size)
     slope = np.log(changed[inner] / waves[inner]) / k[inner] ** 2
