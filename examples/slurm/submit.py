@@ -37,7 +37,7 @@ def voxels_and_memory(path: Path) -> tuple[int, float]:
 
 
 def largest_first(sizes: Mapping[Path, tuple[int, float]]) -> list[Path]:
-    """Sort maps by size, so that tasks which take every n-th map have equal work and begin with large maps."""
+    """Sort maps by size, so that tasks of every n-th map have nearly equal work and begin with large maps."""
     return sorted(sizes, key=lambda path: (-sizes[path][0], path))
 
 
