@@ -44,7 +44,7 @@ def example() -> Feed:
 
 
 def tile(feed: Feed) -> Feed:
-    """The same, its fields repeated to fill `TILE_EDGE`³ working voxels."""
+    """The inputs with their fields repeated to fill `TILE_EDGE`³ working voxels."""
 
     def filled(values: np.ndarray, edge: int) -> np.ndarray:
         return np.pad(values, [(0, 0), (0, 0), *((0, max(0, edge - n)) for n in values.shape[2:])], mode="wrap")[
@@ -55,7 +55,7 @@ def tile(feed: Feed) -> Feed:
 
 
 def in_8_bits(model: Path, feed: Feed, out: Path) -> Path:
-    """The model with its 3³ convolutions in 8 bits, their ranges taken from `feed`."""
+    """The model with its 3³ convolutions in 8 bits, whose ranges are those of `feed`."""
 
     class SingleFeed(CalibrationDataReader):
         def __init__(self) -> None:
@@ -88,7 +88,7 @@ class Network:
 
 
 def variants(folder: Path, feed: Feed) -> Iterator[tuple[str, Path, str]]:
-    """Name, model file and provider of each configuration, the CPU first."""
+    """Yield name, model file and provider of each configuration, the CPU first."""
     providers = [name for name in onnxruntime.get_available_providers() if name.startswith(("CUDA", "OpenVINO"))]
     yield "CPU", shipped_model(), CPU
     yield "CPU, 8 bits", in_8_bits(shipped_model(), feed, folder / "8.onnx"), CPU

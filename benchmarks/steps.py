@@ -2,7 +2,7 @@
 
     python -m benchmarks.steps MAP --threads 2
 
-Every step of `cryores_lite.method` is timed where it is called, and the inference session separately.
+The functions in `STEPS` and the runs of the inference session are timed.
 """
 
 from __future__ import annotations
@@ -92,8 +92,8 @@ def run(path: Path, threads: int) -> dict[str, float]:
         result = job.run_job(Job(map_path=path, outputs=outputs), lambda: model, threads, iter)
         assert result.error is None, result.error
     total = time.perf_counter() - start
-    rest = total - sum(clock.seconds.values())
-    return {**clock.seconds, "rest": rest, "total": total, "voxels": session.voxels}
+    outside_steps = total - sum(clock.seconds.values())
+    return {**clock.seconds, "rest": outside_steps, "total": total, "voxels": session.voxels}
 
 
 def main() -> None:

@@ -1,13 +1,14 @@
-r"""Fit the settings that are read from validation maps: the mask's threshold, and scales of the stated errors.
+r"""Fit the threshold of the mask and the scales of the stated errors on validation maps.
 
     python -m export.calibrate --weights training/weights/v5.safetensors --validation runs/validation \
         --structures ../shared/data/structures --out training/weights/v5.calibration.json
 
-`export` writes them into the contract of the model file. The mask's threshold is the highest that keeps 95 % of the
-molecule of the median map: a threshold that kept it in every map would widen all masks because of a few maps in which
+`export` writes these settings into the contract of the model file. The threshold is the highest at which the mask of
+the median map keeps 95 % of its molecule: to keep it in every map would widen all masks because of a few maps in which
 hardly any molecule is visible. The standard deviation of the map's log resolution is calibrated with a power law, so
-that 80 % intervals hold for 80 % of certain and of uncertain maps alike; then the error of local resolution, which
-depends on it, is scaled. All maps are simulated from validation structures; `training.evaluation` uses other seeds.
+that its 80 % interval contains 80 % of the errors of certain and of uncertain maps; then the error of local resolution,
+which depends on it, is scaled. All maps are simulated from validation structures; `training.evaluation` uses other
+seeds.
 """
 
 from __future__ import annotations
@@ -40,20 +41,20 @@ from training.prepared_map import prepare_map
 Numbers = npt.NDArray[np.floating]
 
 SEED = 4052
-MIN_COVERAGE = 0.95  # share of its molecule that the median map's mask keeps
-POWERS = np.linspace(0.5, 2.5, 41)
-VOXELS_PER_MAP = 1000  # so that large maps do not weigh more
-THRESHOLDS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5)
+MIN_COVERAGE = 0.95  # median over maps, share of the molecule that the mask keeps
+TRIED_POWERS = np.linspace(0.5, 2.5, 41)
+VOXELS_PER_MAP = 1000  # equal, so that large maps do not weigh more
+MASK_THRESHOLDS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5)
 
 
 def fit_power_law(stated: Numbers, errors: Numbers) -> tuple[float, float]:
-    """Scale and power of the law after which `INTERVAL` deviations contain the share `INTERVAL_SHARE` of the errors.
+    """Scale and power of the law with which `INTERVAL` deviations contain the share `INTERVAL_SHARE` of the errors.
 
     Linear quantile regression of log error on log deviation (Koenker & Bassett 1978, Econometrica 46, 33).
     """
     log_stated, log_errors = np.log(np.maximum(stated, 1e-6)), np.log(np.maximum(errors, 1e-6) / INTERVAL)
     best = (np.inf, 0.0, 1.0)  # loss, scale, power
-    for power in POWERS:
+    for power in TRIED_POWERS:
         excess = log_errors - power * log_stated
         log_scale = np.quantile(excess, INTERVAL_SHARE)
         excess -= log_scale
@@ -63,7 +64,7 @@ def fit_power_law(stated: Numbers, errors: Numbers) -> tuple[float, float]:
 
 
 def fit_map_uncertainty(model: Model, folder: Path) -> tuple[float, float]:
-    """The power law of the standard deviation of maps' log median resolution."""
+    """Fit the power law of the standard deviation of maps' log median resolution."""
     levels, _ = read_levels(folder)
     estimates = [model.map_resolution(evidence.numpy()) for evidence in levels["evidence"]]
     errors = np.abs(np.log([e.median for e in estimates]) - np.log(levels["median"].numpy()))
@@ -71,18 +72,18 @@ def fit_map_uncertainty(model: Model, folder: Path) -> tuple[float, float]:
 
 
 def measure(case: Case, model: Model, rng: np.random.Generator) -> tuple[list[Scores], Numbers]:
-    """Scores of a map at every threshold, and the stated and true relative errors at random voxels of its molecule."""
+    """Score a map at every threshold; also return stated and true relative errors at random voxels of its molecule."""
     threads = available_threads()
     prepared = prepare_map(case.density, threads)
     resolution = model.map_resolution(prepared.features)
     fields = predict_tiles(model, prepared.inputs(resolution, threads), prepared.solvent.molecule)
-    local, error, sure = resample_to_crop(prepared.frame, *fields)
+    local, error, probability = resample_to_crop(prepared.frame, *fields)
     truth = case.truth[prepared.frame.box.slices]
     everywhere = np.ones(truth.shape, bool)
     values, uncertainty = aggregate(resolution.global_, local, error, everywhere, 2 * max(case.density.grid.voxel_size))
     scores = []
-    for threshold in THRESHOLDS:
-        mask = without_small_pieces(sure > threshold * PROBABILITY_ONE, MIN_MASK_PIECE)
+    for threshold in MASK_THRESHOLDS:
+        mask = without_small_pieces(probability > threshold * PROBABILITY_ONE, MIN_MASK_PIECE)
         scores.append(score(np.where(mask, values, 0), truth, mask, case.low_pass_limit))
     inside = truth > 0
     limit = case.low_pass_limit
@@ -94,7 +95,7 @@ def measure(case: Case, model: Model, rng: np.random.Generator) -> tuple[list[Sc
 def calibrate(
     weights: Path, validation: Path, structures: Path, maps: int, recipe: Recipe | None = None
 ) -> dict[str, float]:
-    """Fit the calibration of trained weights on patches' maps and on `maps` simulated maps."""
+    """Fit the calibration of trained weights on the band features in `validation` and on `maps` simulated maps."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         export(weights, path, "uncalibrated", "0")
@@ -106,12 +107,12 @@ def calibrate(
     measured = [measure(case, model, rng) for case in cases]
     coverage = np.median([[s.coverage for s in scores] for scores, _ in measured], 0)
     iou = np.median([[s.mask_iou for s in scores] for scores, _ in measured], 0)
-    for threshold, covered, overlap in zip(THRESHOLDS, coverage, iou, strict=True):
+    for threshold, covered, overlap in zip(MASK_THRESHOLDS, coverage, iou, strict=True):
         print(f"mask from {threshold:.2f}: median coverage {covered:.3f}, IoU {overlap:.3f}")
     sufficient = np.flatnonzero(coverage >= MIN_COVERAGE)
     stated, true = np.concatenate([errors for _, errors in measured], 1)
     return {
-        "mask_threshold": THRESHOLDS[sufficient[-1]] if len(sufficient) else THRESHOLDS[0],
+        "mask_threshold": MASK_THRESHOLDS[sufficient[-1]] if len(sufficient) else MASK_THRESHOLDS[0],
         "doubt_scale": doubt_scale,
         "doubt_power": doubt_power,
         "error_scale": round(float(np.quantile(true / (INTERVAL * stated), INTERVAL_SHARE)), 3),

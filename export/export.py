@@ -23,8 +23,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from cryores_lite.io.mrc import read_map
-from cryores_lite.method import band_features as evidence
-from cryores_lite.method import network_inputs as condition
+from cryores_lite.method import band_features, network_inputs
 from cryores_lite.method.network import INPUTS, OUTPUTS, Model
 from cryores_lite.method.tiles import coarser, cover
 from cryores_lite.types import Density
@@ -33,7 +32,7 @@ from training.prepared_map import prepare_map
 
 OPSET = 18
 TILE_EDGE = 256  # working voxels, of the largest tile at run time
-CHECKED_TILE_EDGE = 80  # working voxels, small enough that the example map needs several tiles
+CHECKED_TILE_EDGE = 80  # working voxels; small, so that the example map needs several tiles
 TOLERANCE_ANGSTROM, TOLERANCE_PROBABILITY = 1e-3, 1e-4
 
 UNCALIBRATED = {"mask_threshold": 0.5, "doubt_scale": 1.0, "doubt_power": 1.0, "error_scale": 1.0}
@@ -55,10 +54,10 @@ def export(
     contract = {
         "name": name,
         "version": version,
-        "conditioning": condition.VERSION,
-        "evidence": evidence.FEATURES,
-        "channels": condition.CHANNELS,
-        "context": condition.CONTEXT,
+        "conditioning": network_inputs.VERSION,
+        "evidence": band_features.FEATURES,
+        "channels": network_inputs.CHANNELS,
+        "context": network_inputs.CONTEXT,
         "halo": HALO,
         "tile": TILE_EDGE,
         **calibration,
@@ -91,10 +90,10 @@ class NetworkWithProbability(torch.nn.Module):
 def write(network: LocalResolutionNet, path: Path, contract: dict[str, object]) -> None:
     """Trace the network with variable tile sizes and save it in one file, with its weights and its contract."""
     arguments = (
-        torch.randn(2, evidence.FEATURES, evidence.MAX_BANDS),
+        torch.randn(2, band_features.FEATURES, band_features.MAX_BANDS),
         torch.randn(2, 1, 16, 20, 24),
-        torch.randn(2, condition.CHANNELS, 8, 10, 12),
-        torch.randn(2, condition.CONTEXT),
+        torch.randn(2, network_inputs.CHANNELS, 8, 10, 12),
+        torch.randn(2, network_inputs.CONTEXT),
         torch.full((2, 1), 3.0),
     )
     batch = torch.export.Dim("batch", min=1)
@@ -128,12 +127,15 @@ def write(network: LocalResolutionNet, path: Path, contract: dict[str, object]) 
 
 @torch.no_grad()
 def compare(network: LocalResolutionNet, model: Model, density: Density) -> tuple[float, float]:
-    """Largest difference between torch and onnxruntime over the tiles of a map, in Å and mask probability."""
+    """Largest differences between torch and onnxruntime over the tiles of a map, in Å and in mask probability."""
     prepared = prepare_map(density)
-    level = model.map_resolution(prepared.features)
-    inputs = prepared.inputs(level)
-    torch_level = network.level(torch.from_numpy(prepared.features)[None])
-    angstrom = max(abs(level.global_ - torch_level.global_.item()), abs(level.median - torch_level.median.item()))
+    resolution = model.map_resolution(prepared.features)
+    inputs = prepared.inputs(resolution)
+    torch_resolution = network.level(torch.from_numpy(prepared.features)[None])
+    angstrom = max(
+        abs(resolution.global_ - torch_resolution.global_.item()),
+        abs(resolution.median - torch_resolution.median.item()),
+    )
     probability = 0.0
     for tile in cover(prepared.solvent.outline.in_map, inputs.shape, HALO, CHECKED_TILE_EDGE**3):
         values, bands = inputs.density[(..., *coarser(tile.view, 2))], inputs.bands[(..., *coarser(tile.view, 4))]
@@ -145,8 +147,8 @@ def compare(network: LocalResolutionNet, model: Model, density: Density) -> tupl
             *(torch.from_numpy(v)[None].float() for v in tensors), torch.tensor([[inputs.median_resolution]])
         )
         stated = model.spec.error_scale * heads.error[0, 0].numpy()
-        expected = (heads.relative[0, 0].numpy(), level.median * stated)
-        pairs = zip((relative, level.median * error), expected, strict=True)
+        expected = (heads.relative[0, 0].numpy(), resolution.median * stated)
+        pairs = zip((relative, resolution.median * error), expected, strict=True)
         differences = (np.abs(a - b).max() for a, b in pairs)
         angstrom = float(np.max([angstrom, *differences]))
         probability = float(np.max([probability, np.abs(mask - heads.mask.sigmoid()[0].numpy()).max()]))

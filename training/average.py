@@ -1,8 +1,9 @@
-"""Average the weights of two local networks, one trained further from the other: often better than either.
+"""Average the weights of two local networks, the second trained further from the first.
 
     python -m training.average first.safetensors second.safetensors --out mean.safetensors
 
-The level network and the metadata are the second's. Izmailov et al. (2018), arXiv:1803.05407, describe such averages.
+The average is often better than either (Izmailov et al. 2018, arXiv:1803.05407). The level network and the metadata are
+those of the second.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from safetensors.torch import load_file, save_file
 
 def average(first: Path, second: Path, out: Path) -> None:
     """Write the mean of two local networks' weights, with the level network and the metadata of the second."""
-    weights, others = load_file(second), load_file(first)
-    if {key: w.shape for key, w in others.items()} != {key: w.shape for key, w in weights.items()}:
+    first_weights, second_weights = load_file(first), load_file(second)
+    if {key: w.shape for key, w in first_weights.items()} != {key: w.shape for key, w in second_weights.items()}:
         raise SystemExit(f"{first} and {second} contain the weights of different networks")
-    mean = {key: w if key.startswith("level.") else (others[key] + w) / 2 for key, w in weights.items()}
+    mean = {key: w if key.startswith("level.") else (first_weights[key] + w) / 2 for key, w in second_weights.items()}
     with safe_open(second, "pt") as file:
         metadata = dict(file.metadata() or {})
     save_file(mean, out, {**metadata, "averaged": f"the local network's weights with those of {first.name}"})

@@ -1,9 +1,9 @@
-"""Measure the errors against the number of maps and the size of the networks, by training networks of several sizes.
+"""Train networks of several sizes on several numbers of maps, and measure their errors.
 
     python -m training.curves --data runs/train --validation runs/validation --out docs/curves.png
 
 Prints the errors on validation maps and patches, and draws them. If an error still falls with the number of maps but
-not with the width, more data would help. All networks of a kind are trained from random weights for the same number of
+not with the width, more maps would help. All networks of a kind are trained from random weights for the same number of
 steps, fewer than those of a release.
 """
 
@@ -17,7 +17,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from training.data import Patches, read_levels
-from training.level import train, validate
+from training.level import begin, train, validate
 from training.network import LevelNet, LocalResolutionNet, Widths
 from training.train import RECIPES, descend, optimizer_for, rate_at
 from training.train import validate as validate_patches
@@ -31,7 +31,7 @@ BATCH, SEED = 4, 1
 
 @dataclass(frozen=True)
 class Point:
-    """Errors of a network, by name, and its position on the horizontal axis (number of maps, or size)."""
+    """Errors of a network by name, and its position on the horizontal axis (number of maps, or size)."""
 
     x: int
     errors: dict[str, float]
@@ -40,7 +40,7 @@ class Point:
 def level_errors(maps: dict[str, torch.Tensor], width: int, steps: int, validation: Path) -> dict[str, float]:
     """Errors of a level network of `width` trained on these maps."""
     torch.manual_seed(SEED)
-    scores = validate(train(LevelNet(width, LEVEL_MEMBERS), maps, steps, lambda *_: None), validation)
+    scores = validate(train(begin(LevelNet(width, LEVEL_MEMBERS)), maps, steps), validation)
     return {"rms": scores["median"], "typical (median size)": scores["median_typical"]}
 
 
@@ -68,7 +68,7 @@ def _scaled(widths: tuple[int, int], size: float) -> tuple[int, int]:
 
 
 def draw(curves: dict[str, list[Point]], path: Path) -> None:
-    """Draw the errors against the quantities that name the curves."""
+    """Draw one panel for each curve; its name labels the horizontal axis."""
     import matplotlib as mpl
 
     mpl.use("Agg")

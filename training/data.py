@@ -1,11 +1,11 @@
-"""Make training patches, once, on all CPU cores; read them back in random orientations.
+"""Make training patches on all CPU cores, and read them in random orientations.
 
     python -m training.data --structures FOLDER --split train --signals 1000 --out runs/train
     python -m training.data --labels maps.csv --out runs/real
 
-A signal (one molecule in one pose) is a file with the patches of all maps drawn from it. File n depends on the
-seed and n alone, so that a run can be stopped, resumed or shared between machines. With `--labels`, a file is a real
-map whose local resolution is known, from its half maps for example (`maps/labels.py` has the columns of the CSV).
+A file holds the patches of all maps of one signal (one molecule in one pose). File n depends on the seed and n alone,
+so that a run can be stopped, resumed or shared between machines. With `--labels`, a file holds the patches of a real
+map with known local resolution, for example from its half maps (`maps/labels.py` lists the columns of the CSV).
 Both kinds of files may share a folder.
 """
 
@@ -35,13 +35,13 @@ from training.maps.structures import Structure, read_manifest
 from training.prepared_map import PreparedMap, prepare_map
 
 PATCH_EDGE = 48  # working voxels
-EMPTY_FILE = 22  # bytes of a file without patches
+EMPTY_FILE_SIZE = 22  # bytes of a file without patches
 MAPS_PER_SIGNAL, MAPS_WITH_PATCHES, PATCHES_PER_MAP = 6, 3, 3
-MIN_MOLECULE_VOXELS = 200  # of a map; an eighth as many of the quarter grid
-MAX_RESOLUTION_RATIO = 1.5  # maps that come out coarser than drawn by more than this factor are left out
-PATCHES_PER_READ = 3  # taken from a file each time it is read
+MIN_MOLECULE_VOXELS = 200  # of a map; an eighth of this number on the quarter grid
+MAX_RESOLUTION_RATIO = 1.5  # maps whose median resolution / drawn resolution is higher are left out
+PATCHES_PER_READ = 3  # drawn from a file each time it is read
 FILES_PER_SHUFFLE = 8  # files whose patches are shuffled together
-LEVELS = "levels"  # folder of the maps' band features, beside their patches
+LEVELS_FOLDER = "levels"  # subfolder with the band features of the maps
 
 Array = npt.NDArray[Any]
 Record = dict[str, Array]
@@ -71,10 +71,10 @@ def truth_on_working_grid(prepared: PreparedMap, known: KnownMap, shape: Shape) 
 def cut_patches(
     prepared: PreparedMap, known: KnownMap, median: float, count: int, recipe: Recipe, rng: np.random.Generator
 ) -> list[Record]:
-    """Random cubes of a map that contain molecule, with their truth.
+    """Cut random cubes that contain molecule from a map, with their truth.
 
-    Their inputs are made with a wrong median resolution, and with the standard deviation of that error: at run time
-    the network gets an estimate too.
+    The inputs are made with a wrong median resolution and the standard deviation of its error, because the network gets
+    an estimate at run time too.
     """
     guess_error = draw_log(recipe.guess_error, rng)
     guess = max(median * float(np.exp(rng.normal(0, guess_error))), 1.8 * known.density.grid.voxel_size[0])
@@ -106,7 +106,7 @@ def cut_patches(
 
 
 def _cube(values: Array, low: Array, edge: int) -> Array:
-    """A cube of the last three axes that begins at `low`, padded with zeros beyond their ends."""
+    """Cut a cube from the last three axes, from `low` on, padded with zeros beyond their ends."""
     z, y, x = (slice(n, n + edge) for n in low)
     part = values[..., z, y, x]
     widths = [(0, 0)] * (values.ndim - 3) + [(0, edge - n) for n in part.shape[-3:]]
@@ -121,8 +121,8 @@ def make_file(structure: Structure, seed: int, number: int, recipe: Recipe, out:
     levels: list[Record] = []
     for n in range(MAPS_PER_SIGNAL):
         known = draw_map(signal, recipe, rng)
-        level, patches = learn_from(known, PATCHES_PER_MAP if n < MAPS_WITH_PATCHES else 0, recipe, rng)
-        # of a coarser map than drawn, the FSC dips before it falls
+        level, patches = measure_and_cut(known, PATCHES_PER_MAP if n < MAPS_WITH_PATCHES else 0, recipe, rng)
+        # the FSC of a map that is much coarser than drawn dips before it falls
         if level and level["median"] < MAX_RESOLUTION_RATIO * max(signal.resolution, known.low_pass_limit):
             levels.append(level)
             records += patches
@@ -134,13 +134,15 @@ def make_labelled_file(row: dict[str, str], folder: Path, seed: int, out: Path) 
     """Write band features and patches of a real map with labels. Returns the number of patches."""
     name = row["map"].strip("./").replace("/", "-")  # maps in different folders may have the same name
     rng = np.random.default_rng([seed, *name.encode()])
-    level, patches = learn_from(read_known_map(row, folder), MAPS_WITH_PATCHES * PATCHES_PER_MAP, Recipe(), rng)
+    level, patches = measure_and_cut(read_known_map(row, folder), MAPS_WITH_PATCHES * PATCHES_PER_MAP, Recipe(), rng)
     _write(f"real-{name}", patches, [level] if level else [], out)
     return len(patches)
 
 
-def learn_from(known: KnownMap, patches: int, recipe: Recipe, rng: np.random.Generator) -> tuple[Record, list[Record]]:
-    """Band features of a map with its resolution, and some of its patches; both empty if the molecule is too small."""
+def measure_and_cut(
+    known: KnownMap, patches: int, recipe: Recipe, rng: np.random.Generator
+) -> tuple[Record, list[Record]]:
+    """Measure the band features of a map with its resolution, and cut patches; both empty if the molecule is small."""
     truth = known.local_resolution()
     if (truth > 0).sum() < MIN_MOLECULE_VOXELS:
         return {}, []
@@ -157,7 +159,7 @@ def learn_from(known: KnownMap, patches: int, recipe: Recipe, rng: np.random.Gen
 
 
 def _write(name: str, records: list[Record], levels: list[Record], out: Path) -> None:
-    for folder, rows in ((out, records), (out / LEVELS, levels)):
+    for folder, rows in ((out, records), (out / LEVELS_FOLDER, levels)):
         part = folder / f"{name}.part"
         with part.open("wb") as file:
             arrays: dict[str, Any] = {key: np.stack([r[key] for r in rows]) for key in (rows[0] if rows else {})}
@@ -165,15 +167,15 @@ def _write(name: str, records: list[Record], levels: list[Record], out: Path) ->
         part.replace(folder / f"{name}.npz")
 
 
-def written(folder: Path) -> list[Path]:
-    """The files of a folder that contain patches, in order."""
-    return sorted(path for path in folder.glob("*.npz") if path.stat().st_size > EMPTY_FILE)
+def nonempty_files(folder: Path) -> list[Path]:
+    """The files of a folder that contain patches or band features, in order."""
+    return sorted(path for path in folder.glob("*.npz") if path.stat().st_size > EMPTY_FILE_SIZE)
 
 
 def read_levels(folder: Path) -> tuple[dict[str, torch.Tensor], Array]:
     """Band features, truth and kind of every map of a folder, in one batch."""
     rows: dict[str, list[Array]] = {}
-    for path in written(folder / LEVELS):
+    for path in nonempty_files(folder / LEVELS_FOLDER):
         with np.load(path) as file:
             for key in file.files:
                 rows.setdefault(key, []).append(file[key])
@@ -184,31 +186,31 @@ def read_levels(folder: Path) -> tuple[dict[str, torch.Tensor], Array]:
 
 @dataclass(frozen=True)
 class Patches(torch.utils.data.IterableDataset[dict[str, torch.Tensor]]):
-    """Endless patches of a folder, shuffled, in random orientations; the same for the same seed.
+    """An endless stream of the patches of a folder, shuffled and in random orientations, set by the seed.
 
-    `PATCHES_PER_READ` patches are taken each time a file is read: reading takes longer than training.
+    Each reading of a file gives `PATCHES_PER_READ` patches, because reading takes longer than training.
     """
 
     folder: Path
     seed: int
-    start: int = 0  # patches to skip, for an exact resume
+    start: int = 0  # number of patches to skip when a run resumes
 
     def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
-        done = 0
+        position = 0
         for epoch in range(1_000_000):
-            files = written(self.folder)
+            files = nonempty_files(self.folder)
             order = np.random.default_rng([self.seed, epoch]).permutation(len(files))
             for first in range(0, len(order), FILES_PER_SHUFFLE):
                 group = order[first : first + FILES_PER_SHUFFLE]
-                if done + PATCHES_PER_READ * len(group) <= self.start:
-                    done += PATCHES_PER_READ * len(group)
+                if position + PATCHES_PER_READ * len(group) <= self.start:
+                    position += PATCHES_PER_READ * len(group)
                     continue
                 rng = np.random.default_rng([self.seed, epoch, first])
                 records = [record for index in group for record in draw_patches(files[index], rng)]
                 for n in rng.permutation(len(records)):
                     patch = augment(records[n], rng)
-                    done += 1
-                    if done > self.start:
+                    position += 1
+                    if position > self.start:
                         yield patch
 
 
@@ -222,7 +224,7 @@ def draw_patches(path: Path, rng: np.random.Generator) -> list[Record]:
 
 
 def augment(record: Record, rng: np.random.Generator) -> dict[str, torch.Tensor]:
-    """Convert a record to tensors, its axes permuted and mirrored at random."""
+    """Permute and mirror the axes of a record at random, and convert it to tensors."""
     order, flips = rng.permutation(3), rng.random(3) < 0.5
     out = {}
     for key, value in record.items():
@@ -230,9 +232,11 @@ def augment(record: Record, rng: np.random.Generator) -> dict[str, torch.Tensor]
             lead = value.ndim - 3
             value = value.transpose(*range(lead), *(lead + order))
             mirrored = [lead + a for a in range(3) if flips[a]]
-            value = np.roll(np.flip(value, tuple(mirrored)), 1, mirrored)  # i → -i keeps fine and coarse grid aligned
+            value = np.roll(
+                np.flip(value, tuple(mirrored)), 1, mirrored
+            )  # i → -i keeps the fine and the coarse grid aligned
             if key == "inside":
-                for axis in mirrored:  # the plane that wrapped around has lost its neighbours
+                for axis in mirrored:  # the plane that wrapped around is apart from its neighbours
                     value.swapaxes(0, axis)[0] = False
         out[key] = torch.from_numpy(np.array(value, dtype=np.float32))
     return out
@@ -242,7 +246,7 @@ def make_simulated_files(
     structures: Path, split: str, signals: int, seed: int, out: Path, *, recipe: Recipe, workers: int
 ) -> None:
     """Simulate maps of the structures of one split into a folder, except those whose files exist."""
-    (out / LEVELS).mkdir(parents=True, exist_ok=True)
+    (out / LEVELS_FOLDER).mkdir(parents=True, exist_ok=True)
     rows = read_manifest(structures, split)
     order = [rows[i] for i in np.random.default_rng(seed).permutation(len(rows))]
     jobs = [
@@ -254,7 +258,7 @@ def make_simulated_files(
     with (out / "structures.csv").open("w", newline="") as file:
         table = csv.writer(file)
         table.writerow(("signal", "structure"))
-        numbers = [path.stem for path in written(out) if path.stem.isdigit()]
+        numbers = [path.stem for path in nonempty_files(out) if path.stem.isdigit()]
         table.writerows((number, order[int(number) % len(order)].id) for number in numbers)
 
 
@@ -278,7 +282,7 @@ def main() -> None:
             args.structures, args.split, args.signals, args.seed, args.out, recipe=Recipe(), workers=args.workers
         )
         return
-    (args.out / LEVELS).mkdir(parents=True, exist_ok=True)
+    (args.out / LEVELS_FOLDER).mkdir(parents=True, exist_ok=True)
     for row in tqdm(read_labels(args.labels), unit="map"):
         make_labelled_file(row, args.labels.parent, args.seed, args.out)
 

@@ -1,8 +1,9 @@
-r"""Train the level network on whole maps' band features, and put it into trained weights. Minutes on one CPU core.
+r"""Train the level network on the band features of maps, and write it with trained weights of the local network.
 
     python -m training.level --data runs/train --validation runs/validation --weights runs/first/weights.safetensors \
         --out training/weights/v5.safetensors
 
+The same command continues a stopped run from its last checkpoint, with the same result as an uninterrupted run.
 The level network gives a map's global and median local resolution. Its members start from different weights and see
 different maps in every step, so that they differ where the band features leave the resolution open.
 """
@@ -25,11 +26,11 @@ from training import losses
 from training.data import read_levels
 from training.evaluation.metrics import INTERVAL
 from training.network import LevelNet, LocalResolutionNet
-from training.train import append, average_of, load_local, rate_at, save_weights
+from training.train import RunState, append, average_of, load_local, rate_at, save_weights
 
 RATE, WEIGHT_DECAY = 2e-3, 0.05
-MAPS_PER_STEP = 64  # of each member
-JITTER = 0.05  # noise on the features: no single feature of a simulated map is reliable
+MAPS_PER_STEP = 64  # for each member
+FEATURE_NOISE = 0.05  # standard deviation; no single feature of a simulated map is reliable
 KIND_COLUMNS = (1, 0, 2)  # masking, processing, molecule
 
 
@@ -40,11 +41,11 @@ class LevelConfig:
     Attributes
     ----------
     data, validation : folders of `training.data`
-    weights : of `training.train`, whose local network is kept
-    out : the weights with both networks
+    weights : of `training.train`, with the local network
+    out : weights of both networks
     log : CSV of the losses and validation scores
     steps : number of steps
-    every : steps between validations
+    every : steps between validations and checkpoints
     seed : of the initial weights, the maps and dropout
     """
 
@@ -57,20 +58,25 @@ class LevelConfig:
     every: int = 500
     seed: int = 1
 
+    @property
+    def checkpoint(self) -> Path:
+        """The checkpoint of a run that is not finished."""
+        return self.out.with_suffix(".checkpoint.pt")
 
-def jittered(evidence: torch.Tensor) -> torch.Tensor:
-    """Band features with a little noise, except where they are 0 (beyond the map's Nyquist frequency)."""
-    return evidence + JITTER * torch.randn_like(evidence) * (evidence != 0)
+
+def with_noise(evidence: torch.Tensor) -> torch.Tensor:
+    """Add noise to band features, except where they are 0 (beyond the map's Nyquist frequency)."""
+    return evidence + FEATURE_NOISE * torch.randn_like(evidence) * (evidence != 0)
 
 
 @torch.no_grad()
 def validate(network: LevelNet, folder: Path) -> dict[str, float]:
-    """Errors of the median over every map of a folder, in log units.
+    """Errors over all maps of a folder, in log units.
 
     Returns
     -------
     median, median_typical, overall : rms and median error of the median, and rms error of the global resolution
-    median_held : share of the medians within the 80 % interval
+    median_held : share of the true medians within the 80 % interval
     median_physical : rms error of the physical estimate
     median_KIND : rms error of maps of one masking, processing or molecule
     """
@@ -98,49 +104,61 @@ def _rms(values: torch.Tensor) -> float:
     return float(values.square().mean().sqrt())
 
 
-def train(
-    network: LevelNet, maps: dict[str, torch.Tensor], steps: int, report: Callable[[LevelNet, int, float], None]
-) -> LevelNet:
-    """Train every member on maps' band features.
-
-    Returns the network with averaged weights. `report` is called with it, the step and the loss after every step.
-    """
-    averaged = average_of(network)
+def begin(network: LevelNet) -> RunState:
+    """The state of a run at its first step."""
     optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=WEIGHT_DECAY)
-    for step in tqdm(range(steps), unit="step", mininterval=5):
+    return RunState(network=network, averaged=average_of(network), optimizer=optimizer)
+
+
+def train(
+    state: RunState, maps: dict[str, torch.Tensor], steps: int, report: Callable[[float], None] = lambda _: None
+) -> LevelNet:
+    """Train every member on maps' band features, from the step of `state` to the last.
+
+    Returns the network with averaged weights. `report` is called with the loss after every step.
+    """
+    network, optimizer = cast(LevelNet, state.network), state.optimizer
+    for step in tqdm(range(state.step, steps), initial=state.step, total=steps, unit="step", mininterval=5):
         for group in optimizer.param_groups:
             group["lr"] = RATE * rate_at(step, steps)
         loss = torch.zeros(())
         for member in network.readers:
             chosen = torch.randint(len(maps["median"]), (MAPS_PER_STEP,))
             batch = {key: values[chosen] for key, values in maps.items()}
-            loss = loss + losses.level_loss(member(jittered(batch["evidence"])), batch)
+            loss = loss + losses.level_loss(member(with_noise(batch["evidence"])), batch)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        averaged.update_parameters(network)
-        report(averaged.module, step + 1, loss.item())
-    return cast(LevelNet, averaged.module)
+        state.averaged.update_parameters(network)
+        state.step = step + 1
+        report(loss.item())
+    return cast(LevelNet, state.averaged.module)
 
 
 def train_level(config: LevelConfig) -> None:
-    """Train a level network and write it with the local network of other weights."""
-    config.log.unlink(missing_ok=True)
+    """Train a level network, from the last checkpoint if there is one, and write it with a trained local network."""
     torch.manual_seed(config.seed)
     network = LocalResolutionNet()
     load_local(network, config.weights)
     maps, _ = read_levels(config.data)
+    state = begin(network.level)
+    if config.checkpoint.exists():
+        state.load(config.checkpoint, "cpu")
+    else:
+        config.log.unlink(missing_ok=True)
 
-    def report(level: LevelNet, step: int, loss: float) -> None:
-        if step % config.every == 0 or step == config.steps:
-            scores = validate(level, config.validation)
-            append(config.log, {"step": step, "maps": len(maps["median"]), "loss": loss, **scores})
+    def report(loss: float) -> None:
+        if state.step % config.every == 0 or state.step == config.steps:
+            scores = validate(state.averaged.module, config.validation)
+            append(config.log, {"step": state.step, "maps": len(maps["median"]), "loss": loss, **scores})
+            state.save(config.checkpoint)
 
-    network.level = train(network.level, maps, config.steps, report)
+    network.level = train(state, maps, config.steps, report)
     with safe_open(config.weights, "pt") as file:
         metadata = dict(file.metadata() or {})
     settings = {key: str(value) for key, value in asdict(config).items()}
     save_weights(config.out, network, {**metadata, "level": json.dumps(settings)})
+    config.checkpoint.unlink(missing_ok=True)
 
 
 def main() -> None:
@@ -151,7 +169,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--log", type=Path, help="default: --out with the suffix .level.csv")
     parser.add_argument("--steps", type=int, default=LevelConfig.steps)
-    parser.add_argument("--every", type=int, default=LevelConfig.every, help="steps between validations")
+    parser.add_argument(
+        "--every", type=int, default=LevelConfig.every, help="steps between validations and checkpoints"
+    )
     parser.add_argument("--seed", type=int, default=LevelConfig.seed)
     args = parser.parse_args()
     train_level(LevelConfig(**{**vars(args), "log": args.log or args.out.with_suffix(".level.csv")}))

@@ -1,4 +1,4 @@
-"""The losses: one on logarithms of resolutions, and that of CryoRes as published.
+"""The losses: one on logarithms of resolutions, and the published loss of CryoRes.
 
 Both take the network's heads and a batch of patches with `local`, `inside`, `overall` and `mask`; `level_loss` takes
 the level network's output and a batch of maps with `median` and `overall`.
@@ -18,7 +18,7 @@ from training.network import Heads, MapResolution, space_to_depth
 Batch = dict[str, Tensor]
 Loss = Callable[[Heads, Batch], Tensor]
 
-LINEAR_ABOVE = 0.1  # log units: errors above 10 % count linearly
+LINEAR_ABOVE = 0.1  # log units; larger errors count linearly
 MAX_LOCAL_RATIO = 2.5  # local resolutions above this multiple of the global one are set to it
 INTERVAL_SHARE = 0.8  # share of the errors that the interval should contain
 
@@ -47,9 +47,9 @@ def interval(error: Tensor, deviation: Tensor) -> Tensor:
 def logarithmic(heads: Heads, batch: Batch) -> Tensor:
     """Sum the losses of local resolution, of its stated error and of the mask.
 
-    Relative errors of local resolution count with and without their mean over the patch, the stated error by its
-    quantile loss, the mask by its cross-entropy.
-    The inputs were made with a wrong median resolution. Its error would hide that of the pattern in a single term.
+    The relative error of local resolution enters twice, with and without its mean over the patch: the inputs were made
+    with a wrong median resolution, whose error would hide that of the pattern in a single term. The stated error enters
+    with its quantile loss, the mask with its cross-entropy.
     """
     local = (heads.global_[:, :, None, None, None] + heads.relative)[:, 0]
     truth = torch.minimum(batch["local"].clamp(min=1), MAX_LOCAL_RATIO * batch["overall"][:, None, None, None])

@@ -1,10 +1,10 @@
-"""The network: the map's resolution from its band features, then two small U-Nets on a quarter of the working grid.
+"""The network: a level network on a map's band features, and two small U-Nets on a quarter of the working grid.
 
 The level network reads the band features of the map, a one-dimensional picture in which maps at 3 Å and at 6 Å differ
-by a shift, and gives the global and the median local resolution. The resolution branch sees the coarse fields, the
-mask branch the density too. Both get the map's context, one vector for all tiles of a map. A quarter voxel is 1.3
+by a shift, and gives the global and the median local resolution. The resolution branch gets the coarse fields; the mask
+branch also gets the density. Both get the map's context, one vector for all tiles of a map. A quarter voxel is 1.3
 resolution elements of the median: local resolution, an average over windows of 1.5 elements, hardly varies within one.
-Nothing is normalised over space, so that the output of a tile does not depend on its other voxels.
+No layer normalises over space, so that a voxel's output depends on its receptive field alone.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class LevelNetMember(nn.Module):
 
 
 class LevelNet(nn.Module):
-    """An ensemble of networks. The standard deviation grows where they disagree.
+    """An ensemble of networks, whose standard deviation includes their disagreement.
 
     The members are called `readers` in files of weights.
     """
@@ -197,17 +197,17 @@ def leaky_relu(x: Tensor) -> Tensor:
 
 
 def correlation(against_noise: Tensor) -> Tensor:
-    """Four times (P − N)/(P + N), from log(P/N) / 3, as the network's inputs have it: steep where the signal ends."""
+    """Four times (P − N)/(P + N), which is steep where the signal ends, from the network's input log(P/N) / 3."""
     return 4 * torch.tanh(1.5 * against_noise)
 
 
 def deviation(x: Tensor) -> Tensor:
-    """A standard deviation of a logarithm, between 0.2 % and 270 %, 8 % for 0."""
+    """Map a number to the standard deviation of a logarithm, between 0.2 % and 270 %; 0 gives 8 %."""
     return torch.exp(3.5 * torch.tanh(x / 3.5) - 2.5)
 
 
 def upsample_nearest(x: Tensor) -> Tensor:
-    """(b, c, z, y, x) → (b, c, 2z, 2y, 2x), each voxel repeated: faster in onnxruntime than resizing."""
+    """(b, c, z, y, x) → (b, c, 2z, 2y, 2x); each voxel is repeated, which onnxruntime does faster than resizing."""
     for axis in (4, 3, 2):
         x = torch.stack([x, x], axis + 1).flatten(axis, axis + 1)
     return x

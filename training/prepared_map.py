@@ -1,4 +1,4 @@
-"""A map with everything that is measured before the network runs, by the functions of the runtime."""
+"""A map and its measurements before the network runs, made with the functions of the runtime."""
 
 from __future__ import annotations
 

@@ -5,7 +5,9 @@
 The stages are: simulate maps, train the local network, train the level network, average the weights with those at the
 start, calibrate, export. The result is in the folder `release` of --work: the ONNX file, the weights, the calibration,
 the logs and the list of structures. A finished stage is skipped, and a stopped run continues with the same command:
-at the last simulated signal, or at the last checkpoint of the local network. `release.log` lists the stages with times.
+at the last simulated signal, or at the last checkpoint of a network. `release.log` lists the stages with times.
+
+`v5.json` needs the weights of version 4, which the repository does not contain; `from_nothing.json` needs none.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ import torch
 from export.calibrate import calibrate
 from export.export import export
 from training.average import average
-from training.data import LEVELS, make_simulated_files
+from training.data import LEVELS_FOLDER, make_simulated_files
 from training.level import LevelConfig, train_level
 from training.maps.recipe import Recipe
 from training.train import TrainingConfig, train
@@ -51,7 +53,7 @@ class ReleaseRecipe:
     Attributes
     ----------
     name, version : of the model
-    data : the simulated signals; of one split, their seeds differ
+    data : the simulated signals, with different seeds within a split
     local, level : settings of `TrainingConfig` and `LevelConfig`, without folders
     simulator : settings of the simulator's `Recipe` that differ from the defaults
     start : weights at which the training of the local network starts
@@ -76,7 +78,7 @@ def read_recipe(path: Path) -> ReleaseRecipe:
     Raises
     ------
     SystemExit
-        The file has an unknown or no valid setting, or names weights that do not exist.
+        A setting is missing, unknown or invalid, or the weights of `local.start` do not exist.
     """
     content = json.loads(path.read_text(encoding="utf-8"))
     try:
@@ -95,12 +97,15 @@ def read_recipe(path: Path) -> ReleaseRecipe:
     if recipe.average_with_start and not start:
         raise SystemExit(f"error: {path}: average_with_start needs weights as the start of local")
     if start and not start.exists():
-        raise SystemExit(f"error: {start} does not exist: copy the weights there, or use a recipe without a start")
+        raise SystemExit(
+            f"error: {path}: local.start: {start} does not exist: copy the weights there, or train from random weights "
+            "with training/recipes/from_nothing.json"
+        )
     return recipe
 
 
 class Stage(NamedTuple):
-    """A part of a release: `run` does it, and continues it after a stop."""
+    """A part of a release. `run` starts it, or continues it after a stop."""
 
     name: str
     run: Callable[[], None]
@@ -108,7 +113,7 @@ class Stage(NamedTuple):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Release:
-    """A recipe, and where and how it runs."""
+    """A recipe with its folders, number of processes and device."""
 
     recipe: ReleaseRecipe
     structures: Path
@@ -155,7 +160,7 @@ class Release:
         signals: list[tuple[str, str]] = []
         for simulation in self.recipe.data:
             source, target = self.work / folder_of(simulation), self.work / simulation.split
-            (target / LEVELS).mkdir(parents=True, exist_ok=True)
+            (target / LEVELS_FOLDER).mkdir(parents=True, exist_ok=True)
             for path in sorted(source.rglob("*.npz")):
                 link(path, target / path.relative_to(source).with_name(f"{simulation.seed}-{path.name}"))
             if simulation.split == "train":
@@ -181,7 +186,7 @@ class Release:
         shutil.copy2(self.work / "local" / "log.csv", self.out / "local.csv")
 
     def train_level(self) -> None:
-        """Train the level network."""
+        """Train the level network, from the last checkpoint if there is one."""
         (self.work / "level").mkdir(exist_ok=True)
         train_level(
             LevelConfig(
@@ -195,7 +200,7 @@ class Release:
         )
 
     def choose_weights(self) -> None:
-        """Average the local network with that at the start, or take it as it is."""
+        """Average the local network with the one at the start, or copy it."""
         trained, weights = self.work / "level" / "weights.safetensors", self.out / "weights.safetensors"
         if self.recipe.start and self.recipe.average_with_start:
             average(self.recipe.start, trained, weights)
@@ -212,7 +217,7 @@ class Release:
     def export(self) -> None:
         """Write the ONNX file."""
         settings = json.loads((self.out / "calibration.json").read_text())
-        part = self.work / "export" / self.onnx_file.name  # parts of a stopped export stay out of the result
+        part = self.work / "export" / self.onnx_file.name  # so that no parts of a stopped export are in the result
         part.parent.mkdir(exist_ok=True)
         export(self.out / "weights.safetensors", part, self.recipe.name, self.recipe.version, settings)
         part.replace(self.onnx_file)
@@ -244,10 +249,12 @@ def claim_folder(work: Path, recipe_file: Path) -> None:
     text = recipe_file.read_text(encoding="utf-8")
     (work / "finished").mkdir(parents=True, exist_ok=True)
     (work / "release").mkdir(exist_ok=True)
-    kept = work / "recipe.json"
-    if kept.exists() and json.loads(kept.read_text(encoding="utf-8")) != json.loads(text):
-        raise SystemExit(f"error: {work} contains a release with other settings ({kept}): use another --work folder")
-    kept.write_text(text, encoding="utf-8")
+    recipe_copy = work / "recipe.json"
+    if recipe_copy.exists() and json.loads(recipe_copy.read_text(encoding="utf-8")) != json.loads(text):
+        raise SystemExit(
+            f"error: {work} contains a release with other settings ({recipe_copy}): use another --work folder"
+        )
+    recipe_copy.write_text(text, encoding="utf-8")
 
 
 def run_stages(release: Release) -> None:
@@ -260,13 +267,13 @@ def run_stages(release: Release) -> None:
             file.write(line + "\n")
 
     for stage in release.stages():
-        mark = release.work / "finished" / stage.name
-        if mark.exists():
+        finished_mark = release.work / "finished" / stage.name
+        if finished_mark.exists():
             log(f"{stage.name}: skipped, finished before")
             continue
         log(f"{stage.name}: started")
         stage.run()
-        mark.touch()
+        finished_mark.touch()
         log(f"{stage.name}: finished")
 
 

@@ -4,8 +4,8 @@
 
 The same command continues a stopped run from its last checkpoint, with the same result as an uninterrupted run.
 `log.csv` holds the losses and validation scores; `weights.safetensors` the averaged weights with the lowest
-validation error so far. `training.level` trains the level network. Only the recipe `cryores`, whose loss contains the
-global resolution, trains it in this command.
+validation error so far. `training.level` trains the level network; this
+command trains it only with the recipe `cryores`, whose loss contains the global resolution.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from training import losses
-from training.data import PATCHES_PER_READ, Patches, written
+from training.data import PATCHES_PER_READ, Patches, nonempty_files
 from training.evaluation.metrics import INTERVAL
 from training.network import Heads, LocalResolutionNet, space_to_depth
 
 WEIGHT_AVERAGE = 0.995  # decay of the moving average of the weights, per step
 WARM_UP = 100  # steps
-MIN_MOLECULE_VOXELS = 10  # of the quarter grid, of a patch that is scored
+MIN_MOLECULE_VOXELS = 10  # of the quarter grid, in a patch that is scored
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,9 +44,9 @@ class TrainingRecipe:
     loss : of a batch
     optimizer : "adamw" or "sgd"
     rate : learning rate, the highest if it follows a cosine
-    epochs : how often every file is read, where no number of steps is given
+    epochs : number of times that every file is read, if no number of steps is given
     momentum : of "sgd"
-    cosine : whether the learning rate rises shortly and then falls with a cosine
+    cosine : whether the learning rate falls with a cosine after a short rise
     level : whether the loss trains the level network too
     """
 
@@ -102,8 +102,10 @@ class TrainingConfig:
     device: str = "cpu"
 
     def count_steps(self) -> int:
-        """The number of steps, from the number of files if it is not given."""
-        return self.steps or RECIPES[self.recipe].epochs * PATCHES_PER_READ * len(written(self.data)) // self.batch
+        """The given number of steps, or that of the recipe's epochs."""
+        if self.steps:
+            return self.steps
+        return RECIPES[self.recipe].epochs * PATCHES_PER_READ * len(nonempty_files(self.data)) // self.batch
 
 
 def optimizer_for(network: torch.nn.Module, recipe: TrainingRecipe) -> torch.optim.Optimizer:
@@ -119,7 +121,7 @@ def rate_at(step: int, steps: int) -> float:
     return rise * (0.01 + 0.99 * (0.5 + 0.5 * math.cos(math.pi * min(1.0, step / steps))))
 
 
-def run(network: LocalResolutionNet, batch: losses.Batch) -> Heads:
+def predict(network: LocalResolutionNet, batch: losses.Batch) -> Heads:
     """The heads for a batch of records."""
     heads: Heads = network(
         batch["evidence"], batch["density"], batch["bands"], batch["context"], batch["level"][:, None]
@@ -129,23 +131,23 @@ def run(network: LocalResolutionNet, batch: losses.Batch) -> Heads:
 
 @torch.no_grad()
 def validate(network: LocalResolutionNet, folder: Path, device: str) -> dict[str, float]:
-    """Errors over every patch of a folder, in log units, with inputs that were made with a wrong median resolution.
+    """Errors over all patches of a folder, in log units. The inputs were made with a wrong median resolution.
 
     Returns
     -------
-    error, level, pattern : rms error of local resolution, of its median over a patch, and without that
-    told : rms error of the physical estimate that the network corrects
+    error, level, pattern : rms error of local resolution, of its median over a patch, and of the remainder
+    told : rms error of the physical estimate, which the network corrects
     held : share of the truth within the 80 % interval
     iou : intersection over union of the masks
     """
     network.eval()
     rows: list[list[float]] = []
-    for path in written(folder):
+    for path in nonempty_files(folder):
         with np.load(path) as file:
             batch = {
                 key: torch.from_numpy(file[key].astype(np.float32)).to(device) for key in file.files if key != "kind"
             }
-        rows += patch_errors(run(network, batch), batch)
+        rows += patch_errors(predict(network, batch), batch)
     means = np.array(rows).mean(0)
     scores = dict(zip(("error", "level", "pattern", "told"), np.sqrt(means[:4]).tolist(), strict=True))
     network.train()
@@ -175,26 +177,28 @@ def patch_errors(heads: Heads, batch: losses.Batch) -> list[list[float]]:
 
 @dataclass(eq=False, kw_only=True)
 class RunState:
-    """What changes during a run, and is saved in its checkpoint."""
+    """The state of a run of the local or the level network, as its checkpoint holds it."""
 
-    network: LocalResolutionNet
+    network: torch.nn.Module
     averaged: Any  # torch.optim.swa_utils.AveragedModel
     optimizer: torch.optim.Optimizer
     step: int = 0
     best: float = math.inf  # lowest validation error
 
     def save(self, path: Path) -> None:
-        """Write a checkpoint."""
+        """Write a checkpoint, with the state of torch's random numbers."""
         parts = {name: getattr(self, name).state_dict() for name in ("network", "averaged", "optimizer")}
-        torch.save({**parts, "step": self.step, "best": self.best}, path.with_suffix(".part"))
+        others = {"step": self.step, "best": self.best, "random": torch.get_rng_state()}
+        torch.save({**parts, **others}, path.with_suffix(".part"))
         path.with_suffix(".part").replace(path)
 
     def load(self, path: Path, device: str) -> None:
-        """Read a checkpoint."""
+        """Read a checkpoint, and continue its random numbers."""
         saved = torch.load(path, map_location=device, weights_only=True)
         for name in ("network", "averaged", "optimizer"):
             getattr(self, name).load_state_dict(saved[name])
         self.step, self.best = saved["step"], saved["best"]
+        torch.set_rng_state(saved["random"].cpu())
 
 
 def begin(config: TrainingConfig) -> RunState:
@@ -270,7 +274,7 @@ def descend(
         batch[key] = batch[key].contiguous(memory_format=torch.channels_last_3d)
     for group in optimizer.param_groups:
         group["lr"] = rate
-    value = loss(run(network, batch), batch)
+    value = loss(predict(network, batch), batch)
     optimizer.zero_grad()
     value.backward()
     torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)

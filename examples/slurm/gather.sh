@@ -1,5 +1,5 @@
 #!/bin/sh
-# After the array, also if tasks failed: merge the tables of all tasks, and name failed and missing maps.
+# Merge the tables of all tasks, and list failed and missing maps. It runs after the array, also if tasks failed.
 #     sbatch --dependency=afterany:JOB gather.sh maps.txt answers
 #SBATCH --job-name=cryores-gather
 #SBATCH --output=slurm-%j.out

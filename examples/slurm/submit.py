@@ -37,7 +37,7 @@ def voxels_and_memory(path: Path) -> tuple[int, float]:
 
 
 def largest_first(sizes: Mapping[Path, tuple[int, float]]) -> list[Path]:
-    """Sort maps by size: dealt out in turn, they give tasks of nearly equal work that begin with the long maps."""
+    """Sort maps by size, so that tasks of every n-th map have nearly equal work and begin with large maps."""
     return sorted(sizes, key=lambda path: (-sizes[path][0], path))
 
 
@@ -54,13 +54,13 @@ def sbatch(*arguments: object) -> str:
 
 
 def submit() -> None:
-    """Write the sorted list into the output folder; submit the array, and after it the merging of its tables."""
+    """Write the sorted list into the output folder; submit the array and the job that merges its tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("maps", help="text file with one map per line")
     parser.add_argument("answers", type=Path, help="output folder, on a disk of all nodes")
     parser.add_argument("--tasks", type=int, default=20, help="in the array")
     parser.add_argument("--cpus", type=int, default=2, help="per task")
-    options, others = parser.parse_known_args()
+    options, sbatch_options = parser.parse_known_args()
     listed = read_list(options.maps)
     check_no_duplicates([plan(path, options.answers) for path in listed])
     sizes = {path: voxels_and_memory(path) for path in listed}
@@ -69,7 +69,7 @@ def submit() -> None:
     sorted_list = options.answers / "maps.txt"
     sorted_list.write_text("".join(f"{path}\n" for path in paths), encoding="utf-8", errors="surrogateescape")
     megabytes = ceil(MEMORY_MARGIN * max(memory for _, memory in sizes.values()) / 2**20) or 1024
-    array_options = (f"--array=1-{tasks}", f"--cpus-per-task={options.cpus}", f"--mem={megabytes}M", *others)
+    array_options = (f"--array=1-{tasks}", f"--cpus-per-task={options.cpus}", f"--mem={megabytes}M", *sbatch_options)
     job = sbatch(*array_options, SCRIPTS / "array.sh", sorted_list, options.answers)
     gather = sbatch(f"--dependency=afterany:{job}", SCRIPTS / "gather.sh", sorted_list, options.answers)
     sys.stdout.write(f"array {job}: {len(paths)} maps in {tasks} tasks of {megabytes} MB; gather {gather}\n")

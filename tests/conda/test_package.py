@@ -37,7 +37,7 @@ def dependencies(distribution):
 
 
 def all_distributions():
-    """The roots and all of their dependencies, by name."""
+    """The distributions in `ROOTS` and all of their dependencies, by name."""
     distributions, names = {}, list(ROOTS)
     while names:
         name = names.pop()
@@ -125,7 +125,7 @@ def prefix(channel, built, tmp_path_factory):
     return folder, asyncio.run(make())
 
 
-def test_the_package_holds_the_program_its_model_and_its_licence_for_any_python(built, tmp_path):
+def test_the_package_contains_program_model_and_licence_for_any_python(built, tmp_path):
     package_streaming.extract(built, tmp_path)
     index = json.loads((tmp_path / "info" / "index.json").read_text())
     assert (index["name"], index["noarch"], index["subdir"]) == ("cryores-lite", "python", "noarch")

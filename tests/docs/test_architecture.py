@@ -36,7 +36,7 @@ def test_every_module_is_described_and_every_described_file_exists():
     assert [name for name in sorted(described) if not (ROOT / name).exists()] == []
 
 
-def test_the_layers_are_drawn_as_they_are_tested():
+def test_the_page_draws_the_layers_that_the_test_of_imports_uses():
     tree = ast.parse((ROOT / "tests" / "runtime" / "test_layers.py").read_text(encoding="utf-8"))
     (layers,) = (
         ast.literal_eval(node.value)

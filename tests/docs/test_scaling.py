@@ -11,15 +11,15 @@ PERFORMANCE = scaling.PERFORMANCE.read_text(encoding="utf-8")
 
 @pytest.fixture(scope="module")
 def rows():
-    found = scaling.read_measurements(PERFORMANCE)
-    assert len(found) >= 6
-    return found
+    measurements = scaling.read_measurements(PERFORMANCE)
+    assert len(measurements) >= 6
+    return measurements
 
 
-def test_the_page_says_what_its_command_writes(rows):
-    whole = scaling.PERFORMANCE.with_name("SCALING.md").read_text(encoding="utf-8")
-    said = whole.split(START)[1].split(END)[0].strip()
-    assert said == scaling.page(rows), "run python -m benchmarks.scaling --out docs/SCALING.md"
+def test_the_page_contains_the_output_of_its_command(rows):
+    page = scaling.PERFORMANCE.with_name("SCALING.md").read_text(encoding="utf-8")
+    written_text = page.split(START)[1].split(END)[0].strip()
+    assert written_text == scaling.page(rows), "run python -m benchmarks.scaling --out docs/SCALING.md"
 
 
 def test_the_model_is_within_20_percent_of_every_measured_cost(rows):

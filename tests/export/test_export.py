@@ -1,4 +1,4 @@
-"""The exported file gives torch's answers, carries its contract, and is not written when it does not."""
+"""The exported file gives the output of torch and holds its contract; a file with another output is not written."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ from training.network import HALO, LocalResolutionNet
 
 ROOT = Path(__file__).resolve().parents[2]
 
-pytestmark = pytest.mark.filterwarnings("default")  # torch's exporter warns about itself
+pytestmark = pytest.mark.filterwarnings("default")  # from torch's exporter
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +62,8 @@ def test_a_broken_contract_is_refused(exported, tmp_path):
 
 
 @pytest.mark.parametrize("head", ["resolution", "mask"])
-def test_nothing_is_written_when_the_answers_do_not_agree(weights, tmp_path, head):
-    """A network whose answer is not a number agrees with nothing."""
+def test_nothing_is_written_when_torch_and_onnxruntime_differ(weights, tmp_path, head):
+    """NaN counts as a difference."""
     broken = load_file(weights)
     broken[f"{head}.head.bias"][0] = float("nan")
     save_file(broken, tmp_path / "broken.safetensors")
@@ -80,7 +80,7 @@ def test_the_shipped_model_was_exported_from_the_shipped_weights():
     assert spec.training == hashlib.sha256(weights.read_bytes()).hexdigest()
 
 
-def test_the_shipped_model_says_nothing_of_the_machine_that_made_it():
+def test_the_shipped_model_contains_no_paths_of_source_files():
     model = onnx.load(ROOT / "models" / "cryores_v5.onnx")
     assert not any(node.metadata_props or node.doc_string for node in model.graph.node)
     assert ".py" not in str(model.metadata_props)

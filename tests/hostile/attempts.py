@@ -1,4 +1,4 @@
-"""Run the complete command on hostile inputs, in this process, and judge the outcomes."""
+"""Run the complete command on hostile inputs in this process, and judge the outcomes."""
 
 import contextlib
 import hashlib
@@ -26,7 +26,7 @@ class Attempt:
     outcome : REFUSED, WARNED or DONE
     message : the error, or all warnings
     seconds : duration
-    faults : what was wrong with the outcome
+    faults : differences from the expected outcome
     """
 
     case: Case
@@ -70,7 +70,7 @@ def attempt_all(cases):
 
 
 def _faults(case, job, outcome, expected, printed):
-    """Everything about an outcome that differs from what its case expects."""
+    """Differences of an outcome from that which its case expects."""
     faults, folder = [], job.outputs["locres"].parent
     kind, message = _outcome(outcome), outcome.error or " ".join(outcome.warnings)
     files = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
@@ -81,7 +81,7 @@ def _faults(case, job, outcome, expected, printed):
     if "Traceback" in printed or "internal error" in message:
         faults.append(f"a traceback: {printed.splitlines()[-1:]}")
     if "\n" in (outcome.error or "") or (outcome.error and ("found" not in message or "expected" not in message)):
-        faults.append("the error is not one line with what was found and expected")
+        faults.append("the error is not one line with the words found and expected")
     if kind == REFUSED and files:
         faults.append(f"files were left: {files}")
     if kind != REFUSED:
@@ -103,7 +103,7 @@ def _values(job):
 
 
 def _fingerprint(path):
-    """Mode, size, time and digest of an input, which must not change; None if it cannot be read."""
+    """Mode, size, time and digest of an input, to detect changes; None if it cannot be read."""
     with contextlib.suppress(OSError):
         status = path.lstat()
         is_small_file = path.is_file() and status.st_size < 1e9

@@ -1,4 +1,4 @@
-"""Hostile inputs, each with the outcome and the message that are expected of the command."""
+"""Hostile inputs, each with the expected outcome and message of the command."""
 
 import os
 from collections.abc import Callable
@@ -33,10 +33,10 @@ class Case:
     Attributes
     ----------
     group, name : description
-    make : writes it into a folder and returns its path
+    make : a function that writes the input into a folder and returns its path
     outcome : REFUSED, WARNED or DONE
-    message : a part of the error, or of one of the warnings
-    same : the result must be that of the unchanged map
+    message : a part of the error or of the warnings
+    same : whether the result must equal that of the unchanged map
     """
 
     group: str
@@ -323,7 +323,7 @@ def _not_maps() -> list[Case]:
 
 
 def locked(folder: Path) -> Path:
-    """A map without read permission; root can read it nevertheless."""
+    """Write a map without read permission, which only root can read."""
     path = file_maker("a.mrc", mrc())(folder)
     path.chmod(0)
     return path

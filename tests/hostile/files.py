@@ -1,4 +1,4 @@
-"""Small maps as bytes: intact, changed and damaged."""
+"""Small maps as bytes, intact, changed or damaged."""
 
 import bz2
 import gzip
@@ -31,7 +31,7 @@ HEADER_FIELDS = {  # name: first byte and format
 
 @cache
 def density():
-    """A ball of lumps in noise, in a box that is not a cube."""
+    """A lumpy ball in noise, in a box that is not a cube."""
     starts = [(n - m) // 2 for n, m in zip(self_test_map().shape, SHAPE, strict=True)]
     box = tuple(slice(start, start + n) for start, n in zip(starts, SHAPE, strict=True))
     return np.ascontiguousarray(self_test_map()[box])
@@ -48,12 +48,12 @@ def mrc(values=None, *, order="<", extended_header=b"", **fields):
                 file.set_data(data.astype(data.dtype.newbyteorder(order)))
                 file.voxel_size = SELF_TEST_VOXEL_SIZE
         raw = path.read_bytes()
-    raw = raw[:220] + bytes(804) + extended_header + raw[1024:]  # without mrcfile's label, which holds the time
+    raw = raw[:220] + bytes(804) + extended_header + raw[1024:]  # without mrcfile's label, which contains the time
     return patched(raw, order, **({"nsymbt": len(extended_header)} | fields))
 
 
 def patched(raw, order="<", **fields):
-    """The same file with header fields changed by name."""
+    """Change header fields of an MRC file by name."""
     raw = bytearray(raw)
     for name, value in fields.items():
         first_byte, format_ = HEADER_FIELDS[name]
@@ -83,7 +83,7 @@ def changed_map_maker(name, change):
 
 
 def ball(radius=0.28):
-    """A boolean ball; its radius is a share of the shortest edge."""
+    """A boolean ball whose radius is a share of the shortest edge."""
     squared_distance = sum((np.indices(SHAPE)[i] - n / 2) ** 2 for i, n in enumerate(SHAPE))
     return squared_distance < (radius * min(SHAPE)) ** 2
 
@@ -94,7 +94,7 @@ def bomb(pack, size):
 
 
 def with_inverted_byte(raw, position):
-    """The same bytes with one of them inverted; its position is a share of the length."""
+    """Invert one byte; its position is a share of the length."""
     raw = bytearray(raw)
     raw[int(position * (len(raw) - 1))] ^= 0xFF
     return bytes(raw)

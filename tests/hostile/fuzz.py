@@ -1,4 +1,4 @@
-"""Read randomly mutated maps: each is read or refused with a message, quickly and in little memory."""
+"""Read randomly mutated maps. Each must be read or refused with a message, quickly and in little memory."""
 
 import collections
 import contextlib
@@ -22,7 +22,7 @@ from tests.hostile.files import BZ2, GZ, mrc
 
 MAX_CPU_SECONDS = 2.0  # for one file
 MAX_MEMORY_GROWTH = 300_000  # kB
-COMMAND_INTERVAL = 1000  # files; one of them is also given to the complete command
+COMMAND_INTERVAL = 1000  # files; the complete command also runs on the last of them
 INTEGERS = (0, 1, -1, 2, 3, 4, 7, 12, 255, 256, 1024, 4096, 65535, 65536, 2**24, 2**30, 2**31 - 1, -(2**31), 401, 101)
 REALS = (0.0, -0.0, 1.0, -1.0, 1e-45, 1e-20, 1e20, 3.4e38, float("inf"), float("-inf"), float("nan"))
 
@@ -41,7 +41,7 @@ class Tally:
 
 
 def seed_maps():
-    """Small intact maps of every mode that is read, in both byte orders, with and without an extended header."""
+    """Small intact maps of every supported mode, in both byte orders, with and without an extended header."""
     rng = np.random.default_rng(0)
     values = rng.normal(0, 30, (6, 7, 8))
     dtypes = ("<i1", "<i2", "<f4", "<u2", "<f2", ">f4", ">i2")
@@ -53,7 +53,7 @@ def seed_maps():
 
 
 def mutated(rng, maps):
-    """One of the maps with some of its header, data, length or compressed stream changed by a `random.Random`."""
+    """One of the maps with random changes to its header, data, length or compressed stream."""
     raw = bytearray(rng.choice(maps))
     for _ in range(rng.choice((0, 1, 1, 1, 2, 3, 5))):
         _change_header(rng, raw)
@@ -100,7 +100,7 @@ def _with_other_length(rng, raw):
 def campaign(files, seed, folder=None, command_interval=COMMAND_INTERVAL):
     """Read `files` mutated maps, numbered from 0; equal seeds make equal files."""
     tally, maps = Tally(seed=seed), seed_maps()
-    for_command = []
+    command_files = []
     with tempfile.TemporaryDirectory(dir=folder) as name:
         path = Path(name) / "a.mrc"
         path.write_bytes(maps[2])
@@ -122,9 +122,9 @@ def campaign(files, seed, folder=None, command_interval=COMMAND_INTERVAL):
                 tally.faults.append((number, f"{growth / 1e3:.0f} MB"))
                 memory = _peak_memory()
             if number % command_interval == command_interval - 1:
-                for_command.append((number, raw))
+                command_files.append((number, raw))
         tally.memory_growth = _peak_memory() - memory
-        for number, raw in for_command:
+        for number, raw in command_files:
             outcome, fault = run_command(Path(name) / f"{number}.mrc", raw)
             tally.commands[outcome] += 1
             if fault:

@@ -1,8 +1,9 @@
-"""`python -m tests.hostile.guided map --folder finds`: fuzzing that is guided by code coverage.
+"""`python -m tests.hostile.guided map --folder finds`: fuzzing guided by code coverage.
 
-Only this module needs `pip install atheris` (libFuzzer for Python). A "map" is read as by the command; a "model" is
-checked as before it is opened. The exit code is libFuzzer's: not 0 at the first input that is neither read nor refused
-with a message, or that takes 10 s or 2 GB. That input is saved in the folder as `crash-…`, `timeout-…` or `oom-…`.
+Only this module needs `pip install atheris` (libFuzzer for Python). A "map" is read as by the command; a "model" gets
+the checks that precede its opening. libFuzzer stops with an exit code other than 0 at the first input that is neither
+read nor refused with a message, or that takes 10 s or 2 GB. It saves the input in the folder as `crash-…`, `timeout-…`
+or `oom-…`.
 """
 
 import argparse
@@ -18,7 +19,7 @@ with atheris.instrument_imports(include=["cryores_lite", "mrcfile"]):
     from tests.hostile.files import BZ2, GZ
 
 MAX_SEED_MODEL_SIZE = 4000  # bytes
-GRAPH_FIELD = 7  # of an ONNX file, which holds the network
+GRAPH_FIELD = 7  # number of the field of an ONNX file that holds the network
 
 
 class Fault(Exception):
@@ -73,18 +74,19 @@ def _model_target():
 
 def _small_model():
     """A complete model file with the first nodes and smallest weights of the shipped network."""
-    model = memoryview(shipped_model().read_bytes())
-    (graph,) = (part for field, part in onnx_file._fields(model) if field == GRAPH_FIELD)
-    kept = b""
+    (graph,) = (
+        part for field, part in onnx_file._fields(memoryview(shipped_model().read_bytes())) if field == GRAPH_FIELD
+    )
+    graph_fields = b""
     for field, part in onnx_file._fields(graph):
         if (
             field < 16
             and isinstance(part, memoryview)
             and len(part) < 128
-            and len(kept) + len(part) < MAX_SEED_MODEL_SIZE
+            and len(graph_fields) + len(part) < MAX_SEED_MODEL_SIZE
         ):
-            kept += bytes((field << 3 | 2, len(part))) + part
-    return bytes((GRAPH_FIELD << 3 | 2, len(kept) & 127 | 128, len(kept) >> 7)) + kept
+            graph_fields += bytes((field << 3 | 2, len(part))) + part
+    return bytes((GRAPH_FIELD << 3 | 2, len(graph_fields) & 127 | 128, len(graph_fields) >> 7)) + graph_fields
 
 
 if __name__ == "__main__":

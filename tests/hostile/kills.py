@@ -1,7 +1,7 @@
-"""Stop the command at random moments: it must leave all outputs or none, and the input unchanged.
+"""Stop the command at random moments. It must leave all outputs or none, and the input unchanged.
 
-A moment is a time, or the n-th operation of the command in its output folder, which a Python audit hook counts without
-a change to the command.
+A moment is a time, or the n-th operation of the command in its output folder. A Python audit hook counts the operations
+of the unchanged command.
 """
 
 import collections
@@ -75,7 +75,7 @@ class Tally:
 
 
 def set_immutable(folder, is_immutable):
-    """Forbid, or allow again, all changes in a folder, also for root."""
+    """Forbid or allow all changes in a folder, also for root."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         flags = struct.pack("l", 0x10 if is_immutable else 0)
@@ -94,7 +94,7 @@ def make_folder(folder, with_old_outputs):
 
 
 def start(folder, overwrite, stop_at=0, stop_by="SIGKILL", count_file="", preexec_fn=None):
-    """Start the command on the map of a folder, to be stopped at its n-th operation in the folder."""
+    """Start the command on the map of a folder; it stops at operation number `stop_at` in the folder."""
     command = [sys.executable, "-c", STOPPABLE_COMMAND, str(stop_at), stop_by, str(count_file), "a.mrc", *OPTIONS]
     command += ["--overwrite"] if overwrite else []
     environment = {**os.environ, "PYTHONPATH": f"{REPOSITORY}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
@@ -187,7 +187,7 @@ def _judge(tally, label, folder, before, complete, stop_by, code, stderr):
 
 
 def _state(files, before, complete):
-    """Whether all output files exist, none (as before the run), or some; everything else is damage."""
+    """Whether all, no new or some output files exist; any other state is damage."""
     if files == complete:
         return "all"
     if files == before:

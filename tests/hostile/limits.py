@@ -29,7 +29,7 @@ class Tally:
 
 @contextlib.contextmanager
 def small_disk(size):
-    """Mount a file system of `size` bytes; raise OSError if this process may not."""
+    """Mount a file system of `size` bytes; raise OSError if this process lacks the permission."""
     with tempfile.TemporaryDirectory() as name:
         command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", name]
         if not shutil.which("mount") or subprocess.run(command, capture_output=True, check=False).returncode:
@@ -76,7 +76,7 @@ def races(count):
 
 
 def small_address_spaces(limits=ADDRESS_SPACES):
-    """Run with each limit of address space, in MB."""
+    """Run with each limit of address space (MB)."""
     tally = Tally()
     with tempfile.TemporaryDirectory() as name:
         complete, _, _ = reference()
@@ -94,7 +94,7 @@ def small_address_spaces(limits=ADDRESS_SPACES):
 
 
 def small_control_groups(limits=(100, 200, 300, 400, 600)):
-    """Run in a control group with each memory limit, in MB; raise OSError if none can be made."""
+    """Run in a control group with each memory limit (MB); raise OSError if no group can be made."""
     tally = Tally()
     root = Path("/sys/fs/cgroup/memory" if Path("/sys/fs/cgroup/memory").is_dir() else "/sys/fs/cgroup")
     limit_files = ("memory.limit_in_bytes", "memory.max")

@@ -1,4 +1,4 @@
-"""A short version of the campaigns of `python -m tests.hostile`."""
+"""Short versions of the campaigns of `python -m tests.hostile`."""
 
 import os
 import random
@@ -66,7 +66,7 @@ def test_a_folder_that_becomes_immutable_holds_all_outputs_or_none(tmp_path):
     assert kills.campaign(0, 1, immutables=1).faults == []
 
 
-def test_two_runs_at_once_leave_the_outputs_of_one():
+def test_two_simultaneous_runs_leave_the_outputs_of_one():
     assert limits.races(1).faults == []
 
 
@@ -79,5 +79,5 @@ def test_a_full_disk_leaves_all_outputs_or_none():
     assert limits.full_disks(1, 0).faults == []
 
 
-def test_too_little_address_space_is_one_line_on_stderr():
+def test_too_little_address_space_ends_with_one_line_on_stderr():
     assert limits.small_address_spaces((100, 450)).faults == []

@@ -1,4 +1,4 @@
-"""A private Slurm on one machine, in a temporary folder; system services are neither used nor changed."""
+"""A private Slurm on one machine, in a temporary folder, independent of system services."""
 
 import contextlib
 import getpass
@@ -55,7 +55,7 @@ class Cluster:
 
     @property
     def environment(self):
-        """The environment of this process, for the Slurm of the tests instead of any other."""
+        """The environment of this process with the settings of the tests' Slurm."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM_", "SBATCH_"))}
         path = os.pathsep.join((inherited["PATH"], DAEMON_FOLDERS))
         return {**inherited, "PATH": path, "SLURM_CONF": str(self.folder / "slurm.conf")}
@@ -100,12 +100,12 @@ class Cluster:
 
 
 def free_ports(count):
-    """Unused ports."""
+    """Numbers of unused ports."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
+        for unused_socket in sockets:
+            unused_socket.bind(("127.0.0.1", 0))
+        return [unused_socket.getsockname()[1] for unused_socket in sockets]
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,8 @@
-"""One command makes a model from structures; it skips what is finished, and refuses the folder of another recipe."""
+"""One command makes a model from structures, skips finished stages, and refuses the folder of another recipe."""
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -54,7 +55,7 @@ def test_the_logs_and_the_structures_are_kept_with_the_model(work):
     assert {path.name for path in (work / "train").glob("*.npz")} == {"1-000000.npz", "1-000001.npz"}
 
 
-def test_finished_stages_are_skipped_and_a_lost_one_runs_again(work, structures):
+def test_finished_stages_are_skipped_and_an_unfinished_stage_runs_again(work, structures):
     before = (work / "release" / "weights.safetensors").stat().st_mtime_ns
     (work / "finished" / "export").unlink()
     (work / "release" / "smoke_v0.onnx").unlink()
@@ -75,8 +76,15 @@ def test_the_folder_of_another_recipe_is_refused(work, structures, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["smoke.json", "from_nothing.json"])
-def test_the_recipes_are_complete(name):
+def test_the_recipe_is_complete(name):
     assert read_recipe(SMOKE.with_name(name)).calibration_maps > 0
+
+
+def test_the_recipe_of_version_5_names_its_missing_weights_in_one_line(tmp_path):
+    recipe = shutil.copy(SMOKE.with_name("v5.json"), tmp_path)
+    with pytest.raises(SystemExit, match=r"version4\.safetensors does not exist.*from_nothing\.json") as error:
+        read_recipe(Path(recipe))
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(

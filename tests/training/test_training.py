@@ -17,13 +17,13 @@ from cryores_lite.method.band_features import FEATURES, MAX_BANDS
 from cryores_lite.method.network_inputs import CHANNELS, CONTEXT
 from cryores_lite.method.tiles import depth_to_space
 from export.calibrate import fit_power_law
-from training import losses
-from training.data import LEVELS, Patches, augment, make_file, make_labelled_file, written
+from training import level, losses
+from training.data import LEVELS_FOLDER, Patches, augment, make_file, make_labelled_file, nonempty_files
 from training.evaluation.metrics import INTERVAL, score
 from training.maps.recipe import Recipe
 from training.maps.structures import read_manifest
 from training.network import HALO, Heads, LocalResolutionNet, MapResolution, space_to_depth, upsample_nearest
-from training.train import RECIPES, TrainingConfig, save_weights, train
+from training.train import RECIPES, TrainingConfig, append, save_weights, train
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -41,7 +41,7 @@ SMALL = Recipe(
 @pytest.fixture(scope="module")
 def patches(structures, tmp_path_factory):
     folder = tmp_path_factory.mktemp("patches")
-    (folder / LEVELS).mkdir()
+    (folder / LEVELS_FOLDER).mkdir()
     for number in range(2):
         assert make_file(read_manifest(structures, "train")[0], 2, number, SMALL, folder) > 0
     return folder
@@ -68,7 +68,7 @@ def inputs(edge, seed=2):
     )
 
 
-def test_space_to_depth_is_undone():
+def test_depth_to_space_undoes_space_to_depth():
     x = torch.randn(2, 1, 8, 12, 16)
     for n in (2, 4):
         for parts, field in zip(space_to_depth(x, n).numpy(), x.numpy(), strict=True):
@@ -81,7 +81,7 @@ def test_upsampling_repeats_the_nearest_voxel():
 
 
 @torch.no_grad()
-def test_nothing_beyond_the_halo_changes_an_answer():
+def test_voxels_beyond_the_halo_do_not_change_the_output():
     network, (evidence, density, bands, context, level) = random_network(), inputs(2 * HALO + 16)
     quarter = (..., *(slice(HALO // 4, HALO // 4 + 4),) * 3)
     before = network(evidence, density, bands, context, level)
@@ -96,7 +96,7 @@ def test_nothing_beyond_the_halo_changes_an_answer():
 
 
 @torch.no_grad()
-def test_the_density_does_not_reach_the_resolution():
+def test_the_density_changes_the_mask_but_not_the_resolution():
     network, (evidence, density, bands, context, level) = random_network(), inputs(16)
     before = network(evidence, density, bands, context, level)
     density *= 3
@@ -118,7 +118,7 @@ def test_the_maps_resolution_depends_on_the_band_features_alone_and_lies_within_
 
 
 @torch.no_grad()
-def test_an_untrained_network_answers_the_physical_estimate_at_the_level():
+def test_an_untrained_network_returns_the_physical_estimate_scaled_to_the_given_median():
     evidence, density, bands, context, level = inputs(16)
     heads = LocalResolutionNet()(evidence, density, bands, context, level)
     assert_allclose(heads.global_ + heads.relative[:, 0], level * torch.exp(bands[:, -1]), rtol=1e-5)
@@ -130,23 +130,23 @@ def test_the_truth_has_the_lowest_loss(name):
     truth = 3 + torch.rand(2, 4, 4, 4, generator=g)
     mask = (torch.rand(2, 16, 16, 16, generator=g) > 0.5).float()
     batch = {"local": truth, "inside": torch.ones(2, 4, 4, 4), "overall": torch.full((2,), 3.0), "mask": mask}
-    three, sure = torch.full((2, 1), 3.0), torch.full((2, 1, 4, 4, 4), 1e-4)
+    three, small_error = torch.full((2, 1), 3.0), torch.full((2, 1, 4, 4, 4), 1e-4)
     parts = space_to_depth(20 * (mask[:, None] * 2 - 1), 4)
-    perfect = Heads(three, three, sure[:, :, 0, 0, 0], (truth - 3)[:, None], sure, parts)
+    perfect = Heads(three, three, small_error[:, :, 0, 0, 0], (truth - 3)[:, None], small_error, parts)
     best = RECIPES[name].loss(perfect, batch)
     assert best < 1e-3
     for worse in ({"relative": perfect.relative + 0.3}, {"mask": perfect.mask - 20}):
         assert RECIPES[name].loss(perfect._replace(**worse), batch) > best
 
 
-def test_the_interval_that_holds_its_share_of_errors_has_the_lowest_loss():
+def test_the_interval_that_contains_its_share_of_errors_has_the_lowest_loss():
     errors = torch.randn(200_000, generator=torch.Generator().manual_seed(7)) * 0.3
     tried = {sigma: losses.interval(errors, torch.tensor(sigma)).mean() for sigma in (0.2, 0.27, 0.3, 0.33, 0.4)}
     assert min(tried, key=tried.get) == 0.3
 
 
 @torch.no_grad()
-def test_members_that_disagree_are_less_certain_together():
+def test_disagreement_of_members_increases_the_stated_error():
     network, (evidence, *_) = random_network().level, inputs(16)
     members = [member(evidence) for member in network.readers]
     together = network(evidence)
@@ -167,6 +167,32 @@ def test_training_the_level_network_leaves_the_local_network_unchanged(patches, 
     assert (tmp_path / "second.level.csv").read_text().startswith("step,maps,loss,median")
 
 
+def test_a_stopped_run_of_the_level_network_resumes_exactly(patches, tmp_path, monkeypatch):
+    save_weights(tmp_path / "local.safetensors", random_network(), {})
+
+    def train_until_written(name):
+        out, log = tmp_path / f"{name}.safetensors", tmp_path / f"{name}.csv"
+        folders = {"data": patches, "validation": patches, "weights": tmp_path / "local.safetensors"}
+        level.train_level(level.LevelConfig(**folders, out=out, log=log, steps=5, every=2))
+        return load_file(out), log.read_text()
+
+    def stop_at_step_4(path, row):
+        if row["step"] == 4:
+            raise KeyboardInterrupt
+        append(path, row)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(level, "append", stop_at_step_4)
+        with pytest.raises(KeyboardInterrupt):
+            train_until_written("stopped")
+    torch.rand(3)  # a new process has other random numbers
+    resumed, resumed_log = train_until_written("stopped")
+    unbroken, unbroken_log = train_until_written("unbroken")
+    assert all(torch.equal(unbroken[key], resumed[key]) for key in unbroken)
+    assert resumed_log == unbroken_log
+    assert list(tmp_path.glob("*.pt")) == []
+
+
 def test_the_true_resolution_has_the_lowest_level_loss():
     truth = {"median": torch.tensor([3.0, 8.0]), "overall": torch.tensor([2.9, 7.0])}
     right = MapResolution(truth["overall"][:, None], truth["median"][:, None], torch.full((2, 1), 1e-4))
@@ -175,33 +201,33 @@ def test_the_true_resolution_has_the_lowest_level_loss():
         assert losses.level_loss(right._replace(**worse), truth) > losses.level_loss(right, truth)
 
 
-def test_a_patch_without_molecule_adds_nothing():
+def test_a_patch_without_molecule_adds_no_loss():
     values, inside = torch.ones(2, 4, 4, 4), torch.zeros(2, 4, 4, 4)
     inside[0, 0] = 1
     assert losses.in_mask_mean(values, inside) == 1
     assert losses.in_mask_mean(values, inside * 0) == 0
 
 
-def test_turning_a_record_keeps_its_grids_together():
+def test_augmentation_keeps_the_grids_of_a_record_aligned():
     values = np.random.default_rng(4).random((8, 8, 8)).astype(np.float32)
     record = {"density": np.stack([values, values]), "local": values[::2, ::2, ::2], "level": np.float32(3)}
     record["inside"] = np.ones((4, 4, 4), bool)
     for seed in range(8):
-        turned = augment(record, np.random.default_rng(seed))
-        assert torch.equal(turned["density"][0, ::2, ::2, ::2], turned["local"])
-        assert turned["level"].ndim == 0
-        assert_allclose(turned["density"].sum(), 2 * values.sum(), rtol=1e-5)
-        assert turned["inside"][1:, 1:, 1:].all()
+        augmented = augment(record, np.random.default_rng(seed))
+        assert torch.equal(augmented["density"][0, ::2, ::2, ::2], augmented["local"])
+        assert augmented["level"].ndim == 0
+        assert_allclose(augmented["density"].sum(), 2 * values.sum(), rtol=1e-5)
+        assert augmented["inside"][1:, 1:, 1:].all()
 
 
-def test_voxels_that_a_mirror_wraps_around_do_not_count():
+def test_planes_that_wrap_around_in_mirroring_are_outside_the_molecule():
     record = {"inside": np.ones((4, 4, 4), bool), "level": np.float32(3)}
     counts = {int(augment(record, np.random.default_rng(seed))["inside"].sum()) for seed in range(60)}
     assert counts == {64, 48, 36, 27}
 
 
 def test_a_file_of_patches_depends_on_seed_and_number_alone(patches, structures, tmp_path):
-    (tmp_path / LEVELS).mkdir()
+    (tmp_path / LEVELS_FOLDER).mkdir()
     make_file(read_manifest(structures, "train")[0], 2, 1, SMALL, tmp_path)
     with np.load(tmp_path / "000001.npz") as again, np.load(patches / "000001.npz") as first:
         assert set(again.files) == set(first.files)
@@ -211,27 +237,27 @@ def test_a_file_of_patches_depends_on_seed_and_number_alone(patches, structures,
         assert np.isfinite(again["bands"]).all()
 
 
-def test_patches_are_the_same_for_the_same_seed_and_go_on_where_they_stopped(patches):
+def test_patches_are_equal_for_equal_seeds_and_resume_where_they_stopped(patches):
     def first(count, **more):
         stream = iter(Patches(patches, 5, **more))
         return [next(stream)["density"] for _ in range(count)]
 
-    patches_at_once = first(5)
-    assert all(torch.equal(a, b) for a, b in zip(patches_at_once, first(5), strict=True))
-    assert all(torch.equal(a, b) for a, b in zip(patches_at_once[3:], first(2, start=3), strict=True))
+    unbroken_patches = first(5)
+    assert all(torch.equal(a, b) for a, b in zip(unbroken_patches, first(5), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(unbroken_patches[3:], first(2, start=3), strict=True))
 
 
-def test_labelled_real_maps_are_learned_from_like_simulated_ones(tmp_path):
+def test_labelled_real_maps_give_the_records_of_simulated_ones(tmp_path):
     examples = ROOT / "examples"
     truth = read_map(examples / "example_truth.mrc.gz")
     write_map(tmp_path / "mask.mrc", truth.density.values > 0, truth.header, label="mask")
     names = {"map": examples / "example_map.mrc", "local_resolution": examples / "example_truth.mrc.gz"}
     row = {**{k: str(v) for k, v in names.items()}, "mask": "mask.mrc", "global_resolution": "3.1"}
-    (tmp_path / LEVELS).mkdir()
+    (tmp_path / LEVELS_FOLDER).mkdir()
     assert make_labelled_file(row, tmp_path, 1, tmp_path) > 0
-    (path,) = written(tmp_path)
+    (path,) = nonempty_files(tmp_path)
     inside = truth.density.values[truth.density.values > 0]
-    with np.load(path) as file, np.load(tmp_path / LEVELS / path.name) as level:
+    with np.load(path) as file, np.load(tmp_path / LEVELS_FOLDER / path.name) as level:
         assert_allclose(level["median"], [np.median(inside)], rtol=1e-5)
         assert level["overall"] == [np.float32(3.1)]
         known = file["local"][file["inside"]]
@@ -239,15 +265,15 @@ def test_labelled_real_maps_are_learned_from_like_simulated_ones(tmp_path):
         assert inside.min() * 0.99 <= known.min() <= known.max() <= inside.max() * 1.01
 
 
-def test_a_file_without_patches_is_passed_over(patches, tmp_path):
+def test_a_file_without_patches_is_skipped(patches, tmp_path):
     for path in patches.glob("*.npz"):
         (tmp_path / path.name).write_bytes(path.read_bytes())
     with (tmp_path / "000009.npz").open("wb") as file:
         np.savez(file)
-    assert written(tmp_path) == [tmp_path / "000000.npz", tmp_path / "000001.npz"]
+    assert nonempty_files(tmp_path) == [tmp_path / "000000.npz", tmp_path / "000001.npz"]
 
 
-def test_a_stopped_run_goes_on_exactly(patches, tmp_path):
+def test_a_stopped_run_of_the_local_network_resumes_exactly(patches, tmp_path):
     def train_in_runs(out, stops):
         for steps in stops:
             train(
@@ -264,11 +290,11 @@ def test_a_stopped_run_goes_on_exactly(patches, tmp_path):
             )
         return torch.load(out / "checkpoint.pt", weights_only=True)["network"]
 
-    at_once, resumed = train_in_runs(tmp_path / "at_once", [2]), train_in_runs(tmp_path / "resumed", [1, 2])
-    assert all(torch.equal(at_once[key], resumed[key]) for key in at_once)
-    with (tmp_path / "at_once" / "log.csv").open() as log:
+    unbroken, resumed = train_in_runs(tmp_path / "unbroken", [2]), train_in_runs(tmp_path / "resumed", [1, 2])
+    assert all(torch.equal(unbroken[key], resumed[key]) for key in unbroken)
+    with (tmp_path / "unbroken" / "log.csv").open() as log:
         assert [row["step"] for row in csv.DictReader(log)] == ["1", "2"]
-    LocalResolutionNet().load_state_dict(load_file(tmp_path / "at_once" / "weights.safetensors"))
+    LocalResolutionNet().load_state_dict(load_file(tmp_path / "unbroken" / "weights.safetensors"))
 
 
 def test_scores_agree_with_the_bench_program(shared, tmp_path):

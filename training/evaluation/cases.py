@@ -1,4 +1,4 @@
-"""Maps to score on, with known local resolution: kept from training, and processed as experimentalists process maps."""
+"""Maps to score on, with known local resolution, not used in training: unprocessed and processed."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from pathlib import Path
 import numpy as np
 from scipy import fft, ndimage
 
-from cryores_lite.fourier.spectrum import radius
+from cryores_lite.fourier.spectrum import low_pass, radius
 from cryores_lite.io.mrc import read_map
 from cryores_lite.types import Density, Grid, Volume
 from training.maps.known_map import KnownMap
 from training.maps.labels import read_known_map, read_labels
-from training.maps.processing import cosine_low_pass
 from training.maps.recipe import AVERAGES, Recipe
 from training.maps.simulate import draw_map, draw_signal
 from training.maps.structures import read_manifest
@@ -35,7 +34,7 @@ class Case:
     density : the map
     truth : (z, y, x) float32, local resolution in Å on the map's grid, 0 outside the molecule
     low_pass_limit : Å, resolution at which the map was low-passed, or 0
-    masking, kind : how it was masked, and the kind of its molecule, where they are known
+    masking, kind : how the map was masked, and the kind of its molecule, if known
     """
 
     name: str
@@ -138,7 +137,7 @@ def zone(case: Case) -> Case:
 
 
 def low_passed(case: Case) -> Case:
-    """The map low-passed at its true median resolution: it contains nothing finer."""
+    """The map low-passed at its true median resolution."""
     return replace(_low_passed_at(case, case.median), low_pass_limit=case.median)
 
 
@@ -174,7 +173,7 @@ def resampled(case: Case, ratio: float) -> Case:
 
 
 def _low_passed_at(case: Case, resolution: float) -> Case:
-    return _filtered(case, lambda k: cosine_low_pass(k, 1 / resolution, 2 * k[0, 0, 1]))
+    return _filtered(case, lambda k: low_pass(k, 1 / resolution, 2 * k[0, 0, 1]))
 
 
 def _filtered(case: Case, gain: Callable[[Volume], Volume]) -> Case:

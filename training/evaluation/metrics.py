@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from cryores_lite.types import Mask, Volume
 
-INTERVAL = 1.2816  # standard deviations within which a normal distribution holds 80 %
+INTERVAL = 1.2816  # standard deviations within which 80 % of a normal distribution lies
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Run a model on cases and score it, beside the physical estimate that its network starts from."""
+"""Score a model on cases, and the physical estimate from which its network starts."""
 
 from __future__ import annotations
 

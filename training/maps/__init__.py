@@ -1,1 +1,1 @@
-"""Training maps: atomic structures, simulator, processing, truth, labels from half maps."""
+"""Training maps: atomic structures, simulator, noise, processing, truth, labels from half maps."""

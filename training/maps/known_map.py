@@ -1,4 +1,4 @@
-"""A map whose local resolution is known: what the simulator makes, and what half maps say of a real map."""
+"""A map with known local resolution, from the simulator or from half maps."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class MapKind:
     molecule: str
 
     def labels(self) -> list[str]:
-        """The three words, in the order in which training files keep them."""
+        """Processing, masking and molecule, as training files keep them."""
         return [self.processing, self.masking, self.molecule]
 
 
@@ -42,9 +42,9 @@ class KnownMap:
 
     Attributes
     ----------
-    density : the map as a user gets it, on its grid
+    density : the processed map
     mask : (z, y, x) bool, the molecule, on the map's grid
-    truth : (z, y, x) float32, local resolution in Å, at any sampling of the box described by `placement`
+    truth : (z, y, x) float32, local resolution in Å, at any sampling of the box of `placement`
     placement : position of the map's voxels in that box
     global_resolution : Å, where the FSC over the molecule falls below 0.143
     low_pass_limit : Å, resolution at which the map was low-passed, or 0

@@ -1,8 +1,8 @@
-"""Real maps whose local resolution is known: measured from their half maps, or read from a map of it.
+"""Real maps with known local resolution, measured from half maps or read from a local-resolution map.
 
-A map is a row of a CSV, with files relative to the CSV's folder. The columns `map` and `mask` (1 = molecule) are
-required, and either `half1` and `half2` or `local_resolution` and `global_resolution` (Å). `low_pass` (Å) is optional:
-the resolution at which the map was low-passed. The local resolution from half maps is that of ``--half-maps``.
+Each row of a CSV describes a map; paths are relative to the folder of the CSV. The columns `map` and `mask` (1 =
+molecule) are required, and either `half1` and `half2` or `local_resolution` and `global_resolution` (Å). `low_pass` (Å)
+is optional: the resolution at which the map was low-passed. Half maps are measured as with ``--half-maps``.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from cryores_lite.types import Mask, Volume
 from training.maps.known_map import KnownMap, MapKind, Placement
 from training.maps.processing import nearest_inside
 
-REQUIRED = ("map", "mask")
-HALF_MAPS = ("half1", "half2")
-LOCAL_RESOLUTION = ("local_resolution", "global_resolution")
-REAL = MapKind("real", "real", "real")
+REQUIRED_COLUMNS = ("map", "mask")
+HALF_MAP_COLUMNS = ("half1", "half2")
+LOCAL_RESOLUTION_COLUMNS = ("local_resolution", "global_resolution")
+REAL_MAP_KIND = MapKind("real", "real", "real")
 
 
 def read_labels(path: Path) -> list[dict[str, str]]:
@@ -38,11 +38,13 @@ def read_labels(path: Path) -> list[dict[str, str]]:
     with path.open(newline="", encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file))
     for number, row in enumerate(rows or [{}], 1):
-        given = {column for column, value in row.items() if value}
-        if not given.issuperset(REQUIRED) or not (given.issuperset(HALF_MAPS) or given.issuperset(LOCAL_RESOLUTION)):
+        filled = {column for column, value in row.items() if value}
+        has_resolution = filled.issuperset(HALF_MAP_COLUMNS) or filled.issuperset(LOCAL_RESOLUTION_COLUMNS)
+        if not (filled.issuperset(REQUIRED_COLUMNS) and has_resolution):
             raise SystemExit(
-                f"error: {path}: found {', '.join(sorted(given)) or 'nothing'} in row {number}, expected map, mask and "
-                "either half1 and half2 or local_resolution and global_resolution; name the columns in the first line"
+                f"error: {path}: found {', '.join(sorted(filled)) or 'nothing'} in row {number}, expected map, mask "
+                "and either half1 and half2 or local_resolution and global_resolution; name the columns in the first "
+                "line"
             )
     return rows
 
@@ -50,7 +52,7 @@ def read_labels(path: Path) -> list[dict[str, str]]:
 def read_known_map(row: dict[str, str], folder: Path) -> KnownMap:
     """Read the map of a row, and measure or read its local resolution.
 
-    Its mask is the part of the row's mask where the local resolution is known.
+    The mask is the part of the row's mask in which the local resolution is known.
 
     Raises
     ------
@@ -59,17 +61,17 @@ def read_known_map(row: dict[str, str], folder: Path) -> KnownMap:
     """
     try:
         full_map, pair = read_map_and_halves(
-            folder / row["map"], half_maps(row, folder), averaged=False, voxel_size=None
+            folder / row["map"], half_map_paths(row, folder), averaged=False, voxel_size=None
         )
         density = full_map.density
         mask = read_map(folder / row["mask"]).density.values > 0.5
-        check_same_grid(density.values, mask)
+        check_same_shape(density.values, mask)
         if pair:
-            local, global_resolution = measure(pair, mask)
+            local, global_resolution = measure_resolution(pair, mask)
         else:
             local = read_map(folder / row["local_resolution"]).density.values
             global_resolution = float(row["global_resolution"])
-            check_same_grid(density.values, local)
+            check_same_shape(density.values, local)
     except CryoresError as error:
         raise SystemExit(f"error: {row['map']}: {error}") from None
     limit = float(row.get("low_pass") or 0)
@@ -82,22 +84,22 @@ def read_known_map(row: dict[str, str], folder: Path) -> KnownMap:
         placement=Placement(density.grid.shape),
         global_resolution=global_resolution,
         low_pass_limit=limit,
-        kind=REAL,
+        kind=REAL_MAP_KIND,
     )
 
 
-def half_maps(row: dict[str, str], folder: Path) -> tuple[Path, Path] | None:
-    """The half maps of a row, if it names two."""
+def half_map_paths(row: dict[str, str], folder: Path) -> tuple[Path, Path] | None:
+    """Paths of the half maps of a row, or None if it does not name two."""
     return (folder / row["half1"], folder / row["half2"]) if row.get("half1") and row.get("half2") else None
 
 
-def measure(pair: HalfMapPair, mask: Mask) -> tuple[Volume, float]:
-    """Local resolution from half maps, and the global resolution of the molecule, in Å."""
+def measure_resolution(pair: HalfMapPair, mask: Mask) -> tuple[Volume, float]:
+    """Measure the local resolution and the global resolution of the molecule from half maps, in Å."""
     return local_fsc(pair.first, pair.second).values, global_fsc_curves(pair, mask).resolution()
 
 
-def check_same_grid(values: Volume, other: Volume | Mask) -> None:
-    """Refuse a mask or a local resolution of another shape than its map.
+def check_same_shape(values: Volume, other: Volume | Mask) -> None:
+    """Refuse a mask or a local resolution whose shape differs from that of its map.
 
     Raises
     ------

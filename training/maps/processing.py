@@ -1,4 +1,4 @@
-"""What experimentalists do to a map: weight, sharpen and filter it, globally or locally; mask it, or crop a part."""
+"""Processing by experimentalists: FSC weight, sharpening, global and local filters, masks, crops."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import numpy.typing as npt
 from scipy import fft, ndimage
 
 from cryores_lite.fourier.local_power import smooth
+from cryores_lite.fourier.spectrum import low_pass
 from cryores_lite.types import Lengths, Mask, Shape, Volume
 from training.maps.recipe import Recipe
 
@@ -24,7 +25,7 @@ def process(
     recipe: Recipe,
     rng: np.random.Generator,
 ) -> tuple[Volume, float]:
-    """Weight, sharpen and low-pass a map as its `kind` of processing does.
+    """Weight, sharpen and low-pass a map according to its `kind` of processing.
 
     Parameters
     ----------
@@ -89,16 +90,10 @@ def draw_low_pass_limit(
 def draw_low_pass(k: Volume, limit: float, recipe: Recipe, rng: np.random.Generator) -> Volume:
     """Gain of a low-pass filter at `limit` Å with a narrow or a wide edge."""
     centre, edge = 1 / limit, rng.choice([0.5, 2.0]) * k[0, 0, 1]
-    if rng.random() >= recipe.narrow_edge:  # a wide edge ends at the limit: nothing finer is left
+    if rng.random() >= recipe.narrow_edge:  # a wide edge ends at the limit, so that no finer detail remains
         edge = rng.uniform(0.02, 0.25) / limit
         centre -= edge
-    return cosine_low_pass(k, centre, edge)
-
-
-def cosine_low_pass(k: Volume, centre: float, edge: float) -> Volume:
-    """Gain of a filter whose cosine edge falls from 1 to 0 between `centre` - `edge` and `centre` + `edge` (1/Å)."""
-    gain: Volume = 0.5 - 0.5 * np.cos(np.pi * np.clip((centre + edge - k) / (2 * edge), 0, 1))
-    return gain
+    return low_pass(k, centre, edge)
 
 
 def guinier(waves: npt.NDArray[np.complex64], k: Volume, resolution: float) -> float:
@@ -123,7 +118,7 @@ def filter_locally(values: Volume, k: Volume, local: Volume) -> Volume:
     waves, out = fft.rfftn(values), np.zeros_like(values)
     for n, cut in enumerate(cuts):
         weight = np.clip(1 - np.abs(position - n), 0, 1).astype(np.float32)
-        out += weight * fft.irfftn(waves * cosine_low_pass(k, 1 / cut, 2 * k[0, 0, 1]), s=values.shape)
+        out += weight * fft.irfftn(waves * low_pass(k, 1 / cut, 2 * k[0, 0, 1]), s=values.shape)
     return out
 
 
@@ -160,40 +155,40 @@ SOFT_EDGES = {  # Å from the molecule to the beginning of the edge, and width o
 def apply_mask(
     values: Volume, mask: Mask, voxel_size: float, kind: str, rng: np.random.Generator
 ) -> tuple[Volume, Mask, Shape]:
-    """Mask or crop a map, as a key of ``Recipe.masking`` says.
+    """Mask or crop a map according to `kind`, a key of ``Recipe.masking``.
 
-    Returns the map, the mask of its molecule, and the position of its first voxel in the given one.
+    Returns the map, the mask of its molecule, and the position of its first voxel in the given map.
     """
     if kind == "none":
         return values, mask, (0, 0, 0)
     if kind == "cut":
         return cut_out(values, mask, rng)
-    kept = zone_around_an_atom(mask, rng) if kind == "zone" else mask
+    region = zone_around_an_atom(mask, rng) if kind == "zone" else mask
     if kind == "sphere":
         distance = distance_from_sphere(mask)
         extend, edge = rng.uniform(0, 15), rng.uniform(4, 14)
     else:
-        distance = ndimage.distance_transform_edt(~kept) - ndimage.distance_transform_edt(kept)  # negative inside
+        distance = ndimage.distance_transform_edt(~region) - ndimage.distance_transform_edt(region)  # negative inside
         extend, edge = (rng.uniform(*limits) for limits in SOFT_EDGES[kind])
     soft = 0.5 + 0.5 * np.cos(np.pi * np.clip((distance * voxel_size - extend) / edge, 0, 1))
     out = (values * soft).astype(np.float32)
-    return crop_to(kept, out, rng) if kind == "zone" else (out, mask, (0, 0, 0))
+    return crop_to(region, out, rng) if kind == "zone" else (out, mask, (0, 0, 0))
 
 
 def zone_around_an_atom(mask: Mask, rng: np.random.Generator) -> Mask:
-    """The part of the molecule in a random ellipsoid around one of its voxels."""
+    """The part of the molecule within a random ellipsoid around one of its voxels."""
     molecule = np.argwhere(mask)
     axes = np.linalg.qr(rng.normal(size=(3, 3)))[0] * rng.uniform(0.6, 1.4, 3)
-    apart = (np.indices(mask.shape).reshape(3, -1).T - molecule[rng.integers(len(molecule))]) @ axes
-    zone: Mask = mask & (np.linalg.norm(apart, axis=1).reshape(mask.shape) < rng.uniform(0.15, 0.5) * mask.shape[0])
-    return zone
+    offsets = (np.indices(mask.shape).reshape(3, -1).T - molecule[rng.integers(len(molecule))]) @ axes
+    inside: Mask = mask & (np.linalg.norm(offsets, axis=1).reshape(mask.shape) < rng.uniform(0.15, 0.5) * mask.shape[0])
+    return inside
 
 
 def distance_from_sphere(mask: Mask) -> Volume:
-    """Distance in voxels from the sphere around the box's centre that holds the molecule; negative inside."""
+    """Distance in voxels from the sphere around the box's centre that encloses the molecule; negative inside."""
     centre = np.array(mask.shape) / 2
-    reach = np.sqrt(((np.argwhere(mask) - centre) ** 2).sum(1).max())
-    distance: Volume = np.sqrt(((np.indices(mask.shape).T - centre) ** 2).sum(-1)).T - reach
+    sphere_radius = np.sqrt(((np.argwhere(mask) - centre) ** 2).sum(1).max())
+    distance: Volume = np.sqrt(((np.indices(mask.shape).T - centre) ** 2).sum(-1)).T - sphere_radius
     return distance
 
 
@@ -207,7 +202,7 @@ def crop_to(mask: Mask, values: Volume, rng: np.random.Generator) -> tuple[Volum
 
 
 def cut_out(values: Volume, mask: Mask, rng: np.random.Generator) -> tuple[Volume, Mask, Shape]:
-    """Crop a random box that holds a part of the molecule. Returns as `apply_mask`."""
+    """Crop to a random box that contains a part of the molecule. Returns as `apply_mask`."""
     molecule = np.argwhere(mask)
     centre = molecule[rng.integers(len(molecule))]
     half_edge = int(rng.uniform(0.45, 0.75) * values.shape[0]) // 2

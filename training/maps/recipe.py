@@ -1,4 +1,4 @@
-"""What the simulator draws, and how often."""
+"""Ranges and probabilities of everything that the simulator draws."""
 
 from __future__ import annotations
 
@@ -11,24 +11,25 @@ Range = tuple[float, float]
 class Recipe:
     """Ranges and probabilities of everything that is drawn for a simulated map.
 
-    A range is drawn from evenly; where it says so, its logarithm is. A probability is that of one effect in one map.
+    Values are uniform in their range, or log-uniform where the comment says so. A probability is that of one effect in
+    one map.
     """
 
     # the molecule
     resolution: Range = (1.3, 20.0)  # Å, median local resolution, log-uniform
     usual_resolution: Range = (2.0, 12.0)  # Å, the narrower range of most molecules, log-uniform
     usual_share: float = 0.7  # probability of the narrower range
-    resolution_elements: Range = (4.0, 10.0)  # the molecule is at least so many times its resolution across
+    resolution_elements: Range = (4.0, 10.0)  # smallest size of the molecule / its resolution
     oversampling: Range = (2.1, 5.5)  # resolution / voxel size, log-uniform
     box: tuple[int, int] = (48, 96)  # voxels; larger molecules are cut to a ball
-    membrane_belt: float = 0.8  # of membrane proteins: a belt of disordered lipid
+    membrane_belt: float = 0.8  # probability of a belt of disordered lipid around a membrane protein
     conformers: int = 6
     mobility_spread: Range = (0.1, 2.2)  # of the mobility over a molecule, in log units, log-uniform
-    amplitude_falloff: Range = (0.1, 5.0)  # x; optics and poses scale the amplitude by exp(-x) at the resolution; log
+    amplitude_falloff: Range = (0.1, 5.0)  # x, log-uniform; the amplitude is scaled by exp(-x) at the resolution
 
     # noise
-    molecule_noise: float = 0.2  # noise stronger or weaker at the molecule,
-    molecule_noise_change: Range = (-0.2, 0.8)  # … by this share of its power
+    molecule_noise: float = 0.2  # noise stronger or weaker at the molecule
+    molecule_noise_change: Range = (-0.2, 0.8)  # change of the noise power at the molecule, as a share of it
     drifting_noise: float = 0.2  # noise that changes slowly over the box
     radial_noise: float = 0.4  # noise that falls off with the distance from the centre
     pose_noise: float = 0.7  # noise from pose errors and finite ensembles, which follows the signal
@@ -45,13 +46,13 @@ class Recipe:
             "local sharpening": 0.05,
         }
     )
-    fsc_weight: float = 0.8  # of all kinds of processing but the plain average: weighting by the FSC
-    fsc_weight_of_averages: float = 0.4
+    fsc_weight: float = 0.8  # weighting by the FSC, of all kinds of processing except the plain average
+    fsc_weight_of_averages: float = 0.4  # weighting by the FSC, of plain averages
     sharpening_of_plain_maps: float = 0.4  # of averages and low-passed maps; all others are always sharpened
     moderate_sharpening: float = 0.75  # B of 0.3 to 1.3 times Guinier's, else 1.3 to 2.5 times
-    weight_until_it_vanishes: float = 0.65  # of post-processed maps: low-pass where the FSC vanishes, as RELION does
+    weight_until_it_vanishes: float = 0.65  # low-pass where the FSC vanishes, of post-processed maps, as in RELION
     narrow_edge: float = 0.7  # a low-pass edge of few shells, else of 2 to 25 % of its frequency
-    local_filter_outwards: float = 0.5  # of locally filtered maps: the solvent filtered as the nearest molecule
+    local_filter_outwards: float = 0.5  # solvent filtered as the nearest molecule, of locally filtered maps
     masking: dict[str, float] = field(
         default_factory=lambda: {"none": 0.32, "sphere": 0.08, "soft": 0.21, "tight": 0.15, "zone": 0.16, "cut": 0.08}
     )
@@ -62,7 +63,7 @@ class Recipe:
     quantised: float = 0.06  # to 8 bits
     resharpened: float = 0.3  # or blurred
 
-    # what the network is given
+    # the network's input
     guess_error: Range = (0.02, 0.3)  # standard deviation of the given median resolution, in log units, log-uniform
 
 

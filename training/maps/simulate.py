@@ -1,8 +1,8 @@
-"""Simulated maps whose local resolution is known.
+"""Simulated maps with known local resolution.
 
 `draw_signal` makes the mean density of a molecule and its local band powers, which take most of the time. `draw_map`
-adds fresh noise, whose power gives the truth, and processes the map as experimentalists do. `Recipe` holds what is
-drawn, and how often.
+adds fresh noise, whose power gives the truth, and processes the map as experimentalists do. `Recipe` holds the ranges
+and probabilities.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft, ndimage
 
-from cryores_lite.fourier.local_power import BAND_WIDTH, POWER_STEP, local_power, smooth
+from cryores_lite.fourier.local_power import POWER_STEP, local_power, smooth
 from cryores_lite.fourier.spectrum import Spectrum, grid_for, radius
 from cryores_lite.types import Density, Grid, Lengths, Mask, Shape, Volume
 from training.maps import structures, truth
 from training.maps.known_map import KnownMap, MapKind, Placement
+from training.maps.noise import noise_envelope, noise_filter, pose_noise_share, random_field, white_noise_powers
 from training.maps.processing import (
     apply_mask,
     filter_locally,
@@ -33,16 +34,16 @@ Curve = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Signal:
-    """The noise-free mean density of a molecule: what all maps drawn from it share.
+    """The noise-free mean density of a molecule, shared by all maps drawn from it.
 
     Attributes
     ----------
     density : (z, y, x), of variance 1
     mask : (z, y, x) bool, the molecule
     voxel_size : Å
-    resolution : Å, the median local resolution that its maps are to have
+    resolution : Å, the intended median local resolution of its maps
     powers : (bands, coarse z, y, x), local band powers
-    molecule_kind : kind of the structure, as the manifest has it
+    molecule_kind : kind of the structure, from the manifest
     """
 
     density: Volume
@@ -67,7 +68,7 @@ class Noise:
     ----------
     filter : (z, y, half x), factors of the Fourier amplitudes of white noise
     envelope : (z, y, x), amplitude of the noise over space
-    pose_share : (bands,), power of the noise from pose errors, as a share of the signal's
+    pose_share : (bands,), power of the noise from pose errors / power of the signal
     scale : power of the filtered white noise in one half map
     local : coarse (z, y, x), local resolution, Å
     inside : coarse (z, y, x), the molecule
@@ -135,7 +136,7 @@ def periodic(values: Volume, voxel_size: float) -> Spectrum:
 
 
 def draw_noise(signal: Signal, recipe: Recipe, rng: np.random.Generator) -> Noise:
-    """Draw the kind of noise, and match its strength to the signal's median local resolution."""
+    """Draw the spectrum and the envelope of the noise, and match its power to the signal's median local resolution."""
     k = radius(signal.density.shape, signal.lengths)
     frequencies = truth.bands(signal.voxel_size)
     coarse = signal.powers.shape[1:]
@@ -258,7 +259,7 @@ def resampled(known: KnownMap, rng: np.random.Generator) -> KnownMap:
 
 
 def padded(known: KnownMap, rng: np.random.Generator) -> KnownMap:
-    """The map in a larger box, zero outside, off its centre."""
+    """The map off-centre in a larger box, padded with zeros."""
     values, voxel_size = known.density.values, known.density.grid.voxel_size[0]
     before, after = (rng.integers(2, max(3, min(values.shape) // 4), 3) for _ in range(2))
     widths = [(int(a), int(b)) for a, b in zip(before, after, strict=True)]
@@ -273,7 +274,7 @@ def padded(known: KnownMap, rng: np.random.Generator) -> KnownMap:
 
 
 def quantised(known: KnownMap, rng: np.random.Generator) -> KnownMap:
-    """The map in 8 bits, its extremes clipped or kept."""
+    """The map rounded to 8 bits, with clipped or full range."""
     values = known.density.values
     low, high = np.percentile(values, (0, 100) if rng.random() < 0.5 else (0.02, 99.98))
     step = max(high - low, 1e-20) / 255
@@ -282,7 +283,7 @@ def quantised(known: KnownMap, rng: np.random.Generator) -> KnownMap:
 
 
 def resharpened(known: KnownMap, rng: np.random.Generator) -> KnownMap:
-    """The finished map sharpened or blurred once more, with its rounding errors and its cut edges."""
+    """The finished map sharpened or blurred once more, including its rounding errors and cut edges."""
     voxel_size = known.density.grid.voxel_size[0]
     b = rng.uniform(-14, 14) * known.global_resolution**2
     values = damped(known.density.values, voxel_size, max(b, -60 * voxel_size**2))
@@ -292,101 +293,6 @@ def resharpened(known: KnownMap, rng: np.random.Generator) -> KnownMap:
 def choose(shares: dict[str, float], rng: np.random.Generator) -> str:
     """Draw one of the keys, with probabilities proportional to the values."""
     return str(rng.choice(list(shares), p=np.array(list(shares.values())) / sum(shares.values())))
-
-
-def random_field(shape: Shape, lengths: Lengths, sigma: float, rng: np.random.Generator) -> Volume:
-    """Gaussian noise smoothed by `sigma` Å (at most a fifth of the box), of mean 0 and variance 1."""
-    sigma = min(sigma, min(lengths) / 5)
-    waves = fft.rfftn(rng.standard_normal(shape, np.float32))
-    waves[0, 0, 0] = 0
-    field = fft.irfftn(waves * np.exp(-2 * np.pi**2 * np.float32(sigma) ** 2 * radius(shape, lengths) ** 2), s=shape)
-    out: Volume = field / max(float(field.std()), 1e-12)
-    return out
-
-
-def noise_filter(k: Volume, resolution: float, recipe: Recipe, rng: np.random.Generator) -> Volume:
-    """Amplitude of the noise over Fourier space: a smooth spectrum, and sometimes a cone of missing views."""
-    amplitude = spectral_slope(k, resolution, rng)
-    if rng.random() < recipe.missing_views:
-        amplitude *= missing_views_gain(k, rng)
-    return amplitude
-
-
-def spectral_slope(k: Volume, resolution: float, rng: np.random.Generator) -> Volume:
-    """Amplitude of noise whose log power is a random parabola in frequency."""
-    slope, curvature = rng.normal(0, 0.5), rng.normal(-0.1, 0.2)
-    relative = np.clip(k * resolution, 0, 3)
-    amplitude: Volume = np.exp(0.5 * (slope * relative + curvature * relative**2)).astype(np.float32)
-    return amplitude
-
-
-def missing_views_gain(k: Volume, rng: np.random.Generator) -> Volume:
-    """Gain of the noise in a cone around z, in which few particles contribute."""
-    n = k.shape[0]
-    z = np.abs(np.fft.fftfreq(n) * n).astype(np.float32)[:, None, None] / np.maximum(k / k[1, 0, 0], 1)
-    gain: Volume = np.sqrt(1 + rng.uniform(0.5, 6) * np.clip((z - 0.5) / 0.5, 0, 1) ** 2)
-    return gain
-
-
-def noise_envelope(mask: Mask, voxel_size: float, recipe: Recipe, rng: np.random.Generator) -> Volume:
-    """Amplitude of the noise over space: the product of those effects that are drawn, or 1 everywhere."""
-    envelope = np.ones(mask.shape, np.float32)
-    if rng.random() < recipe.radial_noise:
-        envelope *= radial_falloff(mask.shape, rng)
-    if rng.random() < recipe.molecule_noise:
-        envelope *= change_at_molecule(mask, voxel_size, recipe.molecule_noise_change, rng)
-    if rng.random() < recipe.drifting_noise:
-        envelope *= slow_drift(mask.shape, voxel_size, rng)
-    return envelope
-
-
-def radial_falloff(shape: Shape, rng: np.random.Generator) -> Volume:
-    """Amplitude that falls off with the distance from the centre of the box."""
-    z, y, x = (np.arange(n, dtype=np.float32) - n / 2 for n in shape)
-    distance = np.sqrt(z[:, None, None] ** 2 + y[:, None] ** 2 + x**2) / (shape[0] / 2)
-    amplitude: Volume = np.exp(-0.5 * rng.uniform(0.1, 1.5) * distance ** rng.uniform(1, 3)).astype(np.float32)
-    return amplitude
-
-
-def change_at_molecule(mask: Mask, voxel_size: float, change: Range, rng: np.random.Generator) -> Volume:
-    """Amplitude of noise whose power at the molecule differs by a share drawn from `change`."""
-    molecule = ndimage.gaussian_filter(mask.astype(np.float32), 6 / voxel_size)
-    amplitude: Volume = np.sqrt(1 + rng.uniform(*change) * molecule)
-    return amplitude
-
-
-def slow_drift(shape: Shape, voxel_size: float, rng: np.random.Generator) -> Volume:
-    """Amplitude that varies by up to 35 % over 12 to 40 Å."""
-    z, y, x = (n * voxel_size for n in shape)
-    lengths = (z, y, x)
-    amplitude: Volume = np.exp(0.5 * rng.uniform(0, 0.35) * random_field(shape, lengths, rng.uniform(12, 40), rng))
-    return amplitude
-
-
-def pose_noise_share(frequencies: Curve, resolution: float, rng: np.random.Generator) -> Curve:
-    """Power of the noise from one half map's pose errors, as a share of the signal's.
-
-    The mean of n images with phase errors of variance u(f) is damped by exp(-u), and the share (exp(2u) - 1)/n of
-    its power differs between the half maps; u grows as f². The share at the resolution is drawn: small for many images.
-    """
-    share, errors = np.exp(rng.uniform(np.log(0.01), np.log(1.5))), rng.uniform(0.2, 1.5)
-    relative = np.minimum((frequencies * resolution) ** 2, 4.0)
-    return np.minimum(share * np.expm1(2 * errors * relative) / np.expm1(2 * errors), 20.0)
-
-
-def white_noise_powers(amplitude: Volume, k: Volume, frequencies: Curve) -> Curve:
-    """Band powers of white noise of variance 1 after a filter."""
-    twice = np.full(k.shape[2], 2.0)
-    twice[0] = 1
-    width = float(k[0, 0, 1]) / 2
-    index = (k / width).astype(int).ravel()
-    weights = np.broadcast_to(twice, k.shape) * amplitude**2
-    total = np.bincount(index, weights.ravel())
-    centres = (np.arange(len(total)) + 0.5) * width
-    size = float(k.shape[0] * k.shape[1] * (2 * (k.shape[2] - 1)))
-    band = np.exp(-(((centres[None] - frequencies[:, None]) / (BAND_WIDTH * frequencies[:, None])) ** 2))
-    sums: Curve = (band * total).sum(1) / size
-    return sums
 
 
 def match_noise(signal: Signal, frequencies: Curve, white: Volume, pose: Volume, inside: Mask) -> float:

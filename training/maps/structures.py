@@ -24,10 +24,10 @@ Points = npt.NDArray[np.float64]
 
 B_CLASSES = np.geomspace(8.0, 600.0, 9)  # Å²; the density is computed for one B factor after another
 SOLVENT_B = 200.0  # Å², B factor of the displaced solvent
-MASK_RADIUS = 3.0  # Å, greatest distance of a voxel of the molecule from a non-hydrogen atom,
-MASK_SHARE = 0.3  # … in at least this share of the conformers
-DOMAIN_COUNTS = {1: 0.25, 2: 0.25, 3: 0.3, 4: 0.2}  # probability of so many rigid domains
-MISSING_DOMAIN = 0.25  # probability that a domain is missing from some of the conformers
+MASK_RADIUS = 3.0  # Å, largest distance of a voxel of the mask from a non-hydrogen atom
+MASK_MIN_SHARE = 0.3  # smallest share of the conformers in which a voxel of the mask is that near
+DOMAIN_COUNTS = {1: 0.25, 2: 0.25, 3: 0.3, 4: 0.2}  # probabilities of the numbers of rigid domains
+MISSING_DOMAIN_PROBABILITY = 0.25  # probability that a domain is missing from some of the conformers
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def read_atoms(path: Path) -> Atoms:
 
 
 def cut_ball(atoms: Atoms, max_extent: float, rng: np.random.Generator) -> Atoms:
-    """Cut a molecule of more than `max_extent` Å to a ball around one of its atoms."""
+    """Cut a molecule that is larger than `max_extent` Å to a ball around one of its atoms."""
     if np.ptp(atoms.positions, axis=0).max() <= max_extent:
         return atoms
     centre = atoms.positions[rng.integers(len(atoms.positions))]
@@ -156,9 +156,9 @@ def ensemble(atoms: Atoms, scale: float, conformers: int, log_spread: float, rng
     Parameters
     ----------
     atoms : the molecule
-    scale : Å, resolution that the map is to have; motions and mobilities grow with it
+    scale : Å, intended resolution of the map; motions and mobilities grow with it
     conformers : number of conformers
-    log_spread : of the mobility over the molecule, in log units; with a small one, the domains hardly move
+    log_spread : spread of the log mobility over the molecule; if it is small, the domains hardly move
     """
     n = len(atoms.positions)
     domains = int(rng.choice(list(DOMAIN_COUNTS), p=list(DOMAIN_COUNTS.values())))
@@ -177,7 +177,7 @@ def ensemble(atoms: Atoms, scale: float, conformers: int, log_spread: float, rng
         for c in range(conformers):
             rotation = Rotation.from_rotvec(np.radians(rng.normal(0, angle)) * axis)
             positions[c, inside] = rotation.apply(positions[c, inside] - hinge) + hinge + rng.normal(0, shift / 2, 3)
-    if domains > 1 and rng.random() < MISSING_DOMAIN:
+    if domains > 1 and rng.random() < MISSING_DOMAIN_PROBABILITY:
         complete = np.arange(conformers) < rng.uniform(0.35, 0.8) * conformers
         present[np.ix_(~complete, label == domains - 1)] = 0.0
     mobility = mobility_field(atoms.positions, log_spread, rng) * max(scale / 3, 0.5) ** 2
@@ -225,8 +225,8 @@ def splat(grid: Volume, positions: Points, weights: Points) -> None:
 
 def molecule_mask(molecule: Ensemble, shape: Shape, voxel_size: float) -> Mask:
     """Voxels within 3 Å of a non-hydrogen atom in at least 30 % of the conformers."""
-    every = max(1, len(molecule.positions) // 6)
-    conformers, occupancies = molecule.positions[::every], molecule.present[::every]
+    stride = max(1, len(molecule.positions) // 6)
+    conformers, occupancies = molecule.positions[::stride], molecule.present[::stride]
     near = np.zeros(shape, np.float32)
     for positions, present in zip(conformers, occupancies, strict=True):
         indices = np.round(positions[present > 0] / voxel_size + np.array(shape) / 2).astype(int)
@@ -234,5 +234,5 @@ def molecule_mask(molecule: Ensemble, shape: Shape, voxel_size: float) -> Mask:
         empty = np.ones(shape, bool)
         empty[tuple(indices.T)] = False
         near += ndimage.distance_transform_edt(empty) * voxel_size <= MASK_RADIUS
-    mask: Mask = near / len(conformers) >= MASK_SHARE
+    mask: Mask = near / len(conformers) >= MASK_MIN_SHARE
     return mask

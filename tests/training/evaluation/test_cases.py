@@ -22,7 +22,7 @@ def case():
 
 
 @pytest.mark.parametrize("name", [*cases.PROCESSINGS, *cases.NEUTRAL_PROCESSINGS])
-def test_a_processed_case_has_truth_on_its_own_grid_where_its_density_is(case, name):
+def test_a_processed_case_has_truth_on_its_grid_at_its_molecule(case, name):
     changed = {**cases.PROCESSINGS, **cases.NEUTRAL_PROCESSINGS}[name](case)
     inside = changed.truth > 0
     values = changed.density.values
@@ -32,7 +32,7 @@ def test_a_processed_case_has_truth_on_its_own_grid_where_its_density_is(case, n
     assert values[inside].mean() > values[~inside].mean() + 20 * noise
 
 
-def test_a_low_pass_empties_the_shells_beyond_it(case):
+def test_a_low_pass_leaves_no_power_beyond_its_limit(case):
     changed = cases.low_passed(case)
     lengths = tuple(n * v for n, v in zip(case.truth.shape, case.density.grid.voxel_size, strict=True))
     k = radius(case.truth.shape, lengths)
@@ -63,11 +63,11 @@ def test_resampling_keeps_lengths_and_the_molecule(case):
 
 def test_the_classifier_separates_groups_only_if_they_differ():
     rng = np.random.default_rng(1)
-    same, other = ([rng.normal(0, 1, (10, 6)) for _ in range(20)] for _ in range(2))
-    accuracy, _ = realism.classify(same, other)
+    first_group, second_group = ([rng.normal(0, 1, (10, 6)) for _ in range(20)] for _ in range(2))
+    accuracy, _ = realism.classify(first_group, second_group)
     assert 0.35 < accuracy < 0.65
-    moved = [m + np.array([2.5, 0, 0, 0, 0, 0]) for m in other]
-    accuracy, weights = realism.classify(same, moved)
+    shifted_group = [m + np.array([2.5, 0, 0, 0, 0, 0]) for m in second_group]
+    accuracy, weights = realism.classify(first_group, shifted_group)
     assert accuracy > 0.85
     assert np.abs(weights).argmax() == 0
     assert weights[0] > 0

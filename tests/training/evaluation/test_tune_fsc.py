@@ -1,4 +1,4 @@
-"""Settings are decided by their rules, and a value in use stays unless another is better."""
+"""Settings follow their rules, and a value in use stays unless another is better."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import pytest
 from training.evaluation.tune_fsc import BAND_STEPS, band_step_row, best_threshold, count_misjudged
 
 
-def test_the_widest_step_is_taken_that_costs_no_accuracy():
+def test_the_widest_band_step_without_loss_of_accuracy_is_chosen():
     errors = dict(zip(BAND_STEPS, (0.03, 0.03, 0.029, 0.0309, 0.0311, 0.06), strict=True))
     measured = [{step: (error, 1.0) for step, error in errors.items()}]
     assert band_step_row(measured).endswith("| 18 % |")

@@ -1,4 +1,4 @@
-"""The simulator's truth agrees with half maps and with an independent program; its effects do what they say."""
+"""The simulator's truth agrees with half maps and with an independent program; its effects have the drawn strength."""
 
 import importlib.util
 from dataclasses import replace
@@ -9,15 +9,23 @@ from numpy.testing import assert_allclose
 from scipy import fft, ndimage
 
 from cryores_lite.fourier.local_power import local_power
-from cryores_lite.fourier.spectrum import grid_for, radius
+from cryores_lite.fourier.spectrum import grid_for, low_pass, radius
 from cryores_lite.half_maps.independence import DEPENDENT_FSC, lowest_shell_fsc
 from cryores_lite.half_maps.local_fsc import local_fsc
 from cryores_lite.types import Density, Grid
 from training.maps import structures as st
 from training.maps import truth
+from training.maps.noise import (
+    change_at_molecule,
+    missing_views_gain,
+    noise_envelope,
+    pose_noise_share,
+    slow_drift,
+    spectral_slope,
+    white_noise_powers,
+)
 from training.maps.processing import (
     apply_mask,
-    cosine_low_pass,
     draw_low_pass_limit,
     filter_locally,
     fsc_weight,
@@ -26,22 +34,15 @@ from training.maps.processing import (
 )
 from training.maps.recipe import EVEN_NOISE
 from training.maps.simulate import (
-    change_at_molecule,
     draw_halves,
     draw_map,
     draw_signal,
     match_noise,
-    missing_views_gain,
-    noise_envelope,
     padded,
     periodic,
-    pose_noise_share,
     quantised,
     resampled,
     resharpened,
-    slow_drift,
-    spectral_slope,
-    white_noise_powers,
 )
 
 PLAIN = replace(
@@ -91,7 +92,7 @@ def test_the_median_truth_is_the_drawn_resolution(signal):
     assert_allclose(np.median(simulated.truth[inside]), signal.resolution, rtol=0.03)
 
 
-def test_a_low_pass_ends_the_truth_and_a_mask_leaves_zeros(signal):
+def test_a_low_pass_limits_the_truth_and_a_mask_sets_the_solvent_to_zero(signal):
     recipe = replace(PLAIN, processing={"lowpass": 1.0}, masking={"tight": 1.0})
     simulated = draw_map(signal, recipe, np.random.default_rng(4))
     assert simulated.low_pass_limit > 0
@@ -145,9 +146,11 @@ def test_the_truth_is_the_local_fsc_of_two_noisy_halves(signal):
     band = int(np.abs(frequencies - 1 / np.median(expected)).argmin())
     f, cross, power = frequencies[band], 0.0, 0.0
     for _ in range(6):
-        halves = [signal.density + np.float32(np.sqrt(scale)) * rng.standard_normal(shape, np.float32) for _ in "12"]
-        total, apart = (local_power(periodic(halves[0] + s * halves[1], v), f, coarse) for s in (1, -1))
-        cross, power = cross + (total - apart)[inside] / 4, power + (total + apart)[inside] / 4
+        halves = [
+            signal.density + np.float32(np.sqrt(scale)) * rng.standard_normal(shape, np.float32) for _ in range(2)
+        ]
+        total, difference = (local_power(periodic(halves[0] + s * halves[1], v), f, coarse) for s in (1, -1))
+        cross, power = cross + (total - difference)[inside] / 4, power + (total + difference)[inside] / 4
     assert_allclose(np.median(cross / power), truth.FSC_THRESHOLD, atol=0.05)
 
 
@@ -208,14 +211,14 @@ def test_drifting_noise_varies_slowly():
     assert np.abs(np.diff(amplitude, axis=0)).max() < amplitude.std()
 
 
-def test_the_slope_of_the_noise_spectrum_is_smooth_and_one_at_zero_frequency():
+def test_the_noise_amplitude_is_positive_and_one_at_zero_frequency():
     k = radius((32, 32, 32), (64.0,) * 3)
     amplitude = spectral_slope(k, 4.0, np.random.default_rng(3))
     assert amplitude[0, 0, 0] == 1
     assert (amplitude > 0).all()
 
 
-def test_the_fsc_weight_is_that_of_the_full_map():
+def test_the_fsc_weight_is_the_amplitude_correlation_of_the_full_map_with_the_signal():
     frequencies = np.array([0.05, 0.1, 0.2])
     gain = fsc_weight(np.array([[[0.01, 0.1, 0.2]]], np.float32), frequencies, np.array([1.0, 0.143, 0.0]))
     assert_allclose(gain[0, 0], [1, 0.5, 0], atol=0.001)
@@ -248,7 +251,7 @@ def test_every_masking_keeps_the_densest_part_of_its_molecule(signal, kind):
     assert_allclose(values[inside], signal.density[box][inside], rtol=1e-5)
 
 
-def test_the_truth_between_its_voxels_is_interpolated_and_zero_outside_the_molecule(signal):
+def test_the_truth_is_interpolated_and_zero_outside_the_molecule(signal):
     known = draw_map(signal, PLAIN, np.random.default_rng(15))
     local = known.local_resolution()
     assert ((local > 0) == known.mask).all()
@@ -257,7 +260,7 @@ def test_the_truth_between_its_voxels_is_interpolated_and_zero_outside_the_molec
     assert limited.visible_global_resolution == 2 * known.global_resolution
 
 
-def test_eight_bits_are_256_values(signal):
+def test_an_8_bit_map_has_at_most_256_values(signal):
     moved = quantised(draw_map(signal, PLAIN, np.random.default_rng(11)), np.random.default_rng(12))
     assert len(np.unique(moved.density.values)) <= 256
 
@@ -273,7 +276,7 @@ def test_a_local_filter_removes_detail_finer_than_the_local_resolution(signal):
     assert fine[:, :, 8:10].mean() < 0.3 * fine[:, :, 2:4].mean()
 
 
-def test_noise_of_poses_grows_with_frequency_and_is_the_drawn_share_at_the_resolution():
+def test_pose_noise_grows_with_frequency_and_has_the_drawn_share_at_the_resolution():
     frequencies = np.geomspace(1 / 40, 1 / 3, 30)
     for seed in range(5):
         share = pose_noise_share(frequencies, 4.0, np.random.default_rng(seed))
@@ -291,9 +294,9 @@ def test_radial_noise_falls_off_from_the_centre(signal):
 
 
 @pytest.mark.parametrize("edge", [0.5, 2.0, 12.0])
-def test_a_low_pass_leaves_all_below_its_edge_and_nothing_beyond(edge):
+def test_a_low_pass_keeps_frequencies_below_its_edge_and_removes_those_above(edge):
     k = radius((64, 64, 64), (96.0,) * 3)
-    gain = cosine_low_pass(k, 1 / 6, edge / 96)
+    gain = low_pass(k, 1 / 6, edge / 96)
     assert (gain[k > 1 / 6 + edge / 96 + 1e-4] == 0).all()
     assert_allclose(gain[k < 1 / 6 - edge / 96], 1, atol=1e-6)
     order = np.argsort(k, axis=None)
@@ -302,9 +305,9 @@ def test_a_low_pass_leaves_all_below_its_edge_and_nothing_beyond(edge):
 
 def test_sharpening_a_finished_map_keeps_its_truth_and_changes_its_amplitudes(signal):
     simulated = draw_map(signal, PLAIN, np.random.default_rng(3))
-    other = resharpened(simulated, np.random.default_rng(4))
-    assert (other.local_resolution() == simulated.local_resolution()).all()
-    waves, changed = (np.abs(fft.rfftn(m.density.values)) for m in (simulated, other))
+    sharpened = resharpened(simulated, np.random.default_rng(4))
+    assert (sharpened.local_resolution() == simulated.local_resolution()).all()
+    waves, changed = (np.abs(fft.rfftn(m.density.values)) for m in (simulated, sharpened))
     k = radius(signal.density.shape, signal.lengths)
     inner = (k > 0) & (k < 0.5 / signal.voxel_size)
     slope = np.log(changed[inner] / waves[inner]) / k[inner] ** 2
