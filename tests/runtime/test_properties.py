@@ -16,14 +16,14 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import fft
 
 from cryores_lite import Model, estimate, read_map
+from tests.runtime.paths import EXAMPLES, EXPERIMENTAL
 from tests.runtime.test_cli import rows, run
 
-ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE, CHAIN, CLIPPED = "example_map", "emd_2566_chain9", "riken_6555"
 
 
 def path_of(name):
-    return ROOT / "examples" / f"{name}.mrc" if name == EXAMPLE else ROOT / "tests" / "data" / f"{name}.mrc.gz"
+    return EXAMPLES / f"{name}.mrc" if name == EXAMPLE else EXPERIMENTAL / f"{name}.mrc.gz"
 
 
 @dataclass(frozen=True)

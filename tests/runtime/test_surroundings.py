@@ -10,6 +10,7 @@ import pytest
 
 from cryores_lite.diagnostics import SELF_TEST_VOXEL_SIZE, self_test_map
 from cryores_lite.io.mrc import read_map
+from tests.runtime.paths import ROOT
 
 MAIN = "from cryores_lite.cli import main; main()"
 BROKEN_ONNXRUNTIME = {
@@ -28,8 +29,7 @@ def density(tmp_path):
 
 def run(*arguments, import_first=(), **streams):
     """Run the command; modules in the folders `import_first` replace installed ones."""
-    repository = Path(__file__).resolve().parents[2]
-    python_path = os.pathsep.join([*map(str, import_first), str(repository), os.environ.get("PYTHONPATH", "")])
+    python_path = os.pathsep.join([*map(str, import_first), str(ROOT), os.environ.get("PYTHONPATH", "")])
     command = [sys.executable, "-c", MAIN, *map(str, arguments)]
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | streams
     return subprocess.run(

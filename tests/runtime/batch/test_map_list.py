@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from cryores_lite.batch.map_list import check_no_duplicates, parse_shard, read_list
 from cryores_lite.errors import InputError
 from cryores_lite.job import plan
+from tests.runtime.paths import SUBMIT
 
 NAMES = st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\n\r\0"), min_size=1).filter(str.strip))
-SUBMIT = Path(__file__).parents[3] / "examples" / "slurm" / "submit.py"
 
 
 def array(number, lowest, highest, step, count):

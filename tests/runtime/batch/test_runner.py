@@ -17,12 +17,12 @@ import pytest
 from scipy import ndimage
 
 from cryores_lite.batch.table import COLUMNS, KEPT
+from tests.runtime.paths import SUBMIT
 from tests.runtime.test_cli import COMMAND, invoke, rows, run, save
 
 GOOD = ("a.mrc", "b.mrc", "c.map.gz")
 KINDS = ("locres", "mask")
 CALL = "from cryores_lite.cli import main; main()"
-SUBMIT = Path(__file__).parents[3] / "examples" / "slurm" / "submit.py"
 PEAK = "Path('/proc/self/status').read_text().partition('VmHWM:')[2].splitlines()[0], flush=True"
 
 

@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from tests.runtime.figures.helpers import EXAMPLE, run_command
+from tests.runtime.figures.helpers import run_command
+from tests.runtime.paths import EXAMPLE
 
 
 @pytest.fixture(scope="session")

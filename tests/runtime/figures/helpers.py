@@ -15,8 +15,6 @@ from cryores_lite.io.mrc import read_map
 from cryores_lite.outputs.result import Job, MapResult, ModelIdentity
 from cryores_lite.types import LocalResolution
 
-EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "example_map.mrc"
-
 
 class PageReader(HTMLParser):
     """The elements of a page, its scripts, its texts, and the texts of elements with `data-field`."""

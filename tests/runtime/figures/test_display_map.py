@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from cryores_lite.figures.display_map import in_zyx_order, ticks, zyx_axes
-from tests.runtime.figures.helpers import EXAMPLE, make_answer
+from tests.runtime.figures.helpers import make_answer
+from tests.runtime.paths import EXAMPLE
 
 
 @pytest.mark.parametrize("header_axes", [(1, 2, 3), (3, 1, 2), (2, 1, 3)])

@@ -15,7 +15,8 @@ from cryores_lite.figures import report_notes, surface
 from cryores_lite.figures.palette import colour_range, rgb_colours
 from cryores_lite.io.mrc import read_map
 from cryores_lite.outputs import write as outputs
-from tests.runtime.figures.helpers import EXAMPLE, PageReader, make_answer, plane_of, run_command
+from tests.runtime.figures.helpers import PageReader, make_answer, plane_of, run_command
+from tests.runtime.paths import EXAMPLE
 
 MAX_PAGE_SIZE = 3_000_000  # bytes
 MARKUP_NAME = """a "b' & <img src=x onerror="owned=1"> ;$name\n.mrc"""

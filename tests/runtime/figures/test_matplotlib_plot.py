@@ -3,7 +3,6 @@
 import runpy
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +11,8 @@ from cryores_lite import CryoresError, LocalResolution, plot
 from cryores_lite.figures.matplotlib_plot import widest_planes
 from cryores_lite.figures.palette import COLOUR_STOPS, MIN_COLOUR_RANGE, colour_range, rgb
 from cryores_lite.types import Grid
+from tests.runtime.paths import EXAMPLES
 
-EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 SHAPE = (6, 8, 10)
 
 

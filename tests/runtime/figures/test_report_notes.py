@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from cryores_lite.figures.report_notes import map_notes
-from tests.runtime.figures.helpers import EXAMPLE, ball, make_answer
+from tests.runtime.figures.helpers import ball, make_answer
+from tests.runtime.paths import EXAMPLE
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ import pytest
 
 from cryores_lite.integrations import relion
 from cryores_lite.integrations.relion import Aborted, histogram, until_aborted
+from tests.runtime.paths import EXAMPLE
 
 WHEN_WORK_BEGINS = (  # the hidden folder is made when the map has been read and before the first tile
     "import os, signal, sys; from pathlib import Path\n"
@@ -32,7 +33,7 @@ COMMAND, PLAIN = (
     installed("cryores-lite-relion", "cryores_lite.integrations.relion"),
     installed("cryores-lite", "cryores_lite.cli"),
 )
-EXAMPLE = Path(__file__).parents[3] / "examples" / "example_map.mrc"
+
 JOB = "External/job012/"
 ENDINGS = {f"RELION_JOB_EXIT_{how}" for how in ("SUCCESS", "FAILURE", "ABORTED")}
 NODES = "RELION_OUTPUT_NODES.star"

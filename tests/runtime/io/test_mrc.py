@@ -22,8 +22,9 @@ from cryores_lite.errors import CryoresError, InputError, MapNotFound, NotEnough
 from cryores_lite.io import mrc
 from cryores_lite.io.mrc import map_stem, read_map, shape_and_memory, write_map
 from cryores_lite.io.mrc_header import Header
+from tests.runtime.paths import SHARED
 
-REAL_MAPS = sorted((Path(__file__).resolve().parents[4] / "shared" / "data" / "maps").glob("*.gz"))
+REAL_MAPS = sorted(SHARED.glob("data/maps/*.gz"))
 PLACEMENT_BYTES = (slice(16, 76), slice(196, 208))  # NSTART to MAPS, and ORIGIN
 SHAPE = (8, 9, 10)
 CUBIC_VOXELS = Header(

@@ -23,6 +23,7 @@ from cryores_lite.io.mrc import read_map
 from cryores_lite.outputs import residue_files as residues
 from cryores_lite.outputs import residues as atoms
 from cryores_lite.types import LocalResolution
+from tests.runtime.paths import EXAMPLE
 
 gemmi = pytest.importorskip("gemmi")
 
@@ -30,7 +31,6 @@ VOXEL = 1.5
 SHAPE = (14, 16, 18)  # x, y, z
 FIRST = (-6.0, 9.0, 21.0)  # Å, centre of the first voxel: whole voxels, so that NSTART can say it too
 AXES = list(itertools.permutations((1, 2, 3)))
-EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "example_map.mrc"
 KEYS = ("atoms_json", "atoms_csv", "atoms_defattr", "atoms_model")
 
 

@@ -31,8 +31,8 @@ from cryores_lite.outputs.local_filter import locally_filtered
 from cryores_lite.outputs.result import Job, MapResult, ModelIdentity
 from cryores_lite.outputs.write import check, write
 from cryores_lite.types import LocalResolution
+from tests.runtime.paths import EXAMPLE, ROOT
 
-EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "example_map.mrc"
 PLACEMENT = (slice(16, 76), slice(196, 208))  # header bytes: NSTART to MAPS, and ORIGIN
 MODEL = ModelIdentity("net", "1", "ab" * 32)
 
@@ -321,7 +321,7 @@ def test_every_kind_of_file_has_a_function_that_makes_its_content_and_every_map_
 
 
 def test_every_kind_of_file_is_described_in_the_documents():
-    described = Path(__file__).resolve().parents[3] / "docs" / "outputs.md"
+    described = ROOT / "docs" / "outputs.md"
     if not described.exists():
         pytest.skip("the documents are not here")
     text = described.read_text(encoding="utf-8")
