@@ -3,8 +3,6 @@
 import _ctypes
 import json
 import re
-import subprocess
-import sys
 from dataclasses import replace
 from importlib import metadata
 
@@ -26,14 +24,14 @@ from cryores_lite.method import network
 from cryores_lite.method.network import Model, providers
 from cryores_lite.method.pipeline import estimate
 from cryores_lite.resources import available_threads, cpu_quota
+from tests.runtime.command import run
 
-COMMAND = [sys.executable, "-c", "from cryores_lite.cli import main; main()"]
 HEADER = Header(cella=(1, 1, 1), cellb=(90, 90, 90), m=(1, 1, 1), nstart=(0, 0, 0), axes=(1, 2, 3), origin=(0, 0, 0))
 
 
 @pytest.fixture(scope="module")
 def finished():
-    return subprocess.run([*COMMAND, "--check"], capture_output=True, text=True, timeout=300, check=False)
+    return run("--check")
 
 
 def test_a_working_installation_passes_every_check(finished):

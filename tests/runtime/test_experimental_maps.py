@@ -8,8 +8,9 @@ import mrcfile
 import numpy as np
 import pytest
 
+from tests.runtime.command import rows, run
+from tests.runtime.maps import PLACEMENT
 from tests.runtime.paths import EXPERIMENTAL
-from tests.runtime.test_cli import PLACEMENT, rows, run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +59,7 @@ def finished(tmp_path_factory):
     """One call of the command with all maps."""
     folder = tmp_path_factory.mktemp("experimental")
     maps = [EXPERIMENTAL / f"{name}.mrc.gz" for name in EXPECTED]
-    done = run(*maps, "-o", folder, "-j", 2, "--device", "cpu", "--uncertainty", "--json")
-    assert done.returncode == 0, done.stderr
+    done = run(*maps, "-o", folder, "-j", 2, "--device", "cpu", "--uncertainty", "--json", check=True)
     return dict(zip(EXPECTED, rows(done), strict=True))
 
 

@@ -1,12 +1,11 @@
 """What the package shows of itself, and what it does not load before it is needed."""
 
 import importlib.metadata
-import subprocess
-import sys
 
 import pytest
 
 import cryores_lite
+from tests.runtime.command import python
 
 HEAVY = {"gemmi", "matplotlib", "mrcfile", "numpy", "onnxruntime", "scipy", "skimage", "torch"}
 
@@ -37,12 +36,12 @@ def test_the_installed_version_is_the_one_in_the_source():
 )
 def test_importing_loads_nothing_heavy(module):
     code = f"import sys, {module}; print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    loaded = python(code, check=True).stdout.split()
     assert not HEAVY & set(loaded)
 
 
 def test_the_runtime_never_loads_torch_nor_a_pipeliner():
     code = "import sys; from cryores_lite import *; import cryores_lite.integrations.relion; print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    loaded = python(code, check=True).stdout.split()
     assert "onnxruntime" in loaded
     assert not {"torch", "training", "export", "pipeliner", "cryores_lite.integrations.doppio"} & set(loaded)

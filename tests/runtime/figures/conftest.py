@@ -1,8 +1,6 @@
-import json
-
 import pytest
 
-from tests.runtime.figures.helpers import run_command
+from tests.runtime.command import rows, run
 from tests.runtime.paths import EXAMPLE
 
 
@@ -10,8 +8,8 @@ from tests.runtime.paths import EXAMPLE
 def example_output(tmp_path_factory):
     """The JSON row of the example map, and the folder with its report and summary."""
     folder = tmp_path_factory.mktemp("example")
-    finished = run_command(EXAMPLE, "--report", "--png", "--json", "-o", folder)
-    return json.loads(finished.stdout), folder
+    (row,) = rows(run(EXAMPLE, "--report", "--png", "--json", "-o", folder, "-j", 1, check=True))
+    return row, folder
 
 
 @pytest.fixture(scope="session")

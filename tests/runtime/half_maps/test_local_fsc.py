@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
-from scipy import fft, ndimage
+from scipy import ndimage
 
 from cryores_lite.errors import InputError
 from cryores_lite.fourier.fsc import FSC_CUT, bands, first_crossing, fixed, interpolate_log, one_bit
@@ -17,38 +17,34 @@ from cryores_lite.half_maps.local_fsc import band_fsc, local_fsc
 from cryores_lite.io.mrc import read_map
 from cryores_lite.method.statistical import estimate_by_noise
 from cryores_lite.types import Density, Grid
+from tests.runtime.maps import (
+    HALF_MAP_SHAPE,
+    HALF_MAP_VOXEL_SIZE,
+    ball,
+    density_of,
+    filtered,
+    molecule_half_maps,
+    wave_numbers,
+    white_noise,
+)
 
-N, V = 64, 2.0
-GRID = Grid((N, N, N), (V, V, V))
-
-
-def wave_numbers():
-    k = np.fft.fftfreq(N, V)
-    return np.sqrt(k[:, None, None] ** 2 + k[:, None] ** 2 + np.fft.rfftfreq(N, V) ** 2)
-
-
-def filtered(values, gain):
-    return fft.irfftn(fft.rfftn(values) * gain, s=values.shape).astype(np.float32)
+GRID = Grid(HALF_MAP_SHAPE, (HALF_MAP_VOXEL_SIZE,) * 3)
+K = wave_numbers(HALF_MAP_SHAPE, HALF_MAP_VOXEL_SIZE)
 
 
 def white(seed):
-    return np.random.default_rng(seed).standard_normal((N, N, N)).astype(np.float32)
+    return white_noise(seed, HALF_MAP_SHAPE)
 
 
 def half_maps_with(signal_power):
     """Half maps of white noise (power 1) and a signal of a given power, a function of |k|, uniform in space."""
-    signal = filtered(white(0), np.sqrt(signal_power(wave_numbers())))
+    signal = filtered(white(0), np.sqrt(signal_power(K)))
     return [Density(signal + white(n), GRID) for n in (1, 2)]
 
 
 def signal_power_for(resolution):
     """Signal power at which the FSC is 0.143, that is S/N = 1/6, at a resolution in Å."""
     return lambda k: np.exp(4 * (1 - k * resolution)) / 6
-
-
-def density_of(values):
-    """A map of any shape with the voxel size of the tests."""
-    return Density(np.ascontiguousarray(values), Grid(values.shape, GRID.voxel_size))
 
 
 def without_edges(values, edge=12):
@@ -58,15 +54,6 @@ def without_edges(values, edge=12):
 @pytest.fixture(scope="module")
 def pair():
     return half_maps_with(signal_power_for(8.0))
-
-
-def molecule_half_maps():
-    """Half maps of a ball with smooth random density, independent noise in each; finer at large x than at small x."""
-    position = np.indices((N, N, N)) - N / 2
-    ball = ndimage.gaussian_filter((np.square(position).sum(0) < 20**2).astype(np.float32), 1)
-    details = [filtered(white(9), np.exp(-((wave_numbers() * d) ** 2))) for d in (12.0, 24.0)]
-    signal = ball * np.where(position[2] > 0, *(6 * v / v.std() for v in details)) + 6 * ball
-    return [Density((signal + 4 * white(n)).astype(np.float32), GRID) for n in (1, 2)]
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +88,7 @@ def test_a_wide_window_varies_less_than_a_narrow_one(pair):
 
 def test_scale_offset_and_a_common_filter_do_not_change_local_resolution(pair):
     original = without_edges(local_fsc(*pair).values)
-    gain = np.exp(-40 * wave_numbers() ** 2) + 0.02
+    gain = np.exp(-40 * K**2) + 0.02
     scaled = [replace(half, values=1e4 * half.values + 7) for half in pair]
     one_scaled = [pair[0], replace(pair[1], values=3 * pair[1].values)]
     for changed in (scaled, one_scaled):
@@ -117,26 +104,26 @@ def test_the_order_of_the_half_maps_does_not_matter(pair):
 @pytest.mark.parametrize("part", [np.s_[3:, :61, 2:63], np.s_[:, 5:60, 1:], np.s_[:59, :59, :59]])
 def test_odd_and_oblong_boxes_change_local_resolution_by_less_than_two_percent(molecule, part):
     original = local_fsc(*molecule).values[part]
-    cropped = local_fsc(*(density_of(half.values[part]) for half in molecule)).values
-    ball = (np.square(np.indices((N, N, N)) - N / 2).sum(0) < 18**2)[part]
-    assert np.median(np.abs(np.log(cropped[ball] / original[ball]))) < 0.02
+    cropped = local_fsc(*(density_of(half.values[part], HALF_MAP_VOXEL_SIZE) for half in molecule)).values
+    inside = ball(HALF_MAP_SHAPE, 18)[part]
+    assert np.median(np.abs(np.log(cropped[inside] / original[inside]))) < 0.02
 
 
 def test_the_order_of_the_axes_does_not_matter(molecule):
-    permuted = local_fsc(*(density_of(half.values.transpose(2, 0, 1)) for half in molecule)).values
+    permuted = local_fsc(*(density_of(half.values.transpose(2, 0, 1), HALF_MAP_VOXEL_SIZE) for half in molecule)).values
     assert_allclose(permuted.transpose(1, 2, 0), local_fsc(*molecule).values, rtol=2e-3)
 
 
 def test_local_resolution_agrees_with_direct_windowed_correlation(molecule):
     """Reference: real-space correlation of filtered maps with Gaussian weights, on the full grid, at three points."""
     result = local_fsc(*molecule)
-    k, position = wave_numbers(), np.indices((N, N, N))
+    position = np.indices(HALF_MAP_SHAPE)
     for centre in ((32, 32, 44), (32, 32, 20), (40, 28, 36)):
         curve = []
         for f in result.frequencies:
-            band = np.exp(-0.5 * ((k - f) / (0.15 / 2.3548 * f)) ** 2)
+            band = np.exp(-0.5 * ((K - f) / (0.15 / 2.3548 * f)) ** 2)
             a, b = (filtered(half.values, band) for half in molecule)
-            squared_distance = sum((V * (p - c)) ** 2 for p, c in zip(position, centre, strict=True))
+            squared_distance = sum((HALF_MAP_VOXEL_SIZE * (p - c)) ** 2 for p, c in zip(position, centre, strict=True))
             weight = np.exp(-0.5 * squared_distance / max(1.5 / f, 4.0) ** 2)
             cross, powers = (weight * a * b).sum(), ((weight * a**2).sum(), (weight * b**2).sum())
             curve.append(max(cross, 0) / np.sqrt(np.prod(powers)))
@@ -178,15 +165,14 @@ def test_a_dip_of_two_bands_is_not_a_crossing():
 
 
 def copies(half):
-    k = wave_numbers()
-    ball = np.square(np.indices((N, N, N)) - N / 2).sum(0) < 24**2
+    mask = ball(HALF_MAP_SHAPE, 24)
     return {
         "unchanged": half,
         "scaled": 3 * half + 1,
-        "masked": half * ball,
-        "softly masked": half * ndimage.gaussian_filter(ball.astype(np.float32), 2),
-        "low-passed": filtered(half, k < 0.12),
-        "blurred": filtered(half, np.exp(-30 * k**2)),
+        "masked": half * mask,
+        "softly masked": half * ndimage.gaussian_filter(mask.astype(np.float32), 2),
+        "low-passed": filtered(half, K < 0.12),
+        "blurred": filtered(half, np.exp(-30 * K**2)),
         "rounded": np.round(half).astype(np.float32),
     }
 
@@ -200,7 +186,7 @@ def test_copies_of_one_map_are_refused(change, molecule):
 
 
 def test_half_maps_without_noise_are_refused(molecule):
-    signal = filtered(molecule[0].values, np.exp(-80 * wave_numbers() ** 2))
+    signal = filtered(molecule[0].values, np.exp(-80 * K**2))
     with pytest.raises(InputError, match="independent half maps"):
         local_fsc(*(replace(molecule[0], values=signal.copy()) for _ in "12"))
 
@@ -218,7 +204,7 @@ def test_half_maps_on_different_grids_are_refused(molecule):
 
 
 @pytest.mark.parametrize(
-    "mask", [np.ones((N, N)), np.ones((N, N, N - 1)), np.zeros((N, N, N)), np.full((N, N, N), 2.0)]
+    "mask", [np.ones((64, 64)), np.ones((64, 64, 63)), np.zeros(HALF_MAP_SHAPE), np.full(HALF_MAP_SHAPE, 2.0)]
 )
 def test_an_array_that_is_not_a_mask_is_refused(molecule, mask):
     with pytest.raises(InputError, match="not a mask"):
@@ -227,13 +213,13 @@ def test_an_array_that_is_not_a_mask_is_refused(molecule, mask):
 
 def test_a_mask_with_nan_is_refused(molecule):
     with pytest.raises(InputError, match="nan"):
-        local_fsc(*molecule, mask=np.where(np.indices((N, N, N))[0] > 3, 1, np.nan))
+        local_fsc(*molecule, mask=np.where(np.indices(HALF_MAP_SHAPE)[0] > 3, 1, np.nan))
 
 
 def half_maps_and_hard_mask():
     """Half maps with a common signal coarser than 20 Å and a large offset, and a hard mask that cuts through them."""
-    signal = 60 * filtered(white(3), wave_numbers() < 1 / 20) + 30
-    mask = (np.square(np.indices((N, N, N)) - N / 2).sum(0) < 14**2).astype(np.float32)
+    signal = 60 * filtered(white(3), K < 1 / 20) + 30
+    mask = ball(HALF_MAP_SHAPE, 14).astype(np.float32)
     return [(signal + white(n)).astype(np.float32) for n in (1, 2)], mask
 
 
@@ -260,7 +246,7 @@ def test_the_corrected_local_fsc_is_free_of_most_correlation_that_a_hard_mask_ad
 
 def test_a_soft_mask_around_the_molecule_needs_little_correction(molecule):
     values = [half.values for half in molecule]
-    mask = soft_mask(np.square(np.indices((N, N, N)) - N / 2).sum(0) < 24**2, GRID.voxel_size)
+    mask = soft_mask(ball(HALF_MAP_SHAPE, 24), GRID.voxel_size)
     curves = fsc_curves(*values, GRID.voxel_size, mask)
     assert_allclose(curves.corrected, curves.masked, atol=0.2)
     masked_resolution = float(first_crossing(curves.masked[:, None], curves.frequencies, FSC_CUT)[0])
@@ -277,7 +263,7 @@ def test_the_statistical_method_agrees_with_the_half_maps_if_solvent_is_noisy(mo
 
 
 def test_the_statistical_method_refuses_a_map_without_solvent(molecule):
-    soft = soft_mask(np.square(np.indices((N, N, N)) - N / 2).sum(0) < 21**2, GRID.voxel_size)
+    soft = soft_mask(ball(HALF_MAP_SHAPE, 21), GRID.voxel_size)
     with pytest.raises(InputError, match="noisy solvent"):
         estimate_by_noise(replace(molecule[0], values=molecule[0].values * soft))
 

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import subprocess
 import sys
 import threading
 
@@ -12,6 +11,7 @@ import pytest
 from cryores_lite.errors import OutputError
 from cryores_lite.io import atomic
 from cryores_lite.io.atomic import COMPLETE_MARK, LOCK_FILE, PREFIX, clean_up_dead_runs, publish, staging_folder
+from tests.runtime.command import python
 
 NAMES = ("b", "c", "a")
 pytest.importorskip("fcntl")
@@ -193,8 +193,7 @@ def test_a_killed_run_is_cleaned_up_by_the_next(tmp_path):
         "with staging_folder(Path(sys.argv[1])) as staging:\n"
         "    (staging / 'a').write_text('half'); os.kill(os.getpid(), signal.SIGKILL)"
     )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    subprocess.run([sys.executable, "-c", code, tmp_path], check=False, env=environment)
+    assert python(code, tmp_path).returncode == -signal.SIGKILL
     (staging,) = tmp_path.iterdir()
     assert (staging / "a").exists()
     clean_up_dead_runs(tmp_path)

@@ -14,6 +14,7 @@ from cryores_lite.method.network_inputs import network_inputs
 from cryores_lite.method.predict import PROBABILITY_ONE, predict_tiles
 from cryores_lite.method.prepare import prepare
 from cryores_lite.method.solvent_noise import solvent_estimate
+from tests.runtime.maps import filtered, wave_numbers
 from tests.runtime.paths import EXAMPLE, EXAMPLE_TRUTH
 
 
@@ -39,14 +40,7 @@ def answer(example, model):
 
 def sharpened(values, voxel_size, b):
     """The map times exp(-B k²/4): blurred by a positive B (Å²), sharpened by a negative one."""
-    k2 = sum(
-        np.meshgrid(
-            *(np.fft.fftfreq(n, voxel_size) ** 2 for n in values.shape[:2]),
-            np.fft.rfftfreq(values.shape[2], voxel_size) ** 2,
-            indexing="ij",
-        )
-    )
-    return fft.irfftn(fft.rfftn(values) * np.exp(-b * k2 / 4), s=values.shape).astype(np.float32)
+    return filtered(values, np.exp(-b * wave_numbers(values.shape, voxel_size) ** 2 / 4))
 
 
 def resampled(values, points):

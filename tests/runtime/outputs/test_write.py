@@ -1,9 +1,6 @@
 """Output files: the ChimeraX script, the map to colour surfaces by, the locally filtered map."""
 
-import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import mrcfile
@@ -31,28 +28,17 @@ from cryores_lite.outputs.local_filter import locally_filtered
 from cryores_lite.outputs.result import Job, MapResult, ModelIdentity
 from cryores_lite.outputs.write import check, write
 from cryores_lite.types import LocalResolution
+from tests.runtime.command import rows, run
+from tests.runtime.maps import PLACEMENT, ball, filtered, lumps, save, wave_numbers
 from tests.runtime.paths import EXAMPLE, ROOT
 
-PLACEMENT = (slice(16, 76), slice(196, 208))  # header bytes: NSTART to MAPS, and ORIGIN
+BOX = (32, 32, 32)
 MODEL = ModelIdentity("net", "1", "ab" * 32)
-
-
-def ball(n=32, radius=8.0):
-    return ((np.indices((n, n, n)) - n / 2) ** 2).sum(0) < radius**2
-
-
-def save(path, *, origin=(0, 0, 0)):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with mrcfile.new(path) as mrc:
-        mrc.set_data((ball() * np.random.default_rng(0).random((32, 32, 32))).astype(np.float32))
-        mrc.voxel_size = 1.5
-        mrc.header.origin = origin
-    return path
 
 
 def answer(map_path, files, mask=None):
     source = read_map(map_path)
-    mask = ball() if mask is None else mask
+    mask = ball(BOX, 8) if mask is None else mask
     values = np.where(mask, np.random.default_rng(1).normal(4, 0.5, mask.shape), 0).astype(np.float32)
     result = LocalResolution(
         values=values,
@@ -113,7 +99,7 @@ def test_a_name_that_no_script_can_hold_is_refused_before_anything_is_written(tm
 
 
 def test_the_script_finds_both_maps_from_its_own_folder(tmp_path):
-    map_path = save(tmp_path / "maps" / "the map.mrc")
+    map_path = save(tmp_path / "maps" / "the map.mrc", lumps(BOX))
     first, second, *_ = script(map_path, tmp_path / "out" / "deep")
     assert (named(first), named(second)) == ("../../maps/the map.mrc", "m_locres.mrc")
     assert first.endswith('" id 1')
@@ -121,23 +107,23 @@ def test_the_script_finds_both_maps_from_its_own_folder(tmp_path):
 
 
 def test_the_script_finds_the_map_from_a_linked_folder(tmp_path):
-    map_path = save(tmp_path / "maps" / "m.mrc")
+    map_path = save(tmp_path / "maps" / "m.mrc", lumps(BOX))
     (tmp_path / "far" / "away").mkdir(parents=True)
     (tmp_path / "out").symlink_to(tmp_path / "far" / "away")
     first, *_ = script(map_path, tmp_path / "out")
     assert (tmp_path / "far" / "away" / named(first)).samefile(map_path)
-    save(tmp_path / "far" / "n.mrc")
+    save(tmp_path / "far" / "n.mrc", lumps(BOX))
     first, *_ = script(tmp_path / "out" / ".." / "n.mrc", tmp_path / "other")
     assert named(first) == "../far/n.mrc"
 
 
 def test_a_link_to_a_map_keeps_its_own_name_since_the_suffix_places_it(tmp_path):
-    (tmp_path / "m.map").symlink_to(save(tmp_path / "elsewhere" / "m.mrc"))
+    (tmp_path / "m.map").symlink_to(save(tmp_path / "elsewhere" / "m.mrc", lumps(BOX)))
     assert named(script(tmp_path / "m.map", tmp_path / "out")[0]) == "../m.map"
 
 
 def test_surfaces_take_colour_from_the_display_map_where_there_is_one(tmp_path):
-    _, second, *_ = script(save(tmp_path / "m.mrc"), tmp_path, "display")
+    _, second, *_ = script(save(tmp_path / "m.mrc", lumps(BOX)), tmp_path, "display")
     assert named(second) == "m_locres_display.mrc"
 
 
@@ -152,12 +138,12 @@ def test_surfaces_take_colour_from_the_display_map_where_there_is_one(tmp_path):
     ],
 )
 def test_local_resolution_is_opened_as_ccp4_where_chimerax_ignores_the_maps_origin(tmp_path, name, origin, as_ccp4):
-    _, second, *_ = script(save(tmp_path / name, origin=origin), tmp_path / "out")
+    _, second, *_ = script(save(tmp_path / name, lumps(BOX), fields={"origin": origin}), tmp_path / "out")
     assert second.endswith(" format ccp4") == as_ccp4
 
 
 def test_colours_run_over_the_palettes_range_and_grey_ends_below_the_finest_value(tmp_path):
-    map_path = save(tmp_path / "m.mrc")
+    map_path = save(tmp_path / "m.mrc", lumps(BOX))
     values = answer(map_path, files(tmp_path)).local_resolution.values
     low, high = colour_range(values)
     *_, sample, key = script(map_path, tmp_path)
@@ -172,7 +158,7 @@ def test_colours_run_over_the_palettes_range_and_grey_ends_below_the_finest_valu
 
 
 def test_a_map_without_a_molecule_has_a_script(tmp_path):
-    *_, sample, _ = script(save(tmp_path / "m.mrc"), tmp_path, mask=np.zeros((32, 32, 32), bool))
+    *_, sample, _ = script(save(tmp_path / "m.mrc", lumps(BOX)), tmp_path, mask=np.zeros(BOX, bool))
     places = [float(pair.split(",")[0]) for pair in sample.split(" palette ")[1].split(":")]
     assert places == sorted(set(places))
     assert places[0] == 0
@@ -188,7 +174,7 @@ def test_the_palette_is_even_and_has_a_width():
 
 
 def test_the_contour_encloses_part_of_the_molecule_and_hardly_any_noise():
-    mask, noise = ball(), np.random.default_rng(0).normal(size=(32, 32, 32)).astype(np.float32)
+    mask, noise = ball(BOX, 8), np.random.default_rng(0).normal(size=BOX).astype(np.float32)
     quiet = np.where(mask, noise, 0)
     assert (quiet[mask] > contour_level(quiet, mask)).mean() == pytest.approx(0.45, abs=0.01)
     assert (noise[~mask] > contour_level(noise, mask)).mean() == pytest.approx(0.001, abs=0.0005)
@@ -198,7 +184,7 @@ def test_the_contour_encloses_part_of_the_molecule_and_hardly_any_noise():
 
 @pytest.mark.parametrize("voxel_size", [1.0, 3.1, 20.0])
 def test_extended_values_reach_outwards_and_leave_the_mask_unchanged(voxel_size):
-    mask = ball(40)
+    mask = ball((40, 40, 40), 8)
     values = np.where(mask, np.random.default_rng(0).uniform(3, 6, mask.shape), 0).astype(np.float32)
     out = extend_outwards(values, (voxel_size,) * 3)
     near = ndimage.distance_transform_edt(~mask, voxel_size) <= EXTENSION
@@ -232,15 +218,9 @@ def noisy(seed=0, n=40):
     return np.pad(ndimage.gaussian_filter(inner, 0.7), (n - 20) // 2).astype(np.float32)
 
 
-def frequencies(shape, voxel_size):
-    parts = (np.fft.fftfreq(shape[0], voxel_size), np.fft.fftfreq(shape[1], voxel_size))
-    z, y, x = np.meshgrid(*parts, np.fft.rfftfreq(shape[2], voxel_size), indexing="ij")
-    return np.sqrt(z**2 + y**2 + x**2)
-
-
 def power(values, low, voxel_size=1.5):
-    waves = fft.rfftn(values)
-    return float((np.abs(waves[frequencies(values.shape, voxel_size) > low]) ** 2).sum())
+    is_high = wave_numbers(values.shape, voxel_size) > low
+    return float((np.abs(fft.rfftn(values)[is_high]) ** 2).sum())
 
 
 def test_one_resolution_everywhere_is_a_plain_low_pass():
@@ -249,10 +229,10 @@ def test_one_resolution_everywhere_is_a_plain_low_pass():
     before = (n - 40) // 2
     padded = np.pad(values, (before, n - 40 - before))
     shell = 1 / (n * voxel_size)
-    k = frequencies(padded.shape, voxel_size)
+    k = wave_numbers(padded.shape, voxel_size)
     gain = 0.5 + 0.5 * np.cos(np.pi * np.clip((k - 1 / resolution + 2 * shell) / (4 * shell), 0, 1))
-    expected = fft.irfftn(fft.rfftn(padded) * gain, s=padded.shape)[(slice(before, before + 40),) * 3]
-    local = np.where(ball(40, 14), np.float32(resolution), 0).astype(np.float32)
+    expected = filtered(padded, gain)[(slice(before, before + 40),) * 3]
+    local = np.where(ball((40, 40, 40), 14), np.float32(resolution), 0).astype(np.float32)
     out = locally_filtered(values, local, (voxel_size,) * 3)
     np.testing.assert_allclose(out[local > 0], expected[local > 0], atol=2e-5)
     assert (out[local == 0] == 0).all()
@@ -293,12 +273,9 @@ def test_the_command_writes_valid_files_placed_as_the_input(tmp_path):
     with mrcfile.open(placed, "r+") as mrc:
         mrc.header.mapc, mrc.header.mapr, mrc.header.maps = 3, 1, 2
         mrc.header.nxstart, mrc.header.origin = -7, (12.5, -3.0, 80.0)
-    code = "from cryores_lite.cli import main; main()"
-    words = [placed, "-o", tmp_path / "out", "--filtered", "--display", "--chimerax", "--json", "-j", "1"]
-    finished = subprocess.run(
-        [sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=300, check=True
-    )
-    named_files = json.loads(finished.stdout)["files"]
+    words = ["-o", tmp_path / "out", "--filtered", "--display", "--chimerax", "--json", "-j", 1]
+    (row,) = rows(run(placed, *words, check=True))
+    named_files = row["files"]
     maps = {kind: mrcfile.read(named_files[kind]) for kind in ("locres", "filtered", "display")}
     for kind, values in maps.items():
         raw, before = Path(named_files[kind]).read_bytes(), placed.read_bytes()
