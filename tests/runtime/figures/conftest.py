@@ -1,6 +1,9 @@
+import shutil
+
 import pytest
 
 from tests.runtime.command import rows, run
+from tests.runtime.figures.browser import BROWSER_NAMES, Browser
 from tests.runtime.paths import EXAMPLE
 
 
@@ -15,3 +18,14 @@ def example_output(tmp_path_factory):
 @pytest.fixture(scope="session")
 def report_path(example_output):
     return example_output[1] / "example_map_locres.html"
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory):
+    """Chromium; tests are skipped if it is not installed."""
+    program = next(filter(None, map(shutil.which, BROWSER_NAMES)), None)
+    if program is None:
+        pytest.skip("Chromium is not installed")
+    chromium = Browser(program, tmp_path_factory.mktemp("browser"))
+    yield chromium
+    chromium.close()

@@ -1,4 +1,4 @@
-"""Half maps in the command: recognised by name, checked, compared with the estimate, written and reported."""
+"""Half maps in the command: checked, compared with the estimate, written and reported."""
 
 import json
 import shutil
@@ -12,7 +12,6 @@ import pytest
 from numpy.testing import assert_allclose
 
 from cryores_lite.figures.palette import colour_range, rgb_colours
-from cryores_lite.io.half_map_names import full_map_stem, half_maps_hint, other_half_path
 from cryores_lite.io.mrc import read_map
 from tests.runtime import maps
 from tests.runtime.command import one_error, rows, run
@@ -31,18 +30,6 @@ def files(tmp_path_factory):
         save(folder / name, values)
         for name, values in (("m.mrc", (first + second) / 2), ("m_half1.mrc", first), ("m_half2.mrc", second))
     ]
-
-
-def test_half_maps_are_recognised_by_their_names():
-    for half, other, stem in (
-        ("other/emd_1234_half_map_1.map.gz", "other/emd_1234_half_map_2.map.gz", "emd_1234"),
-        ("half1/run_half1_class001_unfil.mrc", "half1/run_half2_class001_unfil.mrc", "run_class001"),
-        ("J2_map_half_A.mrc", "J2_map_half_B.mrc", "J2_map"),
-        ("half2.mrc", "half1.mrc", "half2"),
-    ):
-        assert other_half_path(Path(half)) == Path(other)
-        assert full_map_stem(Path(half)) == stem
-    assert other_half_path(Path("half1/run_class001.mrc")) is None
 
 
 def test_half_maps_passed_as_half_maps_are_not_warned_of(files, tmp_path):
@@ -90,18 +77,6 @@ def test_a_changed_half_map_or_method_is_computed_again(files, tmp_path):
     assert [kept(), kept()] == [False, True]
     statistical = ("--method", "statistical", "--model", tmp_path / "none.onnx")
     assert [kept(*statistical), kept(*statistical), kept()] == [False, True, False]
-
-
-def test_half_maps_in_the_folder_of_a_map_are_suggested(tmp_path):
-    (tmp_path / "map").mkdir()
-    (tmp_path / "other").mkdir()
-    map_path = tmp_path / "map" / "emd_1234.map.gz"
-    assert half_maps_hint(map_path) is None
-    (tmp_path / "other" / "emd_1234_half_map_1.map.gz").touch()
-    assert half_maps_hint(map_path) is None
-    (tmp_path / "other" / "emd_1234_half_map_2.map.gz").touch()
-    assert "--half-maps" in half_maps_hint(map_path)
-    assert half_maps_hint(tmp_path / "map" / "emd_999.map.gz") is None
 
 
 def test_the_command_compares_a_map_with_its_half_maps(files, tmp_path):
