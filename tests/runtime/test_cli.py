@@ -18,6 +18,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cryores_lite.cli import app
+from cryores_lite.method.network import CUDA, providers
 from cryores_lite.outputs.catalogue import KIND, ON_REQUEST, ON_REQUEST_WITH_ATOMS
 from tests.runtime.command import CALL, COMMAND, invoke, one_error, python, rows, run
 from tests.runtime.maps import PLACEMENT, lumps, save
@@ -237,9 +238,8 @@ def test_a_model_that_cannot_be_opened_fails_every_map_the_same_way(tmp_path):
 
 
 def test_a_requested_gpu_that_is_unavailable_is_an_error_not_a_silent_cpu(tmp_path):
-    onnxruntime = pytest.importorskip("onnxruntime")
-    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
-        pytest.skip("this onnxruntime has CUDA")
+    if providers().get(CUDA):
+        pytest.skip("CUDA can be used here")
     finished = run(save(tmp_path / "a.mrc", lumps()), "--device", "cuda")
     assert finished.returncode == 1
     one_error(finished, "CUDA", "--device cpu")

@@ -85,17 +85,14 @@ def test_a_low_pass_never_improves_the_answer(case, model, name, factor):
     assert (original.ratio(other) < 1).mean() < 0.001
 
 
-@pytest.mark.parametrize("share", [0.05, 0.2, 0.5, 1.0])
-def test_noise_never_improves_the_answer(case, model, share):
-    """White noise, its standard deviation a share of the density's: at worst the median is 0.4 % finer, a voxel 6 %."""
+@pytest.mark.parametrize(("share", "least"), [(0.05, 0.985), (0.2, 0.985), (0.5, 0.985), (1.0, 1.05)])
+def test_noise_never_improves_the_answer(case, model, share, least):
+    """White noise, its standard deviation a share of the density's; `least` bounds the median from below."""
     original = case(EXAMPLE)
     noise = np.random.default_rng(1).standard_normal(original.values.shape)
     other = original.again(original.values + share * original.deviation * noise, model)
-    ratio = original.ratio(other)
-    assert other.median > 0.985 * original.answer.median
-    assert np.percentile(ratio, 1) > 0.93
-    if share == 1:
-        assert other.median > 1.05 * original.answer.median  # 1.09
+    assert other.median > least * original.answer.median
+    assert np.percentile(original.ratio(other), 1) > 0.93
 
 
 @pytest.mark.parametrize("share", [0.05, 0.2, 1.0])

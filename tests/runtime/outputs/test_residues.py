@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 
 from cryores_lite.errors import InputError
 from cryores_lite.figures.palette import COLOUR_STOPS, OUTSIDE_COLOUR
@@ -174,17 +175,18 @@ def test_the_users_voxel_size_places_the_atoms(tmp_path, model):
 
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.tuples(*[st.floats(-3, 9)] * 3), min_size=1, max_size=20))
-def test_an_interpolated_value_lies_between_the_voxels_around_it_or_is_nan(places):
-    values = np.random.default_rng(0).uniform(2, 5, (4, 5, 6)).astype(np.float32)
+def test_an_interpolated_value_is_scipys_over_the_share_of_voxels_inside_the_mask(places):
+    """NaN if that share is less than a half."""
+    values = np.random.default_rng(0).uniform(2, 5, (4, 5, 6))
     values[values < 3] = 0
-    for place, value in zip(places, atoms.interpolate_at_atoms(values, np.array(places)), strict=True):
-        low = [int(np.floor(p)) for p in place]
-        around = values[tuple(slice(max(0, a), max(0, a + 2)) for a in low)]
-        known = around[around > 0]
-        if np.isfinite(value):
-            assert known.min() - 1e-5 <= value <= known.max() + 1e-5
-        else:
-            assert known.size < 8
+    total, share = (
+        ndimage.map_coordinates(field, np.transpose(places), order=1, mode="grid-constant")
+        for field in (values, (values > 0).astype(float))
+    )
+    expected = np.divide(total, share, out=np.full(len(places), np.nan), where=share >= 0.5)
+    is_clear = np.abs(share - 0.5) > 1e-6
+    interpolated = atoms.interpolate_at_atoms(values.astype(np.float32), np.array(places))
+    np.testing.assert_allclose(interpolated[is_clear], expected[is_clear], rtol=1e-6)
 
 
 def test_hydrogens_and_deuterium_change_nothing(tmp_path):
