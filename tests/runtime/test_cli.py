@@ -8,7 +8,6 @@ import re
 import resource
 import signal
 import subprocess
-import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -16,16 +15,14 @@ from pathlib import Path
 import mrcfile
 import numpy as np
 import pytest
-from scipy import ndimage
 from typer.testing import CliRunner
 
 from cryores_lite.cli import app
+from cryores_lite.method.network import CUDA, providers
 from cryores_lite.outputs.catalogue import KIND, ON_REQUEST, ON_REQUEST_WITH_ATOMS
+from tests.runtime.command import CALL, COMMAND, invoke, one_error, python, rows, run
+from tests.runtime.maps import PLACEMENT, lumps, save
 
-SCRIPT = Path(sys.executable).with_name("cryores-lite")
-COMMAND = [str(SCRIPT)] if SCRIPT.exists() else [sys.executable, "-c", "from cryores_lite.cli import main; main()"]
-SHAPE = (44, 48, 52)
-PLACEMENT = (slice(16, 76), slice(196, 208))  # header bytes: NSTART to MAPS, and ORIGIN
 FIELDS = {
     *(
         "input",
@@ -45,51 +42,11 @@ FIELDS = {
 }
 
 
-def run(*arguments, **options):
-    words = [*COMMAND, *map(str, arguments)]
-    return subprocess.run(words, capture_output=True, text=True, timeout=300, check=False, **options)
-
-
-def invoke(monkeypatch, folder, *words, app=app):
-    """Run a command in this process, with `folder` as the working directory: exit code, and stdout with stderr."""
-    monkeypatch.chdir(folder)
-    result = CliRunner().invoke(app, words)
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result.exit_code, result.output
-
-
-def rows(finished):
-    def refuse(word):
-        raise AssertionError(f"{word} is no JSON")
-
-    return [json.loads(line, parse_constant=refuse) for line in finished.stdout.splitlines()]
-
-
-def one_error(finished, *words):
-    (line,) = finished.stderr.splitlines()
-    assert line.startswith("error: ")
-    for word in words:
-        assert word in line
-
-
-def save(path, *, shape=SHAPE, voxel_size=1.5, words=()):
-    """Write a ball of random lumps in quiet solvent."""
-    rng = np.random.default_rng(0)
-    ball = sum((np.indices(shape)[i] - n / 2) ** 2 for i, n in enumerate(shape)) < (min(shape) / 3.5) ** 2
-    lumps = ndimage.gaussian_filter(ball * rng.random(shape) ** 4, 1.2) + 0.01 * rng.normal(size=shape)
-    with mrcfile.new(path) as mrc:
-        mrc.set_data(lumps.astype(np.float32))
-        mrc.voxel_size = voxel_size
-        for name, value in dict(words).items():
-            mrc.header[name] = value
-    return path
-
-
 @pytest.fixture(scope="module")
 def placed(tmp_path_factory):
     """A map whose header says all that a header can say about a place."""
     axes = {"mapc": 3, "mapr": 1, "maps": 2, "nxstart": -7, "nystart": 5, "nzstart": 11, "origin": (12.5, -3.0, 80.0)}
-    return save(tmp_path_factory.mktemp("maps") / "placed.mrc", words=axes)
+    return save(tmp_path_factory.mktemp("maps") / "placed.mrc", lumps(), fields=axes)
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +100,7 @@ def test_output_maps_have_the_placement_of_the_input_bit_for_bit(batch):
     for kind in ("locres", "mask"):
         path = out / f"placed_{kind}.mrc"
         assert mrcfile.validate(path)
-        assert mrcfile.read(path).shape == SHAPE
+        assert mrcfile.read(path).shape == lumps().shape
         assert [path.read_bytes()[words] for words in PLACEMENT] == [before[words] for words in PLACEMENT]
 
 
@@ -168,7 +125,7 @@ def test_a_compressed_map_gives_the_same_files_as_an_uncompressed_one(batch):
 
 
 def test_without_options_the_files_lie_beside_the_map_and_a_summary_names_them(tmp_path):
-    finished = run(save(tmp_path / "a.mrc"), "--threads", 1)
+    finished = run(save(tmp_path / "a.mrc", lumps()), "--threads", 1)
     assert finished.returncode == 0
     assert 3 <= len(finished.stdout.splitlines()) <= 8
     for path in (tmp_path / "a_locres.mrc", tmp_path / "a_mask.mrc"):
@@ -177,7 +134,7 @@ def test_without_options_the_files_lie_beside_the_map_and_a_summary_names_them(t
 
 
 def test_the_uncertainty_is_written_on_request_and_is_positive_inside_the_mask(tmp_path):
-    finished = run(save(tmp_path / "a.mrc"), "--uncertainty", "--json", "-j", 1)
+    finished = run(save(tmp_path / "a.mrc", lumps()), "--uncertainty", "--json", "-j", 1)
     (row,) = rows(finished)
     locres, uncertainty = (mrcfile.read(row["files"][kind]) for kind in ("locres", "uncertainty"))
     assert row["files"]["uncertainty"] == str(tmp_path / "a_locres_uncertainty.mrc")
@@ -186,12 +143,13 @@ def test_the_uncertainty_is_written_on_request_and_is_positive_inside_the_mask(t
 
 
 def test_quiet_prints_nothing_without_an_error(tmp_path):
-    finished = run(save(tmp_path / "a.mrc", voxel_size=1.0), "--quiet", "-j", 1)  # 1 Å exactly is worth a warning
+    path = save(tmp_path / "a.mrc", lumps(), voxel_size=1.0)  # 1 Å exactly is worth a warning
+    finished = run(path, "--quiet", "-j", 1)
     assert (finished.returncode, finished.stdout, finished.stderr) == (0, "", "")
 
 
 def test_a_voxel_size_given_replaces_the_header_and_warnings_go_to_stderr(tmp_path):
-    finished = run(save(tmp_path / "a.mrc", voxel_size=0), "--angpix", 1.7, "--json", "-j", 1)
+    finished = run(save(tmp_path / "a.mrc", lumps(), voxel_size=0), "--angpix", 1.7, "--json", "-j", 1)
     (row,) = rows(finished)
     assert (finished.returncode, row["voxel_size"]) == (0, 1.7)
     with mrcfile.open(tmp_path / "a_locres.mrc", header_only=True) as mrc:
@@ -210,7 +168,7 @@ def test_an_existing_file_is_kept_and_refused_before_the_map_is_read(tmp_path, e
 
 
 def test_overwrite_replaces_existing_files(tmp_path):
-    save(tmp_path / "a.mrc")
+    save(tmp_path / "a.mrc", lumps())
     (tmp_path / "a_mask.mrc").write_bytes(b"old")
     assert run(tmp_path / "a.mrc", "--overwrite", "-j", 1).returncode == 0
     assert mrcfile.validate(tmp_path / "a_mask.mrc")
@@ -218,8 +176,7 @@ def test_overwrite_replaces_existing_files(tmp_path):
 
 
 def test_two_maps_that_would_write_one_file_are_refused_before_any_work(tmp_path):
-    (tmp_path / "b").mkdir()
-    maps = [save(tmp_path / "a.mrc"), save(tmp_path / "b" / "a.map")]
+    maps = [save(tmp_path / "a.mrc", lumps()), save(tmp_path / "b" / "a.map", lumps())]
     for refused in (run(*maps, "-o", tmp_path), run(maps[0], maps[0]), run(maps[0], tmp_path / "a_mask.mrc")):
         assert (refused.returncode, refused.stdout) == (2, "")
         one_error(refused, "a.mrc")
@@ -262,7 +219,7 @@ def test_every_file_that_can_be_requested_has_an_option_with_its_help():
 
 
 def test_an_output_folder_that_is_a_file_is_refused(tmp_path):
-    path = save(tmp_path / "a.mrc")
+    path = save(tmp_path / "a.mrc", lumps())
     assert run(path, "-o", path).returncode == 2
     finished = run(path, "-o", path / "below")
     assert finished.returncode == 1
@@ -270,7 +227,7 @@ def test_an_output_folder_that_is_a_file_is_refused(tmp_path):
 
 
 def test_a_model_that_cannot_be_opened_fails_every_map_the_same_way(tmp_path):
-    maps = [save(tmp_path / f"{name}.mrc") for name in "ab"]
+    maps = [save(tmp_path / f"{name}.mrc", lumps()) for name in "ab"]
     (tmp_path / "garbage.onnx").write_bytes(b"garbage")
     for name in ("garbage.onnx", "missing.onnx"):
         finished = run(*maps, "--json", "--model", tmp_path / name)
@@ -281,10 +238,9 @@ def test_a_model_that_cannot_be_opened_fails_every_map_the_same_way(tmp_path):
 
 
 def test_a_requested_gpu_that_is_unavailable_is_an_error_not_a_silent_cpu(tmp_path):
-    onnxruntime = pytest.importorskip("onnxruntime")
-    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
-        pytest.skip("this onnxruntime has CUDA")
-    finished = run(save(tmp_path / "a.mrc"), "--device", "cuda")
+    if providers().get(CUDA):
+        pytest.skip("CUDA can be used here")
+    finished = run(save(tmp_path / "a.mrc", lumps()), "--device", "cuda")
     assert finished.returncode == 1
     one_error(finished, "CUDA", "--device cpu")
     assert len(list(tmp_path.iterdir())) == 1
@@ -294,7 +250,7 @@ def test_a_full_disk_leaves_no_file(tmp_path):
     def small_files():
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 
-    finished = run(save(tmp_path / "a.mrc"), "--quiet", "-j", 1, preexec_fn=small_files)
+    finished = run(save(tmp_path / "a.mrc", lumps()), "--quiet", "-j", 1, preexec_fn=small_files)
     assert finished.returncode == 1
     one_error(finished, "expected a writable file")
     assert [path.name for path in tmp_path.iterdir()] == ["a.mrc"]
@@ -302,7 +258,7 @@ def test_a_full_disk_leaves_no_file(tmp_path):
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_run_leaves_nothing(tmp_path, number, code):
-    path = save(tmp_path / "a.mrc", shape=(144, 144, 144))
+    path = save(tmp_path / "a.mrc", lumps((144, 144, 144)))
     words = [*COMMAND, str(path), "-j", "1"]
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     listen = partial(signal.signal, number, signal.SIG_DFL)  # a job in the background is started deaf to SIGINT
@@ -324,7 +280,7 @@ def test_an_interrupted_run_leaves_nothing(tmp_path, number, code):
 def test_a_bar_is_drawn_on_a_terminal_and_stdout_stays_clean(tmp_path, names, labels):
     pty = pytest.importorskip("pty")
     ours, theirs = pty.openpty()
-    words = [*COMMAND, *(str(save(tmp_path / name)) for name in names), "--json", "-j", "1"]
+    words = [*COMMAND, *(str(save(tmp_path / name, lumps())) for name in names), "--json", "-j", "1"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=theirs, env={**os.environ, "TERM": "xterm"}) as process:
         os.close(theirs)
         terminal_output = b""
@@ -369,18 +325,14 @@ def test_version_names_package_model_and_onnxruntime():
 def test_a_map_that_does_not_fit_into_memory_is_refused_before_the_work(tmp_path):
     limited = (
         "import resource, sys; from cryores_lite import resources; from cryores_lite.method import pipeline\n"
-        "from cryores_lite.cli import main\n"
         "taken = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
         "resource.setrlimit(resource.RLIMIT_AS, (taken + 600_000_000,) * 2)\n"
-        "assert resources.available_memory() <= 450_000_000\n"
-        "main()"
+        f"assert resources.available_memory() <= 450_000_000\n{CALL}"
     )
     if not Path("/proc/self/statm").exists():
         pytest.skip("this system has no /proc/self/statm")
-    path = save(tmp_path / "large.mrc", shape=(260, 260, 260))
-    finished = subprocess.run(
-        [sys.executable, "-c", limited, path, "-j", "1"], capture_output=True, text=True, timeout=300, check=False
-    )
+    path = save(tmp_path / "large.mrc", lumps((260, 260, 260)))
+    finished = python(limited, path, "-j", 1)
     assert finished.returncode == 1
     one_error(finished, "memory", "GB")
     assert list(tmp_path.iterdir()) == [path]
@@ -391,8 +343,5 @@ def test_an_interrupt_wrapped_by_a_library_that_is_being_loaded_ends_the_command
     """Seen with onnxruntime, whose C code turns an interrupt into ImportError."""
     wrapped = f"try:\n    raise {end}\nexcept BaseException as error:\n    raise ImportError('failed') from error\n"
     (tmp_path / "onnxruntime.py").write_text(wrapped)
-    words = "import sys; sys.path.insert(0, sys.argv.pop(1)); from cryores_lite.cli import main; main()"
-    finished = subprocess.run(
-        [sys.executable, "-c", words, tmp_path, save(tmp_path / "a.mrc")], capture_output=True, text=True, check=False
-    )
+    finished = run(save(tmp_path / "a.mrc", lumps()), import_first=[tmp_path])
     assert (finished.returncode, finished.stdout, finished.stderr) == (code, "", "")

@@ -3,8 +3,6 @@
 import _ctypes
 import json
 import re
-import subprocess
-import sys
 from dataclasses import replace
 from importlib import metadata
 
@@ -12,13 +10,7 @@ import numpy as np
 import pytest
 
 from cryores_lite import diagnostics, resources
-from cryores_lite.diagnostics import (
-    SELF_TEST_EXPECTED,
-    SELF_TEST_VOXEL_SIZE,
-    Finding,
-    self_test_map,
-    self_test_result,
-)
+from cryores_lite.diagnostics import SELF_TEST_EXPECTED, SELF_TEST_VOXEL_SIZE, Finding, self_test_map, self_test_result
 from cryores_lite.errors import DeviceError
 from cryores_lite.io.mrc import write_map
 from cryores_lite.io.mrc_header import Header
@@ -26,14 +18,14 @@ from cryores_lite.method import network
 from cryores_lite.method.network import Model, providers
 from cryores_lite.method.pipeline import estimate
 from cryores_lite.resources import available_threads, cpu_quota
+from tests.runtime.command import run
 
-COMMAND = [sys.executable, "-c", "from cryores_lite.cli import main; main()"]
 HEADER = Header(cella=(1, 1, 1), cellb=(90, 90, 90), m=(1, 1, 1), nstart=(0, 0, 0), axes=(1, 2, 3), origin=(0, 0, 0))
 
 
 @pytest.fixture(scope="module")
 def finished():
-    return subprocess.run([*COMMAND, "--check"], capture_output=True, text=True, timeout=300, check=False)
+    return run("--check")
 
 
 def test_a_working_installation_passes_every_check(finished):
@@ -108,12 +100,6 @@ def test_unusable_cuda_is_refused_with_the_reason():
     assert Model.open(device="auto").provider == network.CPU
 
 
-def test_threads_stay_within_the_quota(monkeypatch):
-    monkeypatch.delenv("SLURM_CPUS_PER_TASK", raising=False)
-    quota = cpu_quota()
-    assert quota is None or 1 <= available_threads() <= max(1, quota)
-
-
 CPU_QUOTA_FILES_V1 = {"cpu.cfs_quota_us": "{quota}", "cpu.cfs_period_us": "100000"}
 
 
@@ -127,6 +113,7 @@ CPU_QUOTA_FILES_V1 = {"cpu.cfs_quota_us": "{quota}", "cpu.cfs_period_us": "10000
 )
 def test_the_tightest_of_the_enclosing_control_groups_counts(tmp_path, monkeypatch, own_groups, root, files):
     (tmp_path / "own").write_text(f"{own_groups}\n")
+    monkeypatch.delenv("SLURM_CPUS_PER_TASK", raising=False)
     monkeypatch.setattr(resources, "CGROUP_ROOT", tmp_path / "cgroup")
     monkeypatch.setattr(resources, "OWN_CGROUPS", tmp_path / "own")
     assert cpu_quota() is None
@@ -136,6 +123,7 @@ def test_the_tightest_of_the_enclosing_control_groups_counts(tmp_path, monkeypat
         for name, template in files.items():
             (folder / name).write_text(template.format(quota=quota if root == "" or quota != "max" else "-1"))
     assert cpu_quota() == 1.5
+    assert available_threads() == 1
 
 
 @pytest.mark.parametrize("cpus", ["", "0", "-1", "many", "2(x2)", "²", "1.5", "1000000"])

@@ -8,9 +8,9 @@ import mrcfile
 import numpy as np
 import pytest
 
-from tests.runtime.test_cli import PLACEMENT, rows, run
-
-DATA = Path(__file__).resolve().parents[1] / "data"
+from tests.runtime.command import rows, run
+from tests.runtime.maps import PLACEMENT
+from tests.runtime.paths import EXPERIMENTAL
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,9 +58,8 @@ NAMES = pytest.mark.parametrize("name", EXPECTED)
 def finished(tmp_path_factory):
     """One call of the command with all maps."""
     folder = tmp_path_factory.mktemp("experimental")
-    maps = [DATA / f"{name}.mrc.gz" for name in EXPECTED]
-    done = run(*maps, "-o", folder, "-j", 2, "--device", "cpu", "--uncertainty", "--json")
-    assert done.returncode == 0, done.stderr
+    maps = [EXPERIMENTAL / f"{name}.mrc.gz" for name in EXPECTED]
+    done = run(*maps, "-o", folder, "-j", 2, "--device", "cpu", "--uncertainty", "--json", check=True)
     return dict(zip(EXPECTED, rows(done), strict=True))
 
 
@@ -87,7 +86,7 @@ def test_a_cut_or_masked_map_gets_the_expected_warnings(finished, name):
 @NAMES
 @pytest.mark.parametrize("kind", ["locres", "mask", "uncertainty"])
 def test_the_output_lies_on_the_map(finished, name, kind):
-    with gzip.open(DATA / f"{name}.mrc.gz") as file:
+    with gzip.open(EXPERIMENTAL / f"{name}.mrc.gz") as file:
         original = file.read(1024)
     written = Path(finished[name]["files"][kind]).read_bytes()[:1024]
     for words in PLACEMENT:
@@ -112,7 +111,7 @@ def test_the_files_agree_with_the_summary(finished, name):
 
 @NAMES
 def test_the_mask_holds_the_strong_density_and_little_of_the_empty_box(finished, name):
-    with mrcfile.open(DATA / f"{name}.mrc.gz") as mrc:
+    with mrcfile.open(EXPERIMENTAL / f"{name}.mrc.gz") as mrc:
         density = mrc.data.copy()
     mask = values(finished[name], "mask") == 1
     assert mask[density > 0.2 * density.max()].mean() > 0.93  # 0.95 to 0.97

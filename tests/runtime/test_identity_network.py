@@ -14,13 +14,13 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-import mrcfile
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from cryores_lite import Model, estimate, read_map
-from tests.runtime.test_cli import PLACEMENT, rows, run
+from tests.runtime.command import rows, run
+from tests.runtime.maps import PLACEMENT, save
 
 GLOBAL, ERROR = 12.0, 0.05  # Å; relative error per unit of density
 MEDIAN = 2.25  # Å: the working voxel is a third of it, 0.75 Å, and the network answers every 3 Å
@@ -202,15 +202,12 @@ ATOM = "ATOM  {:5d}  CA  ALA A{:4d}    {:8.3f}{:8.3f}{:8.3f}  1.00  0.00        
 def write_placed(path):
     """Write the density with a header that says all that a header can say about a place."""
     cells = [SHAPE[2 - AXES.index(axis)] for axis in (1, 2, 3)]
+    fields = dict(zip(("mapc", "mapr", "maps", "nxstart", "nystart", "nzstart"), (*AXES, *START), strict=True))
+    fields |= dict(zip(("mx", "my", "mz"), cells, strict=True))
+    fields |= {"cella": tuple(n * step for n, step in zip(cells, STEPS, strict=True)), "origin": ORIGIN}
     values = np.zeros(SHAPE)
     for _ in range(2):  # first the header, then the density at the positions that it gives
-        with mrcfile.new(path, noisy(values), overwrite=True) as mrc:
-            header = mrc.header
-            header.mapc, header.mapr, header.maps = AXES
-            header.nxstart, header.nystart, header.nzstart = START
-            header.mx, header.my, header.mz = cells
-            header.cella = tuple(n * step for n, step in zip(cells, STEPS, strict=True))
-            header.origin = ORIGIN
+        save(path, noisy(values), fields=fields)
         values = density_at(*(getattr(placed(path), axis) for axis in "xyz"), CENTRE)
     return path
 
@@ -223,8 +220,7 @@ def files(tmp_path_factory):
     atoms = [ATOM.format(n, n, *np.add(CENTRE, offset)) for n, (offset, _, _) in enumerate(BLOBS, 1)]
     (folder / "atoms.pdb").write_text("\n".join([*atoms, "END", ""]))
     words = ("--model", folder / "identity.onnx", "--atoms", folder / "atoms.pdb", "--uncertainty", "--json")
-    finished = run(write_placed(folder / "placed.mrc"), *words, "-d", "cpu", "-j", 2, "-o", folder)
-    assert finished.returncode == 0, finished.stderr
+    finished = run(write_placed(folder / "placed.mrc"), *words, "-d", "cpu", "-j", 2, "-o", folder, check=True)
     (row,) = rows(finished)
     return row, {"map": placed(folder / "placed.mrc")} | {kind: placed(folder / f"placed_{kind}.mrc") for kind in KINDS}
 

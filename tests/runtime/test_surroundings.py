@@ -1,40 +1,26 @@
 """Standard streams that are closed or full, and libraries that cannot be loaded."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
-import mrcfile
 import pytest
 
 from cryores_lite.diagnostics import SELF_TEST_VOXEL_SIZE, self_test_map
 from cryores_lite.io.mrc import read_map
+from tests.runtime.command import one_error, run
+from tests.runtime.maps import save
 
-MAIN = "from cryores_lite.cli import main; main()"
-BROKEN_ONNXRUNTIME = {
-    "incomplete": "",
-    "shared libraries missing": "raise ImportError('libcudart.so.12: cannot open shared object file:\\nNo such file')",
-    "not installed": "raise ModuleNotFoundError(\"No module named 'onnxruntime'\")",
+NO_LIBRARY = "libcudart.so.12: cannot open shared object file"
+BROKEN_ONNXRUNTIME = {  # its code, and a fragment of our message
+    "incomplete": ("", "onnxruntime"),
+    "shared libraries missing": (f"raise ImportError('{NO_LIBRARY}:\\nNo such file')", NO_LIBRARY),
+    "not installed": ("raise ModuleNotFoundError(\"No module named 'onnxruntime'\")", "onnxruntime"),
 }
 
 
 @pytest.fixture
 def density(tmp_path):
-    with mrcfile.new(tmp_path / "a.mrc", self_test_map()) as file:
-        file.voxel_size = SELF_TEST_VOXEL_SIZE
-    return tmp_path / "a.mrc"
-
-
-def run(*arguments, import_first=(), **streams):
-    """Run the command; modules in the folders `import_first` replace installed ones."""
-    repository = Path(__file__).resolve().parents[2]
-    python_path = os.pathsep.join([*map(str, import_first), str(repository), os.environ.get("PYTHONPATH", "")])
-    command = [sys.executable, "-c", MAIN, *map(str, arguments)]
-    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | streams
-    return subprocess.run(
-        command, env={**os.environ, "PYTHONPATH": python_path}, text=True, timeout=300, check=False, **streams
-    )
+    return save(tmp_path / "a.mrc", self_test_map(), voxel_size=SELF_TEST_VOXEL_SIZE)
 
 
 @pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)])
@@ -50,38 +36,39 @@ def test_closed_streams_change_no_output_file(tmp_path, density, closed):
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "reference" / name).read_bytes()
 
 
-@pytest.mark.parametrize("arguments", [["MAP", "-j", "1"], ["MAP", "-j", "1", "--json"], ["--version"], ["--check"]])
-def test_a_full_disk_behind_stdout_is_one_line_on_stderr(density, arguments):
-    if not Path("/dev/full").exists():
-        pytest.skip("this system has no /dev/full")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("option", ["--json", "--version", "--check"])
+def test_a_full_disk_behind_stdout_is_one_line_on_stderr(density, option):
     with Path("/dev/full").open("w") as full:
-        finished = run(*(str(density) if argument == "MAP" else argument for argument in arguments), stdout=full)
-    (line,) = finished.stderr.splitlines()
+        finished = run(density, "-j", 1, option, stdout=full)
     assert finished.returncode == 1
-    assert line.startswith("error: ")
-    assert "No space left" in line
-    for name in ("a_locres.mrc", "a_mask.mrc") if arguments[0] == "MAP" else ():
+    one_error(finished, "No space left")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_the_maps_are_written_also_if_the_summary_cannot_be_printed(density):
+    with Path("/dev/full").open("w") as full:
+        finished = run(density, "-j", 1, stdout=full)
+    assert finished.returncode == 1
+    one_error(finished, "No space left")
+    for name in ("a_locres.mrc", "a_mask.mrc"):
         assert read_map(density.with_name(name)).density.values.shape == self_test_map().shape
 
 
 @pytest.mark.parametrize("fault", BROKEN_ONNXRUNTIME)
-@pytest.mark.parametrize("arguments", [["MAP"], ["--version"]])
-def test_an_onnxruntime_that_cannot_be_loaded_is_one_line_on_stderr(tmp_path, density, fault, arguments):
+@pytest.mark.parametrize("option", ["--quiet", "--version"])
+def test_an_onnxruntime_that_cannot_be_loaded_is_one_line_on_stderr(tmp_path, density, fault, option):
+    code, reason = BROKEN_ONNXRUNTIME[fault]
     (tmp_path / "broken").mkdir()
-    (tmp_path / "broken" / "onnxruntime.py").write_text(BROKEN_ONNXRUNTIME[fault])
-    finished = run(
-        *(str(density) if argument == "MAP" else argument for argument in arguments), import_first=[tmp_path / "broken"]
-    )
-    (line,) = finished.stderr.splitlines()
+    (tmp_path / "broken" / "onnxruntime.py").write_text(code)
+    finished = run(density, option, import_first=[tmp_path / "broken"])
     assert (finished.returncode, finished.stdout) == (1, "")
-    assert line.startswith("error: ")
-    assert "onnxruntime" in line or "libcudart" in line
-    assert "--check" in line
+    one_error(finished, reason, "--check")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mrc", "broken"]
 
 
 def test_the_check_names_a_broken_onnxruntime_and_goes_on(tmp_path):
-    (tmp_path / "onnxruntime.py").write_text(BROKEN_ONNXRUNTIME["incomplete"])
+    (tmp_path / "onnxruntime.py").write_text("")
     finished = run("--check", import_first=[tmp_path])
     failed = [line.split()[1] for line in finished.stdout.splitlines() if line.startswith("FAIL")]
     assert (finished.returncode, failed) == (1, ["providers", "model", "self-test"])

@@ -2,7 +2,6 @@
 
 import os
 import re
-import subprocess
 import sys
 from itertools import chain
 from pathlib import Path
@@ -14,9 +13,10 @@ from hypothesis import strategies as st
 from cryores_lite.batch.map_list import check_no_duplicates, parse_shard, read_list
 from cryores_lite.errors import InputError
 from cryores_lite.job import plan
+from tests.runtime.command import one_error, run
+from tests.runtime.paths import SUBMIT
 
 NAMES = st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\n\r\0"), min_size=1).filter(str.strip))
-SUBMIT = Path(__file__).parents[3] / "examples" / "slurm" / "submit.py"
 
 
 def array(number, lowest, highest, step, count):
@@ -114,11 +114,7 @@ def test_an_output_that_would_replace_a_half_map_is_refused():
 def test_a_list_that_cannot_be_submitted_is_refused_in_one_line(tmp_path, content, message):
     if content is not None:
         (tmp_path / "list.txt").write_text(content)
-    command, environment = [sys.executable, SUBMIT, "list.txt", "answers"], {**os.environ, "PATH": str(tmp_path)}
-    finished = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
-    )
+    environment = {**os.environ, "PATH": str(tmp_path)}
+    finished = run("list.txt", "answers", command=[sys.executable, SUBMIT], cwd=tmp_path, env=environment)
     assert (finished.returncode, finished.stdout) == (1, "")
-    (line,) = finished.stderr.splitlines()
-    assert line.startswith("error: ")
-    assert message in line
+    one_error(finished, message)

@@ -1,20 +1,12 @@
 """The tables of the parts of a cluster job, merged into one."""
 
-import subprocess
-import sys
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cryores_lite.batch import merge_tables, table
-from tests.runtime.batch.test_table import failed
-from tests.runtime.test_cli import invoke
-
-
-def merge_command(folder, *words):
-    command = [sys.executable, "-c", "from cryores_lite.batch.merge_tables import main; main()", *words]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+from tests.runtime.batch.helpers import failed_row
+from tests.runtime.command import GATHER, invoke, run
 
 
 @given(st.lists(st.sampled_from("abcd"), min_size=1), st.permutations("abcd"))
@@ -32,10 +24,10 @@ def test_merging_gives_every_map_once_with_its_latest_row(inputs, listed):
 def test_the_command_merges_tables_and_names_missing_maps(tmp_path, suffix, into):
     for part, names in (("1", "ab"), ("2", "bc")):
         for name in names:
-            table.append(tmp_path / f"all.{part}-of-2{suffix}", failed(name, f"part {part}"))
+            table.append(tmp_path / f"all.{part}-of-2{suffix}", failed_row(name, f"part {part}"))
     (tmp_path / "list.txt").write_text("d\nc\nb\na\n")
     parts = (f"all.{part}-of-2{suffix}" for part in "12")
-    finished = merge_command(tmp_path, *parts, "--table", f"all{into}", "--maps-from", "list.txt")
+    finished = run(*parts, "--table", f"all{into}", "--maps-from", "list.txt", command=GATHER, cwd=tmp_path)
     assert finished.returncode == 1
     assert finished.stderr.splitlines() == ["failed: c", "failed: b", "failed: a", "missing: d"]
     assert finished.stdout == "3 maps: 0 done, 3 failed; 1 missing\n"
@@ -55,7 +47,7 @@ def test_the_command_merges_tables_and_names_missing_maps(tmp_path, suffix, into
 def test_merging_is_refused_without_a_table_or_into_one_that_cannot_hold_the_rows(
     tmp_path, monkeypatch, words, message
 ):
-    table.append(tmp_path / "a.csv", failed("a"))
+    table.append(tmp_path / "a.csv", failed_row("a"))
     code, output = invoke(monkeypatch, tmp_path, *words.split(), app=merge_tables.app)
     assert code == 2
     assert output.startswith(message)

@@ -7,14 +7,14 @@ import pytest
 from cryores_lite import resources
 from cryores_lite.batch.prefetch import Prefetched, prefetch, prefetch_jobs
 from cryores_lite.job import plan
-from tests.runtime.test_cli import save
+from tests.runtime.maps import lumps, save
 
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
     """A map, plain and compressed."""
     folder = tmp_path_factory.mktemp("source")
-    plain = save(folder / "a.mrc")
+    plain = save(folder / "a.mrc", lumps())
     (folder / "c.map.gz").write_bytes(gzip.compress(plain.read_bytes()))
     return folder
 

@@ -2,27 +2,18 @@
 
 import json
 from importlib.resources import files
-from pathlib import Path
 
 import pytest
 
 from cryores_lite.batch import table
-from cryores_lite.outputs.outcome import row
-from cryores_lite.outputs.result import Job, MapResult, ModelIdentity
-
-
-def failed(name, error="no"):
-    """The row of a map that failed."""
-    job, model = Job(map_path=Path(name), outputs={}), ModelIdentity("net", "1", "ab" * 32)
-    return table.stamped(row(MapResult(job=job, seconds=1.0, model=model, error=error)))
-
+from tests.runtime.batch.helpers import failed_row
 
 ODD_NAMES = ("a,b.mrc", 'say "x".mrc', "åé.mrc", "\udcff.mrc", " a b .mrc")
 
 
 @pytest.mark.parametrize("suffix", table.SUFFIXES)
 def test_rows_are_read_back_as_they_were_written(tmp_path, suffix):
-    path, rows = tmp_path / f"all{suffix}", [failed(name) for name in ODD_NAMES]
+    path, rows = tmp_path / f"all{suffix}", [failed_row(name) for name in ODD_NAMES]
     table.prepare(path)
     for one in rows:
         table.append(path, one)
@@ -38,7 +29,7 @@ def test_rows_are_read_back_as_they_were_written(tmp_path, suffix):
 def test_a_last_line_that_was_cut_off_is_removed(tmp_path, suffix):
     path = tmp_path / f"all{suffix}"
     for name in "ab":
-        table.append(path, failed(name))
+        table.append(path, failed_row(name))
     path.write_bytes(path.read_bytes()[:-5])
     table.prepare(path)
     assert [one["input"] for one in table.read(path)] == ["a"]
@@ -47,4 +38,4 @@ def test_a_last_line_that_was_cut_off_is_removed(tmp_path, suffix):
 def test_a_row_of_the_table_is_valid_by_the_schema():
     jsonschema = pytest.importorskip("jsonschema")
     schema = json.loads((files("cryores_lite.outputs") / "schema.json").read_text(encoding="utf-8"))
-    jsonschema.Draft202012Validator(schema).validate(failed("a"))
+    jsonschema.Draft202012Validator(schema).validate(failed_row("a"))

@@ -3,8 +3,6 @@
 import base64
 import io
 import json
-import subprocess
-import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -14,8 +12,7 @@ from PIL import Image
 from cryores_lite.io.mrc import read_map
 from cryores_lite.outputs.result import Job, MapResult, ModelIdentity
 from cryores_lite.types import LocalResolution
-
-EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "example_map.mrc"
+from tests.runtime.maps import ball
 
 
 class PageReader(HTMLParser):
@@ -53,23 +50,11 @@ class PageReader(HTMLParser):
         return [(a["alt"], Image.open(io.BytesIO(base64.b64decode(a["src"].split(",")[1])))) for a in tags]
 
 
-def run_command(*arguments):
-    command = [
-        sys.executable,
-        "-c",
-        "from cryores_lite.cli import main; main()",
-        *map(str, arguments),
-        "--threads",
-        "1",
-    ]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
-
-
 def make_answer(density_path, mask=None, map_path=None):
     """Local resolution from 3 to 5 Å along x inside a mask (a ball by default), on the grid of a map."""
     source = read_map(density_path)
     shape = source.density.values.shape
-    mask = ball(shape) if mask is None else mask
+    mask = ball(shape, 0.3 * min(shape)) if mask is None else mask
     values = np.where(mask, np.linspace(3, 5, shape[2], dtype=np.float32), np.float32(0))
     global_resolution = 4.0 if mask.any() else float("nan")
     result = LocalResolution(
@@ -83,12 +68,6 @@ def make_answer(density_path, mask=None, map_path=None):
     )
     job = Job(map_path=map_path or Path(density_path), outputs={"locres": Path("m.mrc")})
     return MapResult(job=job, map=source, local_resolution=result, model=ModelIdentity("net", "1", "ab" * 32))
-
-
-def ball(shape, radius=0.3):
-    """A ball in the middle of a box; the radius is in units of the shortest edge."""
-    squared_distance = sum((np.indices(shape)[n] - size / 2) ** 2 for n, size in enumerate(shape))
-    return squared_distance < (radius * min(shape)) ** 2
 
 
 def plane_of(values, description):

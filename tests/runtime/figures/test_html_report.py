@@ -15,7 +15,10 @@ from cryores_lite.figures import report_notes, surface
 from cryores_lite.figures.palette import colour_range, rgb_colours
 from cryores_lite.io.mrc import read_map
 from cryores_lite.outputs import write as outputs
-from tests.runtime.figures.helpers import EXAMPLE, PageReader, make_answer, plane_of, run_command
+from tests.runtime.command import run
+from tests.runtime.figures.helpers import PageReader, make_answer, plane_of
+from tests.runtime.maps import save
+from tests.runtime.paths import EXAMPLE
 
 MAX_PAGE_SIZE = 3_000_000  # bytes
 MARKUP_NAME = """a "b' & <img src=x onerror="owned=1"> ;$name\n.mrc"""
@@ -29,7 +32,7 @@ def hostile(tmp_path_factory):
     folder.mkdir()
     map_path = folder / f"script><script>owned=2{MARKUP_NAME}"
     shutil.copy(EXAMPLE, map_path)
-    run_command(map_path, "--report", "--png")
+    run(map_path, "--report", "--png", "-j", 1, check=True)
     return map_path, map_path.with_name(f"{map_path.stem}_locres.html")
 
 
@@ -113,10 +116,8 @@ def test_a_page_without_a_molecule_says_so(tmp_path):
 def test_noise_everywhere_still_makes_a_small_page(tmp_path):
     """The worst case: a mask of the whole box and values that do not compress."""
     rng = np.random.default_rng(0)
-    with mrcfile.new(tmp_path / "noise.mrc") as mrc:
-        mrc.set_data(rng.normal(size=(200, 250, 240)).astype(np.float32))
-        mrc.voxel_size = 1.1
-    noisy = make_answer(tmp_path / "noise.mrc", np.ones((200, 250, 240), bool))
+    noise = save(tmp_path / "noise.mrc", rng.normal(size=(200, 250, 240)), voxel_size=1.1)
+    noisy = make_answer(noise, np.ones((200, 250, 240), bool))
     result = noisy.local_resolution
     result = replace(result, values=result.values + rng.random(result.values.shape, np.float32))
     outputs.write("report", tmp_path / "page.html", replace(noisy, local_resolution=result))

@@ -1,9 +1,6 @@
 """The matplotlib figure shows the values of the result in the palette of the other outputs."""
 
 import runpy
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +9,9 @@ from cryores_lite import CryoresError, LocalResolution, plot
 from cryores_lite.figures.matplotlib_plot import widest_planes
 from cryores_lite.figures.palette import COLOUR_STOPS, MIN_COLOUR_RANGE, colour_range, rgb
 from cryores_lite.types import Grid
+from tests.runtime.command import python
+from tests.runtime.paths import EXAMPLES
 
-EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 SHAPE = (6, 8, 10)
 
 
@@ -106,7 +104,7 @@ def test_plot_is_a_function_of_the_package_on_every_access():
     code = (
         "import cryores_lite; cryores_lite.plot; assert callable(cryores_lite.plot); assert callable(cryores_lite.plot)"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    python(code, check=True)
 
 
 def test_a_missing_matplotlib_is_reported_in_one_line():
@@ -123,7 +121,7 @@ try:
 except CryoresError as error:
     print(error)
 """
-    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    output = python(code, check=True).stdout
     assert "pip install 'cryores-lite[plot]'" in output
     assert len(output.splitlines()) == 1
 

@@ -8,7 +8,8 @@ from cryores_lite.figures.palette import colour_range, rgb_colours
 from cryores_lite.figures.png_summary import IMAGE_SIZE, MAX_NAME_LENGTH, printable_name
 from cryores_lite.io.mrc import read_map
 from cryores_lite.outputs import write as outputs
-from tests.runtime.figures.helpers import EXAMPLE, make_answer
+from tests.runtime.figures.helpers import make_answer
+from tests.runtime.paths import EXAMPLE
 
 
 def pixel_colours(image):

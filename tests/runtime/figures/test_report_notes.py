@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from cryores_lite.figures.report_notes import map_notes
-from tests.runtime.figures.helpers import EXAMPLE, ball, make_answer
+from tests.runtime.figures.helpers import make_answer
+from tests.runtime.maps import ball
+from tests.runtime.paths import EXAMPLE
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +23,7 @@ def test_an_ordinary_map_has_no_notes(density_and_result):
 
 def test_a_masked_map_is_noted(density_and_result):
     density, result = density_and_result
-    (note,) = map_notes(np.where(ball(density.shape, 0.45), density, 0), result)
+    (note,) = map_notes(np.where(ball(density.shape, 36), density, 0), result)
     assert "masked or padded" in note
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cryores_lite.figures import slices
-from tests.runtime.figures.helpers import ball
+from tests.runtime.maps import ball
 
 
 def test_slices_keep_every_voxel_of_a_plane_and_extend_beyond_a_short_axis():

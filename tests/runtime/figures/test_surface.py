@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from cryores_lite.figures import surface
 from cryores_lite.figures.palette import OUTSIDE_COLOUR, rgb, rgb_colours
-from tests.runtime.figures.helpers import ball
+from tests.runtime.maps import ball
 
 
 def decode(text, kind):
@@ -40,7 +40,7 @@ def test_a_surface_is_closed_faces_outwards_and_has_the_colours_of_its_voxels():
 def test_the_encoding_of_a_mesh_keeps_every_number():
     rng = np.random.default_rng(2)
     density = ndimage.gaussian_filter(rng.normal(size=(30, 34, 38)), 2).astype(np.float32)
-    mask = ball(density.shape, 0.45)
+    mask = ball(density.shape, 13.5)
     local_resolution = np.where(mask, 3 + rng.random(density.shape, np.float32), np.float32(0))
     mesh = surface.surface(density, local_resolution, mask, (1.0, 1.0, 1.0), 0.02, (3.0, 4.0))
     encoded = surface.to_json(mesh)

@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from cryores_lite.fourier.local_power import BAND_STEP, BAND_WIDTH, band_frequencies, local_power, smooth
 from cryores_lite.fourier.spectrum import grid_for, radius, sample_density, transform
-from tests.runtime.synthetic import blob, white_noise
+from tests.runtime.maps import blob, white_noise
 
 
 def test_band_powers_scale_with_the_square_and_conserve_power():

@@ -21,7 +21,7 @@ from cryores_lite.fourier.spectrum import (
     sample_density,
     transform,
 )
-from tests.runtime.synthetic import blob, white_noise
+from tests.runtime.maps import blob, white_noise
 
 
 @settings(max_examples=25, deadline=None)

@@ -1,9 +1,8 @@
-"""Half maps in the command: recognised by name, checked, compared with the estimate, written and reported."""
+"""Half maps in the command: checked, compared with the estimate, written and reported."""
 
 import json
 import shutil
-import subprocess
-import sys
+from functools import partial
 from importlib.resources import files as packaged
 from pathlib import Path
 
@@ -13,24 +12,14 @@ import pytest
 from numpy.testing import assert_allclose
 
 from cryores_lite.figures.palette import colour_range, rgb_colours
-from cryores_lite.io.half_map_names import full_map_stem, half_maps_hint, other_half_path
 from cryores_lite.io.mrc import read_map
+from tests.runtime import maps
+from tests.runtime.command import one_error, rows, run
 from tests.runtime.figures.helpers import PageReader, plane_of
-from tests.runtime.half_maps.test_local_fsc import N, V, molecule_half_maps, white
+from tests.runtime.maps import HALF_MAP_SHAPE, HALF_MAP_VOXEL_SIZE, molecule_half_maps, white_noise
 
+save = partial(maps.save, voxel_size=HALF_MAP_VOXEL_SIZE)
 HALF_MAP_FIELDS = ("half_maps", "fsc", "comparison")
-
-
-def run(*arguments):
-    command = [sys.executable, "-c", "from cryores_lite.cli import main; main()", "-j", "1", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-
-
-def save(path, values, size=V, origin=(0, 0, 0)):
-    with mrcfile.new(path) as mrc:
-        mrc.set_data(values.astype(np.float32))
-        mrc.voxel_size, mrc.header.origin = size, origin
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -43,59 +32,46 @@ def files(tmp_path_factory):
     ]
 
 
-def test_half_maps_are_recognised_by_their_names():
-    for half, other, stem in (
-        ("other/emd_1234_half_map_1.map.gz", "other/emd_1234_half_map_2.map.gz", "emd_1234"),
-        ("half1/run_half1_class001_unfil.mrc", "half1/run_half2_class001_unfil.mrc", "run_class001"),
-        ("J2_map_half_A.mrc", "J2_map_half_B.mrc", "J2_map"),
-        ("half2.mrc", "half1.mrc", "half2"),
-    ):
-        assert other_half_path(Path(half)) == Path(other)
-        assert full_map_stem(Path(half)) == stem
-    assert other_half_path(Path("half1/run_class001.mrc")) is None
-
-
 def test_half_maps_passed_as_half_maps_are_not_warned_of(files, tmp_path):
     for arguments in (("--half-maps", *files[1:]), (files[1], "--half-maps", *files[1:])):
-        (row,) = map(json.loads, run(*arguments, "--json", "--overwrite", "-o", tmp_path).stdout.splitlines())
+        (row,) = rows(run(*arguments, "--json", "--overwrite", "-o", tmp_path, "-j", 1))
         assert not any("half map" in warning for warning in row["warnings"])
-    (row,) = map(json.loads, run(files[1], "--json", "--overwrite", "-o", tmp_path).stdout.splitlines())
+    (row,) = rows(run(files[1], "--json", "--overwrite", "-o", tmp_path, "-j", 1))
     assert any("half map" in warning for warning in row["warnings"])
 
 
 def test_inverted_half_maps_are_warned_of(files, tmp_path):
     inverted = [save(tmp_path / path.name, -mrcfile.read(path)) for path in files[1:]]
-    row = json.loads(run("--half-maps", *inverted, "--json").stdout)
+    (row,) = rows(run("--half-maps", *inverted, "--json", "-j", 1))
     assert any("inverted" in warning for warning in row["warnings"])
 
 
 def test_half_maps_that_do_not_correlate_are_warned_of(files, tmp_path):
     other = save(tmp_path / "other.mrc", -mrcfile.read(files[2]))
-    row = json.loads(run(files[0], "--half-maps", files[1], other, "--json", "-o", tmp_path).stdout)
+    (row,) = rows(run(files[0], "--half-maps", files[1], other, "--json", "-o", tmp_path, "-j", 1))
     assert any("do not correlate" in warning for warning in row["warnings"])
 
 
 def test_half_maps_of_unequal_scale_are_warned_of_only_if_their_average_is_the_map(files, tmp_path):
     other = save(tmp_path / "other.mrc", 20 * mrcfile.read(files[2]))
     for arguments, expected in (((), True), ((files[0],), False)):
-        arguments = (*arguments, "--half-maps", files[1], other, "--json", "--overwrite", "-o", tmp_path)
-        row = json.loads(run(*arguments).stdout)
+        arguments = (*arguments, "--half-maps", files[1], other, "--json", "--overwrite", "-o", tmp_path, "-j", 1)
+        (row,) = rows(run(*arguments))
         assert any("factor of 20" in warning for warning in row["warnings"]) == expected
         assert not any("do not correlate" in warning for warning in row["warnings"])
 
 
 def test_a_changed_half_map_or_method_is_computed_again(files, tmp_path):
     copies = [Path(shutil.copy(path, tmp_path)) for path in files[1:]]
-    arguments = ("--half-maps", *copies, "--table", tmp_path / "all.jsonl", "-o", tmp_path / "out", "--json")
+    arguments = ("--half-maps", *copies, "--table", tmp_path / "all.jsonl", "-o", tmp_path / "out", "-j", 1)
 
     def kept(*more):
-        finished = run(*arguments, *more)
-        assert finished.returncode == 0, finished.stderr
+        run(*arguments, *more, check=True)
         (row,) = map(json.loads, (tmp_path / "all.jsonl").read_text().splitlines())
         return row["kept"]
 
     assert [kept(), kept()] == [False, True]
-    with_noise = mrcfile.read(copies[1]) + white(20)
+    with_noise = mrcfile.read(copies[1]) + white_noise(20, HALF_MAP_SHAPE)
     copies[1].unlink()
     save(copies[1], with_noise)
     assert [kept(), kept()] == [False, True]
@@ -103,22 +79,9 @@ def test_a_changed_half_map_or_method_is_computed_again(files, tmp_path):
     assert [kept(*statistical), kept(*statistical), kept()] == [False, True, False]
 
 
-def test_half_maps_in_the_folder_of_a_map_are_suggested(tmp_path):
-    (tmp_path / "map").mkdir()
-    (tmp_path / "other").mkdir()
-    map_path = tmp_path / "map" / "emd_1234.map.gz"
-    assert half_maps_hint(map_path) is None
-    (tmp_path / "other" / "emd_1234_half_map_1.map.gz").touch()
-    assert half_maps_hint(map_path) is None
-    (tmp_path / "other" / "emd_1234_half_map_2.map.gz").touch()
-    assert "--half-maps" in half_maps_hint(map_path)
-    assert half_maps_hint(tmp_path / "map" / "emd_999.map.gz") is None
-
-
 def test_the_command_compares_a_map_with_its_half_maps(files, tmp_path):
-    finished = run(files[0], "--half-maps", *files[1:], "--json", "--report", "-o", tmp_path)
-    assert finished.returncode == 0, finished.stderr
-    row = json.loads(finished.stdout)
+    finished = run(files[0], "--half-maps", *files[1:], "--json", "--report", "-o", tmp_path, "-j", 1, check=True)
+    (row,) = rows(finished)
     estimate, half_map_fsc, difference, mask = (
         read_map(row["files"][kind]).density.values for kind in ("locres", "locres_fsc", "difference", "mask")
     )
@@ -144,20 +107,25 @@ def test_the_command_compares_a_map_with_its_half_maps(files, tmp_path):
 def check_slices(page, half_map_fsc, difference, mask, colour_limits):
     """Three slices of half-map FSC in the colours of the estimate, and of the difference in blue, grey and red."""
     assert len(page.images("fsc")) == len(page.images("difference")) == 3
-    for kind in ("fsc", "difference"):
-        for description, image in page.images(kind):
-            inside = plane_of(mask, description)
-            pixels = np.asarray(image)[::-1]  # the second axis points up
-            opaque = pixels[..., 3] == 255
-            assert opaque.sum() == inside.sum() > 0
-            if kind == "fsc":
-                lengths = plane_of(half_map_fsc, description)[inside]
-                np.testing.assert_array_equal(pixels[opaque][:, :3], rgb_colours(lengths, *colour_limits))
-            else:
-                red, _, blue, _ = pixels[opaque].astype(int).T
-                differences = plane_of(difference, description)[inside]
-                large = np.abs(differences) > 0.2 * np.abs(difference).max()
-                assert (np.sign(red - blue) == np.sign(differences))[large].all()
+    for description, image in page.images("fsc"):
+        inside, colours = plane_of(mask, description), opaque_colours(image)
+        lengths = plane_of(half_map_fsc, description)[inside]
+        assert len(colours) == inside.sum() > 0
+        np.testing.assert_array_equal(colours, rgb_colours(lengths, *colour_limits))
+    for description, image in page.images("difference"):
+        inside, colours = plane_of(mask, description), opaque_colours(image)
+        differences = plane_of(difference, description)[inside]
+        is_large = np.abs(differences) > 0.2 * np.abs(difference).max()
+        assert len(colours) == inside.sum()
+        assert is_large.sum() > 10
+        red, _, blue = colours.astype(int).T
+        assert (np.sign(red - blue) == np.sign(differences))[is_large].all()
+
+
+def opaque_colours(image):
+    """(n, 3) the colours of the opaque pixels of an image, from the bottom upwards."""
+    pixels = np.asarray(image)[::-1]
+    return pixels[pixels[..., 3] == 255][:, :3]
 
 
 def test_a_row_with_half_maps_fits_the_schema(files, tmp_path):
@@ -165,13 +133,13 @@ def test_a_row_with_half_maps_fits_the_schema(files, tmp_path):
     schema = json.loads((packaged("cryores_lite.outputs") / "schema.json").read_text("utf-8"))
     validator = jsonschema.Draft202012Validator(schema)
     for arguments in (("--half-maps", *files[1:]), (files[0], "--method", "statistical")):
-        row = json.loads(run(*arguments, "--json", "--overwrite", "-o", tmp_path).stdout)
+        (row,) = rows(run(*arguments, "--json", "--overwrite", "-o", tmp_path, "-j", 1))
         assert row["outcome"] == "done"
         validator.validate(row)
 
 
 def test_without_a_map_the_average_of_the_half_maps_is_the_map(files, tmp_path):
-    row = json.loads(run("--half-maps", *files[1:], "--json", "-o", tmp_path, "--chimerax").stdout)
+    (row,) = rows(run("--half-maps", *files[1:], "--json", "-o", tmp_path, "--chimerax", "-j", 1))
     assert row["files"]["locres"] == str(tmp_path / "m_locres.mrc")
     mean = read_map(row["files"]["average"]).density.values
     first, second = (read_map(path).density.values for path in files[1:])
@@ -180,35 +148,32 @@ def test_without_a_map_the_average_of_the_half_maps_is_the_map(files, tmp_path):
 
 
 def test_a_map_without_half_maps_has_empty_fields_and_a_suggestion(files, tmp_path):
-    finished = run(files[0], "--json", "-o", tmp_path)
-    row = json.loads(finished.stdout)
+    finished = run(files[0], "--json", "-o", tmp_path, "-j", 1)
+    (row,) = rows(finished)
     assert [row[field] for field in HALF_MAP_FIELDS] == [None] * 3
     assert row["files"]["locres_fsc"] is None
     assert any("--half-maps" in warning for warning in row["warnings"])
 
 
 @pytest.mark.parametrize(
-    ("change", "fragment"),
+    ("source", "edge", "header", "fragment"),
     [
-        ({"size": 2.1}, "2.1"),
-        ({"origin": (10, 0, 0)}, "origin"),
-        ({"crop": 2}, "62 x 62 x 62"),
-        ({"same": True}, "copies"),
+        (2, 64, {"voxel_size": 2.1}, "2.1"),
+        (2, 64, {"fields": {"origin": (10, 0, 0)}}, "origin"),
+        (2, 62, {}, "62 x 62 x 62"),
+        (1, 64, {}, "copies"),
     ],
 )
-def test_half_maps_on_another_grid_and_copies_are_refused(files, tmp_path, change, fragment):
-    values = mrcfile.read(files[1 if change.pop("same", False) else 2])
-    crop = change.pop("crop", 0)
-    other = save(tmp_path / "other.mrc", values[: N - crop, : N - crop, : N - crop], **change)
+def test_half_maps_on_another_grid_and_copies_are_refused(files, tmp_path, source, edge, header, fragment):
+    other = save(tmp_path / "other.mrc", mrcfile.read(files[source])[:edge, :edge, :edge], **header)
     finished = run(files[0], "--half-maps", files[1], other, "-o", tmp_path / "out")
     assert (finished.returncode, finished.stdout) == (1, "")
-    (line,) = finished.stderr.splitlines()
-    assert fragment in line
-    assert not list((tmp_path / "out").glob("*")) if (tmp_path / "out").exists() else True
+    one_error(finished, fragment)
+    assert [path.name for path in tmp_path.iterdir()] == ["other.mrc"]
 
 
 def test_a_map_on_another_grid_than_its_half_maps_is_refused(files, tmp_path):
-    other = save(tmp_path / "other.mrc", mrcfile.read(files[0]), size=2.2)
+    other = save(tmp_path / "other.mrc", mrcfile.read(files[0]), voxel_size=2.2)
     finished = run(other, "--half-maps", *files[1:], "-o", tmp_path / "out")
     assert finished.returncode == 1
     assert "not on the grid" in finished.stderr
@@ -240,7 +205,7 @@ def test_the_statistical_method_opens_no_network(files, tmp_path):
         "-o",
         tmp_path,
     )
-    row = json.loads(finished.stdout)
+    (row,) = rows(finished)
     assert (row["outcome"], row["method"], row["provider"]) == ("done", "statistical", "numpy")
     assert row["median_uncertainty"] is row["global_resolution"] is row["model"]["name"] is None
     assert np.isfinite(mrcfile.read(row["files"]["locres"])).all()

@@ -1,61 +1,45 @@
-"""Local resolution from half maps is as theory predicts, for any scale and order of axes; copies are refused."""
+"""Local resolution from half maps is as theory predicts, for any scale and order of axes."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
-from scipy import fft, ndimage
 
 from cryores_lite.errors import InputError
-from cryores_lite.fourier.fsc import (
-    FSC_THRESHOLD,
-    bands,
-    first_crossing,
-    fixed_threshold,
-    interpolate_log,
-    one_bit_threshold,
-)
+from cryores_lite.fourier.fsc import first_crossing, fixed_threshold, one_bit_threshold
 from cryores_lite.fourier.local_power import window_sigma
 from cryores_lite.fourier.spectrum import transform
-from cryores_lite.half_maps.fsc_curves import fsc_curves, soft_mask
-from cryores_lite.half_maps.independence import COPY_FSC, DEPENDENT_FSC, lowest_shell_fsc
 from cryores_lite.half_maps.local_fsc import band_fsc, local_fsc
 from cryores_lite.io.mrc import read_map
-from cryores_lite.method.statistical import estimate_by_noise
 from cryores_lite.types import Density, Grid
+from tests.runtime.maps import (
+    HALF_MAP_SHAPE,
+    HALF_MAP_VOXEL_SIZE,
+    ball,
+    density_of,
+    filtered,
+    wave_numbers,
+    white_noise,
+)
 
-N, V = 64, 2.0
-GRID = Grid((N, N, N), (V, V, V))
-
-
-def wave_numbers():
-    k = np.fft.fftfreq(N, V)
-    return np.sqrt(k[:, None, None] ** 2 + k[:, None] ** 2 + np.fft.rfftfreq(N, V) ** 2)
-
-
-def filtered(values, gain):
-    return fft.irfftn(fft.rfftn(values) * gain, s=values.shape).astype(np.float32)
+GRID = Grid(HALF_MAP_SHAPE, (HALF_MAP_VOXEL_SIZE,) * 3)
+K = wave_numbers(HALF_MAP_SHAPE, HALF_MAP_VOXEL_SIZE)
 
 
 def white(seed):
-    return np.random.default_rng(seed).standard_normal((N, N, N)).astype(np.float32)
+    return white_noise(seed, HALF_MAP_SHAPE)
 
 
 def half_maps_with(signal_power):
     """Half maps of white noise (power 1) and a signal of a given power, a function of |k|, uniform in space."""
-    signal = filtered(white(0), np.sqrt(signal_power(wave_numbers())))
+    signal = filtered(white(0), np.sqrt(signal_power(K)))
     return [Density(signal + white(n), GRID) for n in (1, 2)]
 
 
 def signal_power_for(resolution):
     """Signal power at which the FSC is 0.143, that is S/N = 1/6, at a resolution in Å."""
     return lambda k: np.exp(4 * (1 - k * resolution)) / 6
-
-
-def density_of(values):
-    """A map of any shape with the voxel size of the tests."""
-    return Density(np.ascontiguousarray(values), Grid(values.shape, GRID.voxel_size))
 
 
 def without_edges(values, edge=12):
@@ -65,20 +49,6 @@ def without_edges(values, edge=12):
 @pytest.fixture(scope="module")
 def pair():
     return half_maps_with(signal_power_for(8.0))
-
-
-def molecule_half_maps():
-    """Half maps of a ball with smooth random density, independent noise in each; finer at large x than at small x."""
-    position = np.indices((N, N, N)) - N / 2
-    ball = ndimage.gaussian_filter((np.square(position).sum(0) < 20**2).astype(np.float32), 1)
-    details = [filtered(white(9), np.exp(-((wave_numbers() * d) ** 2))) for d in (12.0, 24.0)]
-    signal = ball * np.where(position[2] > 0, *(6 * v / v.std() for v in details)) + 6 * ball
-    return [Density((signal + 4 * white(n)).astype(np.float32), GRID) for n in (1, 2)]
-
-
-@pytest.fixture(scope="module")
-def molecule():
-    return molecule_half_maps()
 
 
 @pytest.mark.parametrize("resolution", [6.0, 8.0, 12.0])
@@ -96,11 +66,6 @@ def test_the_fsc_crosses_a_higher_threshold_where_theory_says():
     assert 6.0 < at_one_bit < expected
 
 
-def test_the_one_bit_threshold_falls_to_one_third_in_large_windows():
-    assert one_bit_threshold(0.1, 1e6) == pytest.approx(1 / 3, abs=0.001)  # S/N 0.5 in one half: 1 bit in both
-    assert one_bit_threshold(0.1, 15.0) > one_bit_threshold(0.1, 30.0) > 1 / 3
-
-
 def test_a_wide_window_varies_less_than_a_narrow_one(pair):
     narrow, wide = (np.log(without_edges(local_fsc(*pair, sigma=s).values)).std() for s in (8.0, 24.0))
     assert wide < 0.6 * narrow
@@ -108,7 +73,7 @@ def test_a_wide_window_varies_less_than_a_narrow_one(pair):
 
 def test_scale_offset_and_a_common_filter_do_not_change_local_resolution(pair):
     original = without_edges(local_fsc(*pair).values)
-    gain = np.exp(-40 * wave_numbers() ** 2) + 0.02
+    gain = np.exp(-40 * K**2) + 0.02
     scaled = [replace(half, values=1e4 * half.values + 7) for half in pair]
     one_scaled = [pair[0], replace(pair[1], values=3 * pair[1].values)]
     for changed in (scaled, one_scaled):
@@ -124,26 +89,26 @@ def test_the_order_of_the_half_maps_does_not_matter(pair):
 @pytest.mark.parametrize("part", [np.s_[3:, :61, 2:63], np.s_[:, 5:60, 1:], np.s_[:59, :59, :59]])
 def test_odd_and_oblong_boxes_change_local_resolution_by_less_than_two_percent(molecule, part):
     original = local_fsc(*molecule).values[part]
-    cropped = local_fsc(*(density_of(half.values[part]) for half in molecule)).values
-    ball = (np.square(np.indices((N, N, N)) - N / 2).sum(0) < 18**2)[part]
-    assert np.median(np.abs(np.log(cropped[ball] / original[ball]))) < 0.02
+    cropped = local_fsc(*(density_of(half.values[part], HALF_MAP_VOXEL_SIZE) for half in molecule)).values
+    inside = ball(HALF_MAP_SHAPE, 18)[part]
+    assert np.median(np.abs(np.log(cropped[inside] / original[inside]))) < 0.02
 
 
 def test_the_order_of_the_axes_does_not_matter(molecule):
-    permuted = local_fsc(*(density_of(half.values.transpose(2, 0, 1)) for half in molecule)).values
+    permuted = local_fsc(*(density_of(half.values.transpose(2, 0, 1), HALF_MAP_VOXEL_SIZE) for half in molecule)).values
     assert_allclose(permuted.transpose(1, 2, 0), local_fsc(*molecule).values, rtol=2e-3)
 
 
 def test_local_resolution_agrees_with_direct_windowed_correlation(molecule):
     """Reference: real-space correlation of filtered maps with Gaussian weights, on the full grid, at three points."""
     result = local_fsc(*molecule)
-    k, position = wave_numbers(), np.indices((N, N, N))
+    position = np.indices(HALF_MAP_SHAPE)
     for centre in ((32, 32, 44), (32, 32, 20), (40, 28, 36)):
         curve = []
         for f in result.frequencies:
-            band = np.exp(-0.5 * ((k - f) / (0.15 / 2.3548 * f)) ** 2)
+            band = np.exp(-0.5 * ((K - f) / (0.15 / 2.3548 * f)) ** 2)
             a, b = (filtered(half.values, band) for half in molecule)
-            squared_distance = sum((V * (p - c)) ** 2 for p, c in zip(position, centre, strict=True))
+            squared_distance = sum((HALF_MAP_VOXEL_SIZE * (p - c)) ** 2 for p, c in zip(position, centre, strict=True))
             weight = np.exp(-0.5 * squared_distance / max(1.5 / f, 4.0) ** 2)
             cross, powers = (weight * a * b).sum(), ((weight * a**2).sum(), (weight * b**2).sum())
             curve.append(max(cross, 0) / np.sqrt(np.prod(powers)))
@@ -156,68 +121,6 @@ def test_the_side_with_finer_detail_has_finer_local_resolution(molecule):
     assert np.median(values[26:38, 26:38, 40:48]) < 0.8 * np.median(values[26:38, 26:38, 16:24])
 
 
-def test_the_last_band_is_the_nyquist_frequency():
-    for nyquist in (0.1, 0.31, 1 / 3, 1.0):
-        assert bands(nyquist)[-1] == pytest.approx(nyquist)
-        assert (np.diff(np.log(bands(nyquist, 1.12))) <= np.log(1.12) + 1e-12).all()
-
-
-def test_a_curve_that_never_falls_ends_at_nyquist_and_one_that_never_rises_at_the_first_band():
-    frequencies = bands(0.25)
-    high, low = np.full((len(frequencies), 1), 0.9), np.zeros((len(frequencies), 1))
-    assert first_crossing(high, frequencies)[0] == pytest.approx(4.0)
-    assert first_crossing(low, frequencies)[0] == pytest.approx(45.0)
-
-
-def test_between_bands_a_curve_is_linear_in_log_f():
-    measured, fine = bands(0.25, 1.12), bands(0.25)
-    curves = np.stack([0.3 + 0.2 * np.log(measured), np.ones(len(measured))], -1).astype(np.float32)
-    expected = np.stack([0.3 + 0.2 * np.log(fine), np.ones(len(fine))], -1)
-    assert_allclose(interpolate_log(curves, measured, fine), expected, atol=1e-6)
-
-
-def test_a_dip_of_two_bands_is_not_a_crossing():
-    frequencies = bands(0.25)
-    curve = np.where(np.arange(len(frequencies)) < 30, 0.9, 0.0)[:, None]
-    dipped = curve.copy()
-    dipped[10:12] = 0
-    assert first_crossing(dipped, frequencies) == first_crossing(curve, frequencies)
-
-
-def copies(half):
-    k = wave_numbers()
-    ball = np.square(np.indices((N, N, N)) - N / 2).sum(0) < 24**2
-    return {
-        "unchanged": half,
-        "scaled": 3 * half + 1,
-        "masked": half * ball,
-        "softly masked": half * ndimage.gaussian_filter(ball.astype(np.float32), 2),
-        "low-passed": filtered(half, k < 0.12),
-        "blurred": filtered(half, np.exp(-30 * k**2)),
-        "rounded": np.round(half).astype(np.float32),
-    }
-
-
-@pytest.mark.parametrize("change", copies(white(0)))
-def test_copies_of_one_map_are_refused(change, molecule):
-    copy = copies(molecule[0].values)[change]
-    assert lowest_shell_fsc(molecule[0].values, copy) > COPY_FSC
-    with pytest.raises(InputError, match="independent half maps"):
-        local_fsc(molecule[0], replace(molecule[0], values=copy))
-
-
-def test_half_maps_without_noise_are_refused(molecule):
-    signal = filtered(molecule[0].values, np.exp(-80 * wave_numbers() ** 2))
-    with pytest.raises(InputError, match="independent half maps"):
-        local_fsc(*(replace(molecule[0], values=signal.copy()) for _ in "12"))
-
-
-def test_independent_half_maps_are_less_alike_than_a_half_map_and_the_average(molecule):
-    first, second = (half.values for half in molecule)
-    assert lowest_shell_fsc(first, second) < DEPENDENT_FSC / 2
-    assert DEPENDENT_FSC < lowest_shell_fsc(first, (first + second) / 2) < COPY_FSC
-
-
 def test_half_maps_on_different_grids_are_refused(molecule):
     rescaled = replace(molecule[1], grid=Grid(GRID.shape, (2.1, 2.1, 2.1)))
     with pytest.raises(InputError, match="different grids"):
@@ -225,7 +128,7 @@ def test_half_maps_on_different_grids_are_refused(molecule):
 
 
 @pytest.mark.parametrize(
-    "mask", [np.ones((N, N)), np.ones((N, N, N - 1)), np.zeros((N, N, N)), np.full((N, N, N), 2.0)]
+    "mask", [np.ones((64, 64)), np.ones((64, 64, 63)), np.zeros(HALF_MAP_SHAPE), np.full(HALF_MAP_SHAPE, 2.0)]
 )
 def test_an_array_that_is_not_a_mask_is_refused(molecule, mask):
     with pytest.raises(InputError, match="not a mask"):
@@ -234,28 +137,11 @@ def test_an_array_that_is_not_a_mask_is_refused(molecule, mask):
 
 def test_a_mask_with_nan_is_refused(molecule):
     with pytest.raises(InputError, match="nan"):
-        local_fsc(*molecule, mask=np.where(np.indices((N, N, N))[0] > 3, 1, np.nan))
+        local_fsc(*molecule, mask=np.where(np.indices(HALF_MAP_SHAPE)[0] > 3, 1, np.nan))
 
 
-def half_maps_and_hard_mask():
-    """Half maps with a common signal coarser than 20 Å and a large offset, and a hard mask that cuts through them."""
-    signal = 60 * filtered(white(3), wave_numbers() < 1 / 20) + 30
-    mask = (np.square(np.indices((N, N, N)) - N / 2).sum(0) < 14**2).astype(np.float32)
-    return [(signal + white(n)).astype(np.float32) for n in (1, 2)], mask
-
-
-def test_the_corrected_global_fsc_is_free_of_the_correlation_that_a_hard_mask_adds():
-    (first, second), mask = half_maps_and_hard_mask()
-    curves = fsc_curves(first, second, GRID.voxel_size, mask)
-    noise = slice(int(np.searchsorted(curves.frequencies, 1 / 12)), None)
-    assert curves.masked[noise].mean() > 0.3
-    assert np.abs(curves.unmasked[noise]).mean() < 0.05
-    assert np.abs(curves.corrected[noise]).mean() < 0.15
-    assert abs(curves.corrected[noise].mean()) < 0.08
-
-
-def test_the_corrected_local_fsc_is_free_of_most_correlation_that_a_hard_mask_adds():
-    values, mask = half_maps_and_hard_mask()
+def test_the_corrected_local_fsc_is_free_of_most_correlation_that_a_hard_mask_adds(half_maps_and_hard_mask):
+    values, mask = half_maps_and_hard_mask
     corrected = local_fsc(*(Density(half, GRID) for half in values), mask=mask)
     band = int(np.searchsorted(corrected.frequencies, 1 / 10))
     f = corrected.frequencies[band]
@@ -263,30 +149,6 @@ def test_the_corrected_local_fsc_is_free_of_most_correlation_that_a_hard_mask_ad
     uncorrected = band_fsc(masked, f, window_sigma(f), corrected.fsc.shape[1:])
     assert np.median(uncorrected) > 0.4  # of noise alone
     assert np.median(corrected.fsc[band]) < 0.6 * np.median(uncorrected)
-
-
-def test_a_soft_mask_around_the_molecule_needs_little_correction(molecule):
-    values = [half.values for half in molecule]
-    mask = soft_mask(np.square(np.indices((N, N, N)) - N / 2).sum(0) < 24**2, GRID.voxel_size)
-    curves = fsc_curves(*values, GRID.voxel_size, mask)
-    assert_allclose(curves.corrected, curves.masked, atol=0.2)
-    masked_resolution = float(first_crossing(curves.masked[:, None], curves.frequencies, FSC_THRESHOLD)[0])
-    assert curves.resolution() == pytest.approx(masked_resolution, rel=0.1)
-
-
-def test_the_statistical_method_agrees_with_the_half_maps_if_solvent_is_noisy(molecule):
-    mean = replace(molecule[0], values=(molecule[0].values + molecule[1].values) / 2)
-    result, half_maps = estimate_by_noise(mean), local_fsc(*molecule).values
-    assert np.isnan(result.uncertainty).all()
-    assert result.provider == "numpy"
-    assert ((result.values > 0) == result.mask).all()
-    assert np.median(result.values[result.mask] / half_maps[result.mask]) == pytest.approx(1, abs=0.25)
-
-
-def test_the_statistical_method_refuses_a_map_without_solvent(molecule):
-    soft = soft_mask(np.square(np.indices((N, N, N)) - N / 2).sum(0) < 21**2, GRID.voxel_size)
-    with pytest.raises(InputError, match="noisy solvent"):
-        estimate_by_noise(replace(molecule[0], values=molecule[0].values * soft))
 
 
 def test_local_fsc_matches_the_true_local_resolution_of_the_bench(shared):

@@ -1,10 +1,8 @@
 """The External job of RELION: the files in the job's folder after a success, an error or an abort, and the output."""
 
 import re
-import subprocess
 import sys
 from itertools import pairwise
-from pathlib import Path
 
 import mrcfile
 import numpy as np
@@ -12,6 +10,8 @@ import pytest
 
 from cryores_lite.integrations import relion
 from cryores_lite.integrations.relion import Aborted, histogram, until_aborted
+from tests.runtime.command import RELION, one_error, run
+from tests.runtime.paths import EXAMPLE
 
 WHEN_WORK_BEGINS = (  # the hidden folder is made when the map has been read and before the first tile
     "import os, signal, sys; from pathlib import Path\n"
@@ -23,16 +23,6 @@ WHEN_WORK_BEGINS = (  # the hidden folder is made when the map has been read and
 )
 
 
-def installed(script, module):
-    path = Path(sys.executable).with_name(script)
-    return [str(path)] if path.exists() else [sys.executable, "-c", f"from {module} import main; main()"]
-
-
-COMMAND, PLAIN = (
-    installed("cryores-lite-relion", "cryores_lite.integrations.relion"),
-    installed("cryores-lite", "cryores_lite.cli"),
-)
-EXAMPLE = Path(__file__).parents[3] / "examples" / "example_map.mrc"
 JOB = "External/job012/"
 ENDINGS = {f"RELION_JOB_EXIT_{how}" for how in ("SUCCESS", "FAILURE", "ABORTED")}
 NODES = "RELION_OUTPUT_NODES.star"
@@ -40,12 +30,10 @@ EXTRAS = ("--uncertainty", "--filtered", "--display", "--chimerax")
 MAPS = {"map_locres.mrc", "map_mask.mrc"}
 
 
-def run(project, *words, command=COMMAND):
+def run_job(project, *words, command=RELION):
     """Run a job as RELION does: from the project directory, in a folder that exists."""
     (project / JOB).mkdir(parents=True, exist_ok=True)
-    return subprocess.run(
-        [*command, *map(str, words)], cwd=project, capture_output=True, text=True, timeout=300, check=False
-    )
+    return run(*words, command=command, cwd=project)
 
 
 def names(project, job=JOB):
@@ -82,8 +70,9 @@ def done(tmp_path_factory):
     for name in (*ENDINGS, NODES, "map_mask.mrc"):
         (project / JOB / name).write_text("stale")
     inputs = [word for kind in ("movies", "mics", "parts", "coords", "mask") for word in (f"--in_{kind}", "a.star")]
-    labels = ["--angpix", 1.2, "--device", "cpu", *EXTRAS[:2], "--display", "Yes", "--chimerax", "1", "--png", "No"]
-    finished = run(project, "--o", JOB, *inputs, "--in_3dref", "map.mrc", *labels, "--j", 1, "--pipeline_control", JOB)
+    flags = ["--angpix", 1.2, "--device", "cpu", *EXTRAS[:2], "--display", "Yes", "--chimerax", "1", "--png", "No"]
+    words = ["--o", JOB, *inputs, "--in_3dref", "map.mrc", *flags, "--j", 1, "--pipeline_control", JOB]
+    finished = run_job(project, *words)
     return project, finished
 
 
@@ -115,7 +104,7 @@ def test_the_output_nodes_name_every_map_for_relion_3_and_later(done):
 def test_the_files_equal_those_of_the_plain_command_byte_for_byte(done):
     project, _ = done
     words = ("map.mrc", "-o", "External/plain", *EXTRAS, "--quiet", "-j", 1)
-    assert run(project, *words, command=PLAIN).returncode == 0
+    run(*words, cwd=project, check=True)
     for path in (project / "External/plain").iterdir():
         assert path.read_bytes() == (project / JOB / path.name).read_bytes()
     assert names(project, "External/plain") == names(project) - ENDINGS - {NODES}
@@ -170,10 +159,9 @@ def finished_before(project):
 
 
 def test_a_map_that_cannot_be_read_fails_the_job_with_one_line_on_stderr(finished_before):
-    finished = run(finished_before, "--in_3dref", "broken.mrc", "--o", JOB)
+    finished = run_job(finished_before, "--in_3dref", "broken.mrc", "--o", JOB)
     assert (finished.returncode, finished.stdout) == (1, "")
-    assert finished.stderr.startswith("error: broken.mrc")
-    assert len(finished.stderr.splitlines()) == 1
+    one_error(finished, "error: broken.mrc")
     assert names(finished_before) == {"RELION_JOB_EXIT_FAILURE"}
 
 
@@ -205,7 +193,7 @@ def test_any_error_leaves_the_exit_file_of_a_failure(finished_before, monkeypatc
 
 
 def test_a_job_that_only_prints_the_help_is_a_failure(project):
-    finished = run(project, "--o", JOB, "--help")
+    finished = run_job(project, "--o", JOB, "--help")
     assert (finished.returncode, names(project)) == (0, {"RELION_JOB_EXIT_FAILURE"})
     for flag in ("--in_3dref", "--angpix", "--uncertainty", "--pipeline_control"):
         assert flag in finished.stdout
@@ -213,23 +201,22 @@ def test_a_job_that_only_prints_the_help_is_a_failure(project):
 
 @pytest.mark.parametrize("flag", ["--pipeline_control", "--pipeline-control"])
 def test_the_folder_is_also_read_from_pipeline_control(project, flag):
-    assert run(project, "--o", JOB, "--in_3dref", "map.mrc", "--j", 1, flag, JOB).returncode == 0
+    assert run_job(project, "--o", JOB, "--in_3dref", "map.mrc", "--j", 1, flag, JOB).returncode == 0
     assert names(project) == {*MAPS, NODES, "RELION_JOB_EXIT_SUCCESS"}
-    assert run(project, "--in_3dref", "map.mrc", f"{flag}={JOB}").returncode == 2
+    assert run_job(project, "--in_3dref", "map.mrc", f"{flag}={JOB}").returncode == 2
     assert names(project) == {*MAPS, "RELION_JOB_EXIT_FAILURE"}
 
 
 def test_without_a_folder_the_command_is_refused(project):
-    finished = run(project, "--in_3dref", "map.mrc")
+    finished = run_job(project, "--in_3dref", "map.mrc")
     assert (finished.returncode, names(project)) == (2, set())
     assert "--o" in finished.stderr
 
 
 def test_a_folder_that_is_a_file_is_refused(project):
-    finished = run(project, "--in_3dref", "map.mrc", "--o", "map.mrc")
+    finished = run_job(project, "--in_3dref", "map.mrc", "--o", "map.mrc")
     assert finished.returncode == 1
-    assert finished.stderr.startswith("error: map.mrc: ")
-    assert len(finished.stderr.splitlines()) == 1
+    one_error(finished, "error: map.mrc: ")
 
 
 @pytest.mark.parametrize(
@@ -241,7 +228,7 @@ def test_a_folder_that_is_a_file_is_refused(project):
 )
 def test_a_job_that_is_stopped_leaves_only_an_exit_file(project, action, ending):
     command = [sys.executable, "-c", WHEN_WORK_BEGINS.format(action=action)]
-    finished = run(project, "--o", JOB, "--in_3dref", "map.mrc", "--j", 1, command=command)
+    finished = run_job(project, "--o", JOB, "--in_3dref", "map.mrc", "--j", 1, command=command)
     assert (finished.returncode, finished.stderr) == (143, "")
     assert names(project) == {f"RELION_JOB_EXIT_{ending}"}
 
@@ -250,9 +237,9 @@ def test_an_abort_from_before_the_start_stops_one_run_only(project):
     (project / JOB).mkdir(parents=True)
     (project / JOB / "RELION_JOB_ABORT_NOW").touch()
     words = ("--o", JOB, "--in_3dref", "map.mrc", "--j", 1)
-    assert run(project, *words).returncode == 143
+    assert run_job(project, *words).returncode == 143
     assert names(project) == {"RELION_JOB_EXIT_ABORTED"}
-    assert run(project, *words).returncode == 0
+    assert run_job(project, *words).returncode == 0
     assert names(project) == {*MAPS, NODES, "RELION_JOB_EXIT_SUCCESS"}
 
 

@@ -3,15 +3,15 @@
 import json
 import os
 import signal
-import subprocess
 import sys
 import threading
 
 import pytest
 
 from cryores_lite.errors import OutputError
-from cryores_lite.io import atomic_write as atomic
+from cryores_lite.io import atomic_write
 from cryores_lite.io.atomic_write import COMPLETE_MARK, LOCK_FILE, PREFIX, clean_up_dead_runs, publish, staging_folder
+from tests.runtime.command import python
 
 NAMES = ("b", "c", "a")
 pytest.importorskip("fcntl")
@@ -38,7 +38,7 @@ def killed_run(folder, *, names=NAMES, complete=False, overwrite=False, machine=
     staging = folder / f"{PREFIX}dead"
     staging.mkdir()
     fill(staging, names)
-    (staging / LOCK_FILE).write_text(atomic._boot_id() if machine is None else machine)
+    (staging / LOCK_FILE).write_text(atomic_write._boot_id() if machine is None else machine)
     if complete:
         (staging / COMPLETE_MARK).write_text(json.dumps({"names": NAMES, "overwrite": overwrite}))
     return staging
@@ -147,7 +147,7 @@ def test_a_staging_folder_without_a_lock_file_is_kept_for_a_week(tmp_path):
 def test_links_and_files_with_the_prefix_are_neither_followed_nor_removed(tmp_path):
     precious = tmp_path / "precious"
     precious.mkdir()
-    (precious / LOCK_FILE).write_text(atomic._boot_id())
+    (precious / LOCK_FILE).write_text(atomic_write._boot_id())
     (precious / "a").write_text("kept")
     (tmp_path / f"{PREFIX}link").symlink_to(precious)
     (tmp_path / f"{PREFIX}file").write_text("kept")
@@ -160,24 +160,24 @@ def test_a_single_file_is_written_completely_or_not_at_all(tmp_path):
     (tmp_path / "a").write_text("old")
 
     def interrupted_write():
-        with atomic.atomic_write(tmp_path / "a") as stream:
+        with atomic_write.atomic_write(tmp_path / "a") as stream:
             stream.write(b"ne")
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         interrupted_write()
     assert texts(tmp_path) == {"a": "old"}
-    with atomic.atomic_write(tmp_path / "a") as stream:
+    with atomic_write.atomic_write(tmp_path / "a") as stream:
         stream.write(b"new")
         assert (tmp_path / "a").read_text() == "old"
     assert texts(tmp_path) == {"a": "new"}
 
 
 def test_a_single_file_of_a_dead_run_is_removed_after_a_week(tmp_path):
-    (leftover := tmp_path / f"{PREFIX}0123456789ab{atomic.SINGLE_FILE_SUFFIX}").write_text("half")
+    (leftover := tmp_path / f"{PREFIX}0123456789ab{atomic_write.SINGLE_FILE_SUFFIX}").write_text("half")
     (other := tmp_path / f"{PREFIX}file").write_text("kept")
     (target := tmp_path / "target").write_text("kept")
-    (link := tmp_path / f"{PREFIX}link{atomic.SINGLE_FILE_SUFFIX}").symlink_to(target)
+    (link := tmp_path / f"{PREFIX}link{atomic_write.SINGLE_FILE_SUFFIX}").symlink_to(target)
     clean_up_dead_runs(tmp_path)
     assert leftover.exists()
     for path in (leftover, other, target):
@@ -193,8 +193,7 @@ def test_a_killed_run_is_cleaned_up_by_the_next(tmp_path):
         "with staging_folder(Path(sys.argv[1])) as staging:\n"
         "    (staging / 'a').write_text('half'); os.kill(os.getpid(), signal.SIGKILL)"
     )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    subprocess.run([sys.executable, "-c", code, tmp_path], check=False, env=environment)
+    assert python(code, tmp_path).returncode == -signal.SIGKILL
     (staging,) = tmp_path.iterdir()
     assert (staging / "a").exists()
     clean_up_dead_runs(tmp_path)

@@ -1,7 +1,5 @@
 """Inputs that are not final maps are detected, and final maps are not taken for anything else."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -15,10 +13,8 @@ from cryores_lite.io.input_checks import (
     other_kind_warnings,
 )
 from cryores_lite.io.mrc import map_stem, read_map
+from tests.runtime.paths import EXAMPLE, SHARED
 
-ROOT = Path(__file__).resolve().parents[3]
-EXAMPLE = ROOT / "examples" / "example_map.mrc"
-SHARED = ROOT.parent / "shared"
 REAL_MAPS = [p for p in sorted(SHARED.glob("data/maps/*.gz")) if "local_resolution" not in p.name]
 SIMULATED_MAPS = sorted(SHARED.glob("bench/*/map.mrc.gz"))
 VOXEL_SIZE = 1.2

@@ -2,13 +2,11 @@
 
 import numpy as np
 from numpy.testing import assert_allclose
-from scipy import fft
 
-from cryores_lite.fourier.spectrum import radius
 from cryores_lite.method.band_features import FEATURES, MAX_BANDS, band_features
 from cryores_lite.method.prepare import prepare
 from cryores_lite.method.solvent_noise import solvent_estimate
-from tests.runtime.synthetic import blob, density_of
+from tests.runtime.maps import blob, density_of, filtered, wave_numbers
 
 
 def features_of(values):
@@ -25,6 +23,5 @@ def test_features_survive_gain_offset_and_a_radial_filter():
     assert features.shape == (FEATURES, MAX_BANDS)
     assert np.isfinite(features).all()
     assert_allclose(features_of(1000 * values + 7), features, atol=0.02)
-    k = radius(values.shape, (n * 1.5,) * 3)
-    filtered = fft.irfftn(fft.rfftn(values) * np.exp(-60 * k**2 / 4), s=values.shape).astype(np.float32)
-    assert np.abs(features_of(filtered) - features).mean() < 0.1 * np.abs(features).mean()
+    blurred = filtered(values, np.exp(-60 * wave_numbers(values.shape, 1.5) ** 2 / 4))
+    assert np.abs(features_of(blurred) - features).mean() < 0.1 * np.abs(features).mean()

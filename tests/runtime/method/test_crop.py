@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from cryores_lite.method.crop import Box, block_mean, cut, molecule_box, paste
-from tests.runtime.synthetic import blob, white_noise
+from tests.runtime.maps import blob, white_noise
 
 edges = st.integers(3, 14)
 

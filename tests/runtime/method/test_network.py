@@ -9,8 +9,8 @@ import pytest
 import cryores_lite
 from cryores_lite.errors import ModelError
 from cryores_lite.method.network import Model, shipped_model
+from tests.runtime.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[3]
 PACKAGE = Path(cryores_lite.__file__).parent
 FOLDERS = [
     PACKAGE,

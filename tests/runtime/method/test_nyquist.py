@@ -6,7 +6,7 @@ from numpy.testing import assert_allclose
 
 from cryores_lite.fourier.spectrum import transform
 from cryores_lite.method.nyquist import filter_to_nyquist, power_share_beyond_nyquist
-from tests.runtime.synthetic import density_of, white_noise
+from tests.runtime.maps import density_of, white_noise
 
 
 @pytest.mark.parametrize("shape", [(96, 100, 108), (81, 128, 90)])

@@ -2,12 +2,10 @@
 
 import numpy as np
 import pytest
-from scipy import fft
 
-from cryores_lite.fourier.spectrum import radius
 from cryores_lite.method.outline import distance_from
 from cryores_lite.method.prepare import prepare
-from tests.runtime.synthetic import blob, density_of, white_noise
+from tests.runtime.maps import blob, density_of, filtered, wave_numbers, white_noise
 
 
 def limit_of(values):
@@ -19,9 +17,8 @@ def test_the_edge_of_a_low_pass_is_found_in_the_molecule(cutoff):
     """Also where the filtered map was cropped through its noise, so that the faces of the box jump."""
     n = 72
     values = 4 * blob((n, n, n), (36, 36, 36), 11) + white_noise(17, (n, n, n))
-    k = radius(values.shape, (n * 1.5,) * 3)
-    filtered = fft.irfftn(fft.rfftn(values) * (k < 1 / cutoff), s=values.shape).astype(np.float32)
-    for part in (filtered, filtered[5:-4, 3:-6, 7:]):
+    low_passed = filtered(values, wave_numbers(values.shape, 1.5) < 1 / cutoff)
+    for part in (low_passed, low_passed[5:-4, 3:-6, 7:]):
         assert limit_of(part) == pytest.approx(cutoff, rel=0.08)
     assert limit_of(values) == pytest.approx(3, rel=0.05)
 

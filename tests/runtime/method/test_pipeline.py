@@ -1,7 +1,6 @@
 """The method on the example map: close to its truth, and unchanged by what holds no information."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,8 +14,8 @@ from cryores_lite.method.network_inputs import network_inputs
 from cryores_lite.method.predict import PROBABILITY_ONE, predict_tiles
 from cryores_lite.method.prepare import prepare
 from cryores_lite.method.solvent_noise import solvent_estimate
-
-EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
+from tests.runtime.maps import filtered, wave_numbers
+from tests.runtime.paths import EXAMPLE, EXAMPLE_TRUTH
 
 
 @pytest.fixture(scope="module")
@@ -26,12 +25,12 @@ def model():
 
 @pytest.fixture(scope="module")
 def example():
-    return read_map(EXAMPLES / "example_map.mrc").density
+    return read_map(EXAMPLE).density
 
 
 @pytest.fixture(scope="module")
 def truth():
-    return read_map(EXAMPLES / "example_truth.mrc.gz").density.values
+    return read_map(EXAMPLE_TRUTH).density.values
 
 
 @pytest.fixture(scope="module")
@@ -41,14 +40,7 @@ def answer(example, model):
 
 def sharpened(values, voxel_size, b):
     """The map times exp(-B k²/4): blurred by a positive B (Å²), sharpened by a negative one."""
-    k2 = sum(
-        np.meshgrid(
-            *(np.fft.fftfreq(n, voxel_size) ** 2 for n in values.shape[:2]),
-            np.fft.rfftfreq(values.shape[2], voxel_size) ** 2,
-            indexing="ij",
-        )
-    )
-    return fft.irfftn(fft.rfftn(values) * np.exp(-b * k2 / 4), s=values.shape).astype(np.float32)
+    return filtered(values, np.exp(-b * wave_numbers(values.shape, voxel_size) ** 2 / 4))
 
 
 def resampled(values, points):
@@ -83,7 +75,7 @@ def test_outside_the_mask_is_zero_and_inside_is_a_resolution(answer, example):
 
 
 def test_changes_of_the_caller_to_a_mapped_file_are_kept(model):
-    values = read_map(EXAMPLES / "example_map.mrc").density.values
+    values = read_map(EXAMPLE).density.values
     values *= 2
     before = np.array(values)
     estimate(values, 1.2, model=model)

@@ -6,7 +6,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from cryores_lite.fourier.spectrum import radius, sample_density, transform
 from cryores_lite.method.soft_edge import TAPER_WIDTH, soften
-from tests.runtime.synthetic import white_noise
+from tests.runtime.maps import white_noise
 
 
 def test_a_map_without_a_mask_is_not_softened():

@@ -1,7 +1,6 @@
 """Local resolution from the noise in the solvent."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +9,7 @@ from cryores_lite.io.mrc import read_map
 from cryores_lite.method.prepare import prepare
 from cryores_lite.method.solvent_noise import FSC_THRESHOLD, noise_at_resolution, solvent_estimate
 from cryores_lite.types import Density, Grid
-
-EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
+from tests.runtime.paths import EXAMPLE, EXAMPLE_TRUTH
 
 
 def estimate_of(density):
@@ -21,7 +19,7 @@ def estimate_of(density):
 
 @pytest.fixture(scope="module")
 def example():
-    return read_map(EXAMPLES / "example_map.mrc").density
+    return read_map(EXAMPLE).density
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +28,7 @@ def estimate(example):
 
 
 def test_the_median_is_near_the_truth_and_does_not_depend_on_gain(example, estimate):
-    truth = read_map(EXAMPLES / "example_truth.mrc.gz").density.values
+    truth = read_map(EXAMPLE_TRUTH).density.values
     _, solvent = estimate
     assert solvent.has_solvent
     assert solvent.median_resolution == pytest.approx(np.median(truth[truth > 0]), rel=0.03)

@@ -5,8 +5,6 @@ import gzip
 import io
 import itertools
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 
 from cryores_lite.errors import InputError
 from cryores_lite.figures.palette import COLOUR_STOPS, OUTSIDE_COLOUR
@@ -23,6 +22,9 @@ from cryores_lite.io.mrc import read_map
 from cryores_lite.outputs import residue_files as residues
 from cryores_lite.outputs import residues as atoms
 from cryores_lite.types import LocalResolution
+from tests.runtime.command import CALL, one_error, python, rows, run
+from tests.runtime.maps import save
+from tests.runtime.paths import EXAMPLE
 
 gemmi = pytest.importorskip("gemmi")
 
@@ -30,7 +32,6 @@ VOXEL = 1.5
 SHAPE = (14, 16, 18)  # x, y, z
 FIRST = (-6.0, 9.0, 21.0)  # Å, centre of the first voxel: whole voxels, so that NSTART can say it too
 AXES = list(itertools.permutations((1, 2, 3)))
-EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "example_map.mrc"
 KEYS = ("atoms_json", "atoms_csv", "atoms_defattr", "atoms_model")
 
 
@@ -39,21 +40,16 @@ def truth(x, y, z):
     return 4 + 0.05 * (x - FIRST[0]) + 0.02 * (y - FIRST[1]) + 0.01 * (z - FIRST[2])
 
 
-def save(path, axes=(1, 2, 3), *, origin=(0, 0, 0), first=FIRST, shape=SHAPE, cell=SHAPE):
-    """A map that holds `truth`; its first voxel is said by NSTART to be at `first`, in the order of `axes`."""
+def save_linear(path, axes=(1, 2, 3), *, origin=(0, 0, 0), first=FIRST, shape=SHAPE, cell=SHAPE):
+    """A map that holds `truth`; its NSTART gives `first` as the place of its first voxel, in the order of `axes`."""
     inside = np.stack(
         np.meshgrid(*(f + VOXEL * np.arange(n) for f, n in zip(FIRST, shape, strict=True)), indexing="ij")
     )
     values = truth(*inside).transpose([axis - 1 for axis in reversed(axes)])
-    with mrcfile.new(path, overwrite=True) as mrc:
-        mrc.set_data(values.astype(np.float32))
-        words = mrc.header
-        words.mapc, words.mapr, words.maps = axes
-        words.mx, words.my, words.mz = cell
-        words.cella = tuple(VOXEL * n for n in cell)
-        words.nxstart, words.nystart, words.nzstart = (round(first[axis - 1] / VOXEL) for axis in axes)
-        words.origin = origin
-    return path
+    start = (round(first[axis - 1] / VOXEL) for axis in axes)
+    fields = dict(zip(("mapc", "mapr", "maps", "nxstart", "nystart", "nzstart"), (*axes, *start), strict=True))
+    fields |= dict(zip(("mx", "my", "mz"), cell, strict=True))
+    return save(path, values, fields=fields | {"cella": tuple(VOXEL * n for n in cell), "origin": origin})
 
 
 def answer(path, cut=None):
@@ -155,46 +151,47 @@ def locres(measurement):
     ],
 )
 def test_atoms_get_the_same_values_by_origin_nstart_axis_order_and_suffix(tmp_path, model, axes, name, words, warned):
-    measurement = measured(model, save(tmp_path / name, axes, **words))
+    measurement = measured(model, save_linear(tmp_path / name, axes, **words))
     np.testing.assert_allclose(locres(measurement), expected(model), atol=1e-3)
     assert [bool("ORIGIN and NSTART" in note) for note in measurement.notes] == [True] * warned
 
 
 def test_the_suffix_under_compression_places_the_map(tmp_path, model):
-    path = save(tmp_path / "a.map", origin=(300.0, 0.0, 0.0))
+    path = save_linear(tmp_path / "a.map", origin=(300.0, 0.0, 0.0))
     packed = path.with_suffix(".map.gz")
     packed.write_bytes(gzip.compress(path.read_bytes()))
     np.testing.assert_allclose(locres(measured(model, packed)), expected(model), atol=1e-3)
 
 
 def test_the_users_voxel_size_places_the_atoms(tmp_path, model):
-    path = save(tmp_path / "a.mrc", cell=(1, 1, 1))
+    path = save_linear(tmp_path / "a.mrc", cell=(1, 1, 1))
     with mrcfile.open(path, "r+") as mrc:
         mrc.header.cella = (0, 0, 0)
     source = read_map(path, voxel_size=VOXEL)
     fitted = atoms.read_fitted(model, source, path)
-    result = replace(answer(save(tmp_path / "b.mrc"))[1], grid=source.density.grid)
+    result = replace(answer(save_linear(tmp_path / "b.mrc"))[1], grid=source.density.grid)
     np.testing.assert_allclose(locres(atoms.measure_residues(fitted, result)), expected(model), atol=1e-3)
 
 
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.tuples(*[st.floats(-3, 9)] * 3), min_size=1, max_size=20))
-def test_an_interpolated_value_lies_between_the_voxels_around_it_or_is_nan(places):
-    values = np.random.default_rng(0).uniform(2, 5, (4, 5, 6)).astype(np.float32)
+def test_an_interpolated_value_is_scipys_over_the_share_of_voxels_inside_the_mask(places):
+    """NaN if that share is less than a half."""
+    values = np.random.default_rng(0).uniform(2, 5, (4, 5, 6))
     values[values < 3] = 0
-    for place, value in zip(places, atoms.interpolate_at_atoms(values, np.array(places)), strict=True):
-        low = [int(np.floor(p)) for p in place]
-        around = values[tuple(slice(max(0, a), max(0, a + 2)) for a in low)]
-        known = around[around > 0]
-        if np.isfinite(value):
-            assert known.min() - 1e-5 <= value <= known.max() + 1e-5
-        else:
-            assert known.size < 8
+    total, share = (
+        ndimage.map_coordinates(field, np.transpose(places), order=1, mode="grid-constant")
+        for field in (values, (values > 0).astype(float))
+    )
+    expected = np.divide(total, share, out=np.full(len(places), np.nan), where=share >= 0.5)
+    is_clear = np.abs(share - 0.5) > 1e-6
+    interpolated = atoms.interpolate_at_atoms(values.astype(np.float32), np.array(places))
+    np.testing.assert_allclose(interpolated[is_clear], expected[is_clear], rtol=1e-6)
 
 
 def test_hydrogens_and_deuterium_change_nothing(tmp_path):
     carbon = ("C", (0.0, 15.0, 30.0))
-    path = save(tmp_path / "a.mrc")
+    path = save_linear(tmp_path / "a.mrc")
     models = [
         saved(tmp_path / f"{n}.cif", molecule(("A", [(1, [carbon, *more])])))
         for n, more in enumerate(([], [("H", (6.0, 15.0, 30.0)), ("D", (8.0, 20.0, 30.0))]))
@@ -206,7 +203,7 @@ def test_hydrogens_and_deuterium_change_nothing(tmp_path):
 
 def test_atoms_outside_the_mask_are_not_counted_and_a_residue_of_such_atoms_is_null(tmp_path):
     """The mask ends between x = 0 and x = 1.5 Å."""
-    path = save(tmp_path / "a.mrc")
+    path = save_linear(tmp_path / "a.mrc")
     inside, edge, beyond, outside = ((x, 15.0, 30.0) for x in (-3.0, 0.5, 1.0, 9.0))
     chains = [
         ("A", [(1, [("C", inside), ("C", outside)]), (2, [("C", beyond)]), (3, [("H", inside)])]),
@@ -228,7 +225,7 @@ def test_atoms_outside_the_mask_are_not_counted_and_a_residue_of_such_atoms_is_n
 
 
 def test_an_empty_mask_gives_nulls_and_a_note_and_never_nan(tmp_path, model):
-    measurement = measured(model, save(tmp_path / "a.mrc"), cut=np.s_[:])
+    measurement = measured(model, save_linear(tmp_path / "a.mrc"), cut=np.s_[:])
     assert set(locres(measurement)) == {None}
     assert "NaN" not in residues.as_json(measurement, (0.1, 0.2))
     assert residues.as_defattr(measurement).splitlines() == ["attribute: locres", "recipient: residues"]
@@ -241,14 +238,14 @@ def test_means_of_chains_and_of_the_model_are_means_over_atoms(tmp_path):
         ("A", [(1, [("C", places[0])]), (2, [("C", p) for p in places[1:4]])]),
         ("B", [(1, [("C", p) for p in places[4:]])]),
     ]
-    measurement = measured(saved(tmp_path / "m.cif", molecule(*chains)), save(tmp_path / "a.mrc"))
+    measurement = measured(saved(tmp_path / "m.cif", molecule(*chains)), save_linear(tmp_path / "a.mrc"))
     values = truth(*places.T)
     assert measurement.chains == pytest.approx({"A": values[:4].mean(), "B": values[4:].mean()}, abs=2e-3)
     assert measurement.average == pytest.approx(values.mean(), abs=2e-3)
 
 
 def test_the_json_has_emdbs_form_and_parallel_lists(tmp_path, model):
-    measurement = measured(model, save(tmp_path / "a.mrc"))
+    measurement = measured(model, save_linear(tmp_path / "a.mrc"))
     whole = json.loads(residues.as_json(measurement, (4.0, 5.0)))["local_resolution"]["0"]
     data = whole["data"]
     assert (whole["name"], data["unit"], data["numberofatoms"]) == ("model.cif", "angstrom", 18)
@@ -263,7 +260,7 @@ def test_the_json_has_emdbs_form_and_parallel_lists(tmp_path, model):
 def test_the_attributes_are_chimerax_lines_in_residue_order(tmp_path):
     places = [("C", p) for p in positions(3)]
     model = saved(tmp_path / "m.cif", molecule(("AA", [(-5, places), (gemmi.SeqId(42, "B"), places)])))
-    first, second, *lines = residues.as_defattr(measured(model, save(tmp_path / "a.mrc"))).splitlines()
+    first, second, *lines = residues.as_defattr(measured(model, save_linear(tmp_path / "a.mrc"))).splitlines()
     assert (first, second) == ("attribute: locres", "recipient: residues")
     specifiers, values = zip(*(line.split("\t")[1:] for line in lines), strict=True)
     assert specifiers == ("/AA:-5", "/AA:42B")
@@ -277,7 +274,7 @@ def test_the_copy_of_the_model_holds_the_values_as_b_factors(tmp_path, model, su
     structure[0][0][0][0].aniso = gemmi.SMat33f(1, 1, 1, 0, 0, 0)
     text = structure.make_pdb_string() if suffix in (".pdb", ".ent") else structure.make_mmcif_document().as_string()
     path.write_bytes(gzip.compress(text.encode()) if suffix.endswith(".gz") else text.encode())
-    measurement = measured(path, save(tmp_path / "a.mrc"))
+    measurement = measured(path, save_linear(tmp_path / "a.mrc"))
     copy = copy_of(measurement)
     b_factors = [[atom.b_iso for atom in residue] for chain in copy[0] for residue in chain]
     assert b_factors == [pytest.approx([value] * 4, abs=1e-3) for value in locres(measurement)]
@@ -293,7 +290,7 @@ def test_only_the_first_of_several_models_is_taken(tmp_path, model):
     other = structure[0].clone()
     other.num = 2
     structure.add_model(other)
-    measurement = measured(saved(tmp_path / "two.cif", structure), save(tmp_path / "a.mrc"))
+    measurement = measured(saved(tmp_path / "two.cif", structure), save_linear(tmp_path / "a.mrc"))
     assert len(measurement.residues) == 6
     assert "two.cif contains 2 models" in measurement.notes[0]
     assert len(copy_of(measurement)) == 1
@@ -304,7 +301,7 @@ HOSTILE = ["A B", "a,b", "\"'", "A\nB", "/B:1-99", "=1+1", "#1", "*", ";exit", "
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_any_chain_name_is_written_as_data_in_every_file(tmp_path, model, name):
-    source, result = answer(save(tmp_path / "a.mrc"))
+    source, result = answer(save_linear(tmp_path / "a.mrc"))
     fitted = atoms.read_fitted(model, source, tmp_path / "a.mrc")
     fitted.structure[0][0].name = name
     table = atoms.measure_residues(fitted, result)
@@ -336,7 +333,7 @@ def test_any_chain_name_is_written_as_data_in_every_file(tmp_path, model, name):
     ],
 )
 def test_a_file_without_a_fitted_model_is_refused_in_one_line(tmp_path, content, words):
-    path, map_path = tmp_path / "model.pdb", save(tmp_path / "a.mrc")
+    path, map_path = tmp_path / "model.pdb", save_linear(tmp_path / "a.mrc")
     if content == "folder":
         path.mkdir()
     elif content is not None:
@@ -346,11 +343,6 @@ def test_a_file_without_a_fitted_model_is_refused_in_one_line(tmp_path, content,
     assert "\n" not in str(error.value)
     assert "model.pdb" in str(error.value)
     assert words in str(error.value)
-
-
-def run(*arguments, before=""):
-    words = [sys.executable, "-c", f"{before}\nfrom cryores_lite.cli import main; main()", *map(str, arguments)]
-    return subprocess.run(words, capture_output=True, text=True, timeout=300, check=False)
 
 
 @pytest.fixture
@@ -364,9 +356,7 @@ def test_the_command_writes_the_residues_of_every_map_and_names_the_files(tmp_pa
     other = tmp_path / "an 'other'; # map.mrc"
     other.write_bytes(EXAMPLE.read_bytes())
     words = (EXAMPLE, other, "-o", tmp_path / "out", "--atoms", inside, "--atoms-model", "--json", "-j", 1)
-    finished = run(*words)
-    assert finished.returncode == 0, finished.stderr
-    first, second = map(json.loads, finished.stdout.splitlines())
+    first, second = rows(run(*words, check=True))
     for key in KEYS:
         of_first, of_second = Path(first["files"][key]), Path(second["files"][key])
         assert of_first.read_bytes() == of_second.read_bytes()
@@ -384,19 +374,16 @@ def test_the_command_writes_the_residues_of_every_map_and_names_the_files(tmp_pa
 
 def test_without_gemmi_the_command_fails_in_one_line_before_the_long_work(tmp_path, inside):
     """The output folder, which cannot be made, is looked at just before the work: the message came earlier."""
-    blocked = "import sys; sys.modules['gemmi'] = None"
+    blocked = f"import sys; sys.modules['gemmi'] = None; {CALL}"
     words = (EXAMPLE, "-o", EXAMPLE / "below", "--atoms", inside)
-    finished = run(*words, before=blocked)
-    (line,) = finished.stderr.splitlines()
+    finished = python(blocked, *words)
     assert finished.returncode == 1
-    assert "gemmi" in line
-    assert "pip install 'cryores-lite[atoms]'" in line
-    assert "gemmi" not in run(*words).stderr
+    one_error(finished, "gemmi", "pip install 'cryores-lite[atoms]'")
+    one_error(run(*words), "below")
 
 
 def test_atoms_outside_the_mask_give_a_warning_and_the_maps_are_written(tmp_path):
     corner = saved(tmp_path / "corner.cif", molecule(("A", [(1, [("C", (2.0, 2.0, 2.0))])])))
-    finished = run(EXAMPLE, "-o", tmp_path / "out", "--atoms", corner, "--json", "-j", 1)
-    row = json.loads(finished.stdout)
+    (row,) = rows(run(EXAMPLE, "-o", tmp_path / "out", "--atoms", corner, "--json", "-j", 1))
     assert row["outcome"] == "done"
     assert "0 of 1 atoms of corner.cif are inside the mask" in row["warnings"][-1]

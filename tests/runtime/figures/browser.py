@@ -5,12 +5,9 @@ import itertools
 import json
 import os
 import select
-import shutil
 import subprocess
 import sys
 import time
-
-import pytest
 
 BROWSER_NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 BROWSER_FLAGS = (
@@ -125,14 +122,3 @@ class Browser:
             self.unread += received
         message, self.unread = self.unread.split(b"\0", 1)
         return json.loads(message)
-
-
-@pytest.fixture(scope="session")
-def browser(tmp_path_factory):
-    """Chromium; tests are skipped if it is not installed."""
-    program = next(filter(None, map(shutil.which, BROWSER_NAMES)), None)
-    if program is None:
-        pytest.skip("Chromium is not installed")
-    chromium = Browser(program, tmp_path_factory.mktemp("browser"))
-    yield chromium
-    chromium.close()
