@@ -173,16 +173,16 @@ def test_a_stopped_run_of_the_level_network_resumes_exactly(patches, tmp_path, m
     def train_until_written(name):
         out, log = tmp_path / f"{name}.safetensors", tmp_path / f"{name}.csv"
         folders = {"data": patches, "validation": patches, "weights": tmp_path / "local.safetensors"}
-        level.train_level(level.LevelConfig(**folders, out=out, log=log, steps=5, every=2))
+        level.train_level(level.LevelConfig(**folders, out=out, log=log, steps=2, every=1))
         return load_file(out), log.read_text()
 
-    def stop_at_step_4(path, row):
-        if row["step"] == 4:
+    def stop_at_step_2(path, row):
+        if row["step"] == 2:
             raise KeyboardInterrupt
         append(path, row)
 
     with monkeypatch.context() as patch:
-        patch.setattr(level, "append", stop_at_step_4)
+        patch.setattr(level, "append", stop_at_step_2)
         with pytest.raises(KeyboardInterrupt):
             train_until_written("stopped")
     torch.rand(3)  # a new process has other random numbers
