@@ -31,20 +31,20 @@ COMMAND = [sys.executable, "-c", "from cryores_lite.cli import main; main()"]
 MATRIX_EDGE = 2048  # of the products that measure the machine
 STEPS = (
     "import",
-    "session",
+    "open model",
     "read",
     "crop",
     "transform",
-    "coverage",
-    "outline",
+    "edge weight",
+    "molecule",
     "band powers",
     "physical estimate",
-    "evidence",
-    "condition",
+    "band features",
+    "network inputs",
     "network",
-    "restore",
+    "assemble",
     "write",
-    "rest",
+    "other",
 )
 COMMAND_HEADER = (
     "box",
@@ -54,7 +54,7 @@ COMMAND_HEADER = (
     "CPU s",
     "peak MB",
     "(peak − 400 MB) / map",
-    "whole / necessary",
+    "total / necessary",
     "network GFLOP/s (of sgemm)",
     "CPU s per Mvoxel of box",
     "of molecule",
@@ -208,15 +208,15 @@ def page(
     products = ", ".join(f"{gigaflops:.0f} GFLOP/s on {n}" for n, gigaflops in speed.items())
     parts = [
         f"{platform.machine()}, {os.cpu_count()} processors; numpy's float32 matrix product: {products}.",
-        "### Whole commands",
+        "### Full commands",
         text_table(COMMAND_HEADER, [command_row(*key, measured, speed[key[2]]) for key, measured in results.items()]),
         "### Seconds by step",
         text_table(("box", "filled", "threads", *STEPS), [step_row(*key, r) for key, r in results.items()]),
-        "### Without a map",
+        "### Start-up",
         text_table(("", "wall s", "CPU s"), [(n, f"{c.wall:.2f}", f"{c.cpu:.2f}") for n, c in without_map.items()]),
     ]
     if peers:
-        parts += ["### Beside the peers", text_table(("", "wall s", "CPU s", "relative RMSE"), peers)]
+        parts += ["### Comparison with other programs", text_table(("", "wall s", "CPU s", "relative RMSE"), peers)]
     return "\n\n".join(parts)
 
 

@@ -12,13 +12,13 @@ from matplotlib import pyplot as plt
 from matplotlib.ticker import LogLocator
 
 GROUPS = {
-    "import, session": ("import", "session"),
-    "read, crop, transform": ("read", "crop", "transform", "coverage"),
-    "outline": ("outline",),
+    "import, open model": ("import", "open model"),
+    "read, crop, transform": ("read", "crop", "transform", "edge weight"),
+    "molecule": ("molecule",),
     "band powers": ("band powers",),
     "network": ("network",),
-    "between": ("physical estimate", "evidence", "condition", "rest"),
-    "restore, write": ("restore", "write"),
+    "other": ("physical estimate", "band features", "network inputs", "other"),
+    "assemble, write": ("assemble", "write"),
 }
 ALL_STEPS = [part for parts in GROUPS.values() for part in parts]
 Results = dict[tuple[int, float, int], dict[str, float]]
@@ -38,9 +38,9 @@ def plot(results: Results, out: Path) -> None:
         seconds.loglog([edge for edge, _ in rows], [r["wall"] for _, r in rows], style, label=label)
         memory.loglog([edge for edge, _ in rows], [r["memory"] for _, r in rows], style)
     edges = np.array(boxes, float)
-    seconds.loglog(edges, 5 * (edges / 256) ** 3, ":", color="grey", label="5 s at 256³, as the volume")
+    seconds.loglog(edges, 5 * (edges / 256) ** 3, ":", color="grey", label="5 s at 256³, ∝ volume")
     memory.loglog(edges, 400 + 3 * 4 * edges**3 / 1e6, ":", color="grey", label="400 MB + 3 × the map")
-    for axes, name in ((seconds, "whole command, s"), (memory, "peak memory, MB")):
+    for axes, name in ((seconds, "full command, s"), (memory, "peak memory, MB")):
         axes.set(xlabel="box, voxels", ylabel=name)
         axes.set_xticks(boxes, [str(edge) for edge in boxes])
         axes.minorticks_off()

@@ -71,7 +71,7 @@ def parts(seconds: Numbers, order: npt.NDArray[np.intp], count: int) -> Numbers:
 
 
 def makespans(seconds: Numbers, edges: Numbers, count: int, seed: int = 1) -> dict[str, float]:
-    """Longest part over the mean part, for several orders of the list, and for one map at a time."""
+    """Time of the longest part / mean time of the parts, for several orders of the list, and for one map at a time."""
     shuffled, by_size = np.random.default_rng(seed).permutation(len(seconds)), np.argsort(-edges, kind="stable")
     busy_until = np.zeros(count)
     for cost in seconds[by_size]:  # the first free core takes the largest remaining map
@@ -123,7 +123,7 @@ def cores_tables(seconds: Numbers, edges: Numbers, terabytes: float) -> tuple[st
         limit = "disk" if disk > work else "one map" if seconds.max() > 0.9 * work else "processors"
         hours.append((str(cores), *(f"{time / 3600:.2f}" for time in (work, disk, seconds.max())), limit))
     return (
-        text_table(("cores", "maps each", *ratios), balances),
+        text_table(("cores", "maps per core", *ratios), balances),
         text_table(("cores", "processors", "disk", "largest map", "limit"), hours),
     )
 
@@ -140,18 +140,18 @@ def page(rows: list[tuple[float, float, float]]) -> str:
     balances, limits = cores_tables(seconds, edges, read + written)
     text = (
         f"CPU seconds = {cost.start:.2f} + {cost.box:.3f} per megavoxel of box + {cost.molecule:.2f} per megavoxel of"
-        " molecule. Beside what was measured on one thread:",
+        " molecule. Comparison with the measurements on one thread:",
         model_table(rows, cost),
         f"An archive of {MAPS:,} maps under the assumptions above:",
         quantile_table(edges, seconds, memory),
-        f"- **work**: {hours:,.0f} core-hours in processes that do many maps; {starts:,.0f} more if every map starts"
-        " its own.\n"
-        f"- **disk**: {read:.1f} TB read (.map.gz), {written:.1f} TB written. A busy core moves {per_core:.0f} MB/s,"
-        f" so {DISK_SPEED / 1e9:g} GB/s feed {DISK_SPEED / per_core / 1e6:.0f} cores.\n"
+        f"- **work**: {hours:,.0f} core-hours if each process handles many maps; {starts:,.0f} more if every map starts"
+        " a process of its own.\n"
+        f"- **disk**: {read:.1f} TB read (.map.gz), {written:.1f} TB written. A busy core reads and writes"
+        f" {per_core:.0f} MB/s, so {DISK_SPEED / 1e9:g} GB/s suffice for {DISK_SPEED / per_core / 1e6:.0f} cores.\n"
         f"- **memory**: {np.mean(memory <= 2):.0%} of the maps fit into 2 GB, {np.mean(memory <= 4):.0%} into 4 GB.",
-        "Longest part over the mean part, by how the list is shared among the cores:",
+        "Time of the longest part / mean time of the parts, by how the list is divided among the cores:",
         balances,
-        "Hours on the wall, each if nothing else took time; dealt by size, one thread each:",
+        "Wall time in hours for each resource, if it were the only limit (dealt, sorted by size; one thread per task):",
         limits,
     )
     return "\n\n".join(text)

@@ -23,15 +23,15 @@ STEPS = {
         "molecule_box": "crop",
         "soften": "crop",
         "transform": "transform",
-        "coarse_coverage": "coverage",
-        "outline_molecule": "outline",
+        "coarse_coverage": "edge weight",
+        "outline_molecule": "molecule",
         "measure_band_powers": "band powers",
     },
     "cryores_lite.method.pipeline": {
         "solvent_estimate": "physical estimate",
-        "band_features": "evidence",
-        "network_inputs": "condition",
-        "assemble": "restore",
+        "band_features": "band features",
+        "network_inputs": "network inputs",
+        "assemble": "assemble",
     },
     "cryores_lite.io.mrc": {"read_map": "read", "write_map": "write"},
 }
@@ -69,7 +69,7 @@ class Session:
 
 
 def run(path: Path, threads: int) -> dict[str, float]:
-    """Seconds by step of one map (`rest`: outside of all steps), and the number of the network's working voxels."""
+    """Seconds by step of one map (`other`: outside of all steps), and the number of the network's working voxels."""
     os.environ["OPENBLAS_NUM_THREADS"] = "1"  # as the command does
     clock, start = Clock(), time.perf_counter()
     from cryores_lite import job
@@ -84,7 +84,7 @@ def run(path: Path, threads: int) -> dict[str, float]:
             setattr(module, name, clock.timed(step, getattr(module, name)))
     session_start = time.perf_counter()
     model = Model.open(None, device="cpu", threads=threads)
-    clock.seconds["session"] = time.perf_counter() - session_start
+    clock.seconds["open model"] = time.perf_counter() - session_start
     session = Session(model.session, clock)
     model = replace(model, session=session)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
@@ -93,7 +93,7 @@ def run(path: Path, threads: int) -> dict[str, float]:
         assert result.error is None, result.error
     total = time.perf_counter() - start
     outside_steps = total - sum(clock.seconds.values())
-    return {**clock.seconds, "rest": outside_steps, "total": total, "voxels": session.voxels}
+    return {**clock.seconds, "other": outside_steps, "total": total, "voxels": session.voxels}
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ from tests.hostile.attempts import attempt_all
 from tests.hostile.catalogue import CASES, UNREADABLE
 
 MARK = "<!-- written by the command above -->"
+MAX_CELL = 400  # characters of a message
 
 
 def main():
@@ -51,7 +52,7 @@ def hostile_inputs(options):
             ]
         rows.append(f"| {_cell(case.name)} | {attempt.outcome} | {_cell(attempt.message)} |")
         faults += [f"{group}, {case.name}: {fault}" for fault in attempt.faults]
-    note = f"The tests try one more, *{UNREADABLE.name}*, if they do not run as root."
+    note = f"The tests also try *{UNREADABLE.name}*, unless they run as root."
     heading = f"## {len(CASES)} inputs\n\n{note}"
     return "\n".join((heading, *rows)), faults
 
@@ -62,7 +63,8 @@ def mutated_maps(options):
     text = f"""## {tally.files} mutated maps (seed {tally.seed})
 
 {_counts(tally.outcomes)}.
-Slowest: {tally.max_cpu_seconds:.2f} s of CPU time. Memory grew by {tally.memory_growth / 1e3:.0f} MB.
+The slowest took {tally.max_cpu_seconds:.2f} s of CPU time.
+The memory of the process grew by {tally.memory_growth / 1e3:.0f} MB.
 One in {fuzz.COMMAND_INTERVAL} was given to the complete command ({_counts(tally.commands)}).
 Tracebacks and other faults: {len(tally.faults)}."""
     return text, [f"file {number}: {fault}" for number, fault in tally.faults]
@@ -74,8 +76,10 @@ def stopped_runs(options):
     rows = [f"| {outcome} | {count} |" for outcome, count in sorted(tally.outcomes.items())]
     text = f"""## Stopped at {tally.moments} moments (seed {tally.seed})
 
-Each run writes five files, half of the runs over older ones. *immutable* means that the folder was protected from all
-changes. Empty hidden folders that were left before they were locked: {tally.unlocked}. Faults: {len(tally.faults)}.
+Each run writes five files; half of the runs replace older files.
+*immutable* means that the folder was protected from all changes.
+Runs that were stopped before they locked their hidden folder, and left it empty: {tally.unlocked}.
+Faults: {len(tally.faults)}.
 
 | stopped by: output files that exist | runs |
 |---|---:|"""
@@ -107,7 +111,8 @@ def _counts(counter):
 
 
 def _cell(text):
-    return " ".join(text.split()).replace("|", "\\|").encode("utf-8", "replace").decode()[:260]
+    line = " ".join(text.split()).replace("|", "\\|").encode("utf-8", "replace").decode()
+    return line if len(line) <= MAX_CELL else f"{line[: MAX_CELL - 1]}…"
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ def accuracy_tables(args: argparse.Namespace, model: Model) -> tuple[list[str], 
         parts += [deposited_resolution_table(maps, model), other_programs_table(maps, model)]
     if args.labels:
         labelled = [score_case(case, model) for case in labelled_cases(args.labels)]
-        parts.append(cases_table("Real maps beside what is known of them", labelled, {}))
+        parts.append(cases_table("Real maps with labels", labelled, {}))
     if args.structures:
         parts.append(range_table([score_case(case, model) for case in cases_at_range_ends(args.structures)]))
         simulated = [score_case(case, model) for case in simulated_cases(args.structures, args.simulated)]

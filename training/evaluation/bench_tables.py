@@ -64,7 +64,7 @@ def level_table(scored: ByProcessing) -> str:
     for processing, cases in scored.items():
         levels = [s.scores.level for s in cases]
         rows.append((processing, *(f"{level:+.3f}" for level in levels), f"{np.mean(np.abs(levels)):.3f}"))
-    table = text_table(("processing", *names, "mean size"), rows, align="lr")
+    table = text_table(("processing", *names, "mean absolute value"), rows, align="lr")
     return f"### Independent maps: level error by processing\n\n{table}"
 
 

@@ -39,7 +39,7 @@ THRESHOLDS = {
     "cryores_lite, FSC 1-bit": one_bit_threshold,
 }
 STATISTICAL = "**cryores_lite, statistical**"
-SPEED_TARGETS = (("RELION", "10 wanted"), ("blocres (cutoff 0.143)", "100 wanted at a step of one voxel"))
+SPEED_TARGETS = (("RELION", "at least 10"), ("blocres (cutoff 0.143)", "at least 100 at a step of one voxel"))
 NOISE_CHANGES = (-0.5, -0.2, 0.0, 0.25, 0.5, 1.0)  # power of the noise at the molecule / that of the solvent - 1
 MAPS_PER_CHANGE = 5
 SEED = 2026
@@ -125,9 +125,9 @@ def targets_table(ours: dict[str, Cells], peers: Peers) -> str:
     rows = [
         (
             "mean relative RMSE at most 0.06",
-            f"{error:.3f}; with the map's low-pass as the limit {limited:.3f}",
+            f"{error:.3f}; {limited:.3f} if limited to the low-pass of the map",
         ),
-        ("r at least 0.96", f"{r:.3f} in the mean, {min(c['r'] for c in ours.values()):.3f} at worst"),
+        ("r at least 0.96", f"mean {r:.3f}, minimum {min(c['r'] for c in ours.values()):.3f}"),
     ]
     better = [
         f"{program} on {case}"
@@ -135,17 +135,17 @@ def targets_table(ours: dict[str, Cells], peers: Peers) -> str:
         for case, theirs in cases.items()
         if min(theirs["relative_rmse"], theirs["no_limit"]) <= ours[case]["no_limit"] or theirs["r"] >= ours[case]["r"]
     ]
-    rows.append(("better than each peer on every case", "yes" if not better else f"no: {', '.join(better)}"))
+    rows.append(("better than every other program on every map", "yes" if not better else f"no: {', '.join(better)}"))
     for tool, target in SPEED_TARGETS:
         theirs_by_case = peers[f"{tool}, {HALF_MAPS}"]
         ratios = [theirs["cpu_seconds"] / ours[case]["cpu_seconds"] for case, theirs in theirs_by_case.items()]
         rows.append(
             (
-                f"{tool}'s CPU time over ours, {target}",
-                f"{np.mean(ratios):.0f} in the mean, {min(ratios):.1f} to {max(ratios):.1f}",
+                f"CPU time of {tool} / CPU time of cryores_lite, {target}",
+                f"mean {np.mean(ratios):.0f}, range {min(ratios):.1f} to {max(ratios):.1f}",
             )
         )
-    return f"### Targets\n\n{text_table(('target', 'found'), rows, align='l')}"
+    return f"### Targets\n\n{text_table(('target', 'measured'), rows, align='l')}"
 
 
 def molecule_noise_table(structures: Path) -> str:
@@ -170,7 +170,7 @@ def molecule_noise_table(structures: Path) -> str:
         ]
         rows.append(
             (
-                f"{1 + change:.2f} of the solvent's",
+                f"{1 + change:.2f}",
                 str(len(scores)),
                 f"{means[0]:+.3f}",
                 f"{means[1]:.3f}",
@@ -178,7 +178,7 @@ def molecule_noise_table(structures: Path) -> str:
                 str(MAPS_PER_CHANGE - len(scores)),
             )
         )
-    header = ("noise power at the molecule", "maps", "level", "relative RMSE", "r", "refused")
+    header = ("noise power, molecule / solvent", "maps", "level", "relative RMSE", "r", "refused")
     title = "### Noise that is stronger or weaker at the molecule (simulated)"
     return f"{title}\n\n{text_table(header, rows, align='lr')}"
 

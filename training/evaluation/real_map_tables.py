@@ -15,7 +15,17 @@ from cryores_lite.resources import available_threads
 from training.evaluation.page import header_lines, text_table
 from training.prepared_map import prepare_map
 
-HEADER = ("map", "what", "deposited Å", "median Å", "ratio", "global Å", "uncertainty Å", "physical Å", "ring")
+HEADER = (
+    "map",
+    "kind of map",
+    "deposited Å",
+    "median Å",
+    "ratio",
+    "global Å",
+    "uncertainty Å",
+    "physical Å",
+    "solvent shell",
+)
 LOCAL_RESOLUTION_MAP = "LOCAL RESOLUTION"  # part of its kind in maps.csv
 
 
@@ -31,7 +41,7 @@ def deposited_resolution_table(folder: Path, model: Model) -> str:
     for row in read_rows(folder):
         if LOCAL_RESOLUTION_MAP not in row["kind"]:
             lines.append(_deposited_resolution_row(row, folder, model))
-    title = "### Real maps (no truth; the deposited value is one number for the whole map)"
+    title = "### Real maps (the truth is not known; the deposited value is one number per map)"
     return f"{title}\n\n" + "\n".join(lines)
 
 
@@ -47,7 +57,7 @@ def _deposited_resolution_row(row: dict[str, str], folder: Path, model: Model) -
     return (
         f"| {row['name']} | {row['kind']} | {deposited} | {estimate.median:.2f} | {ratio} "
         f"| {estimate.global_resolution:.2f} | {estimate.median_uncertainty:.2f} | {solvent.median_resolution:.2f} "
-        f"| {'valid' if solvent.has_solvent else 'none'} |"
+        f"| {'usable' if solvent.has_solvent else 'none'} |"
     )
 
 
@@ -65,5 +75,7 @@ def other_programs_table(folder: Path, model: Model) -> str:
         medians = (f"{np.median(values[both]):.2f}" for values in (theirs, ours.values))
         r = np.corrcoef(ours.values[both], theirs[both])[0, 1]
         rows.append((density_row["name"], str(both.sum()), *medians, f"{r:.2f}"))
-    table = text_table(("map", "voxels", "its median Å", "our median Å", "r"), rows, align="lr")
-    return f"### Real maps beside a local-resolution map of another program\n\n{table}"
+    table = text_table(
+        ("map", "voxels", "median of the other program Å", "median of cryores_lite Å", "r"), rows, align="lr"
+    )
+    return f"### Real maps: comparison with the local-resolution map of another program\n\n{table}"

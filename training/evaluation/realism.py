@@ -39,17 +39,17 @@ PATCHES_PER_MAP = 12
 FOLDS, PENALTY = 5, 1.0
 SEED = 99
 CHANGES: dict[str, dict[str, Any]] = {
-    "everything": {},
+    "all effects": {},
     "no processing": {"processing": {"average": 1.0}},
     "no masking": {"masking": {"none": 1.0}},
     "no local filter or sharpening": {
         "processing": {"postprocess": 0.5, "average": 0.2, "sharpened": 0.15, "lowpass": 0.15}
     },
-    "no falling noise": {"radial_noise": 0.0},
-    "no uneven noise": {"molecule_noise": 0.0},
-    "no noise that follows the signal": {"pose_noise": 0.0},
+    "noise does not decrease from the centre": {"radial_noise": 0.0},
+    "noise not stronger or weaker at the molecule": {"molecule_noise": 0.0},
+    "no noise from pose errors": {"pose_noise": 0.0},
     "no missing views": {"missing_views": 0.0},
-    "even mobility": {"mobility_spread": (1e-3, 1e-3)},
+    "uniform mobility": {"mobility_spread": (1e-3, 1e-3)},
     "no envelope": {"amplitude_falloff": (1e-6, 1e-6)},
     "no resampling, padding, 8 bits": {"resampled": 0.0, "padded": 0.0, "quantised": 0.0},
     "not sharpened or blurred afterwards": {"resharpened": 0.0},
@@ -84,8 +84,11 @@ def describe_map(name: str, density: Density, model: Model) -> DescribedMap:
 
 def feature_names() -> list[str]:
     """Names of the values of `patch_features`, in order."""
-    bands = [f"{f:.2f}/level" for f in np.geomspace(*BAND_SPAN, BANDS)]
-    coarse = [f"{ratio} at {band}" for ratio in ("P/N", "P/median") for band in bands] + ["share of map", "estimate"]
+    bands = [f"{f:.2f}/median resolution" for f in np.geomspace(*BAND_SPAN, BANDS)]
+    coarse = [f"{ratio} at {band}" for ratio in ("P/N", "P/median") for band in bands] + [
+        "share not masked out",
+        "initial estimate",
+    ]
     fine = [f"{moment} of density" for moment in ("mean", "spread", "skewness", "kurtosis")]
     return [f"{moment} of {name}" for moment in ("mean", "spread") for name in coarse] + fine
 
@@ -230,7 +233,10 @@ def main() -> None:
     with (folder / "maps.csv").open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if "LOCAL RESOLUTION" not in row["kind"]]
     real = [describe_map(row["name"], read_map(folder / row["file"]).density, model) for row in rows]
-    lines = ["| simulator | told from real maps | and from the independent maps too |", "|---|---:|---:|"]
+    lines = [
+        "| simulator | accuracy against real maps | accuracy against real and independent maps |",
+        "|---|---:|---:|",
+    ]
     parts, names = list[str](), feature_names()
     for name, change in CHANGES.items():
         simulated = simulate(structures, replace(Recipe(), **change), args.simulated, model)
@@ -241,8 +247,8 @@ def main() -> None:
         print(lines[-1], flush=True)
         if not change:
             top = np.argsort(-np.abs(weights))[:10]
-            listed = ", ".join(f"{names[i]} ({'+' if weights[i] > 0 else '−'})" for i in top)
-            parts.append(f"What gives real maps away most (sign: larger or smaller in real maps): {listed}.")
+            listed = "\n".join(f"- {names[i]} ({'+' if weights[i] > 0 else '−'})" for i in top)
+            parts.append(f"The features with the largest weights (+ larger, − smaller in real maps):\n\n{listed}")
             if args.out:
                 draw({"real": real, "independent": bench, "simulated": simulated}, args.out.with_name("realism.png"))
     text = "\n\n".join(["\n".join(lines), *parts])

@@ -12,7 +12,7 @@ from training.evaluation.scoring import ScoredCase
 
 RESOLUTION_CLASSES = (1.0, 2.5, 4.0, 7.0, 12.0, 30.0)  # Å
 RANGE_HEADER = ("map", "true median Å", "median Å", "relative RMSE", "r", "working voxel Å")
-INTERVAL_HEADER = ("maps", "number", "mean share held", "standard deviation over maps", "standard error")
+INTERVAL_HEADER = ("maps", "number", "mean share in the interval", "standard deviation over maps", "standard error")
 
 
 def resolution_class(scored: ScoredCase) -> str:
@@ -22,7 +22,7 @@ def resolution_class(scored: ScoredCase) -> str:
 
 GROUPS: dict[str, Callable[[ScoredCase], str]] = {
     "masking": lambda scored: scored.case.masking,
-    "kind": lambda scored: scored.case.kind,
+    "kind of molecule": lambda scored: scored.case.kind,
     "resolution": resolution_class,
 }
 
@@ -74,5 +74,5 @@ def range_table(cases: list[ScoredCase]) -> str:
             s.estimate.working_voxel_size,
         )
         rows.append((s.case.name, *(f"{c:.2f}" for c in cells)))
-    title = "### Both ends of the range (simulated, validation structures)"
+    title = "### Limits of the resolution range (simulated maps of validation structures)"
     return f"{title}\n\n{text_table(RANGE_HEADER, rows, align='lr')}"

@@ -185,7 +185,7 @@ def band_step_row(measured: list[dict[float, tuple[float, float]]]) -> str:
     listed = ", ".join(
         f"{100 * (step - 1):.0f} %: {errors[step]:.4f} ({seconds[step] / seconds[finest]:.2f})" for step in BAND_STEPS
     )
-    rule = f"widest with a mean relative RMSE at most {MAX_RMSE_INCREASE:g} above the finest's"
+    rule = f"widest step whose mean relative RMSE is at most {MAX_RMSE_INCREASE:g} above that of the finest step"
     return row(
         "band step",
         f"{100 * (MEASURED_BAND_STEP - 1):.0f} %",
@@ -205,11 +205,11 @@ def mask_rule_row(estimates: list[MaskedEstimate]) -> str:
         if changes and changed <= MAX_CHANGED_SHARE * len(changes):
             accepted_reaches.append(reach)
     rule = (
-        f"least reach with which at most {MAX_CHANGED_SHARE:.0%} of the answered masked maps moved by over "
-        f"{MAX_CHANGE:.0%}"
+        f"shortest reach at which the median of at most {MAX_CHANGED_SHARE:.0%} of the accepted masked maps changes by "
+        f"more than {MAX_CHANGE:.0%}"
     )
     used = f"{SOLVENT_SHELL[1] + statistical.MASK_EDGE_WIDTH:g} Å"
-    chosen = f"{min(accepted_reaches):g} Å" if accepted_reaches else f"none: {used} stays"
+    chosen = f"{min(accepted_reaches):g} Å" if accepted_reaches else f"no reach meets the rule: {used} is kept"
     return row("mask rule", used, rule, ", ".join(listed), chosen)
 
 
@@ -220,13 +220,17 @@ def likeness_row(measured: list[dict[str, list[float]]]) -> str:
     refused = best_threshold(copies.COPY_FSC, independent, same)
     warned = best_threshold(copies.DEPENDENT_FSC, halves, half)
     listed = (
-        f"halves {spread(halves)}, half and average {spread(half)}, copies {spread(same)}; mistaken: "
-        f"{count_misjudged(copies.COPY_FSC, independent, same)} refused or let through, "
-        f"{count_misjudged(copies.DEPENDENT_FSC, halves, half)} warned of or not"
+        f"half maps {spread(halves)}, half map and average {spread(half)}, copies {spread(same)}; misclassified: "
+        f"{count_misjudged(copies.COPY_FSC, independent, same)} by the threshold to refuse, "
+        f"{count_misjudged(copies.DEPENDENT_FSC, halves, half)} by the threshold to warn"
     )
-    rule = "fewest pairs mistaken"
+    rule = "fewest misclassified pairs"
     return row(
-        "refuse, warn", f"{copies.COPY_FSC:g}, {copies.DEPENDENT_FSC:g}", rule, listed, f"{refused:g}, {warned:g}"
+        "thresholds to refuse, to warn",
+        f"{copies.COPY_FSC:g}, {copies.DEPENDENT_FSC:g}",
+        rule,
+        listed,
+        f"{refused:g}, {warned:g}",
     )
 
 
@@ -269,7 +273,7 @@ def main() -> None:
         print(pair.name, steps[-1], likenesses[-1], flush=True)
     for estimate in masks:
         print(estimate.extend, estimate.edge, estimate.change, estimate.masked_out)
-    header = header_lines(("setting", "before", "rule", "found", "decided"), align="l")
+    header = header_lines(("setting", "old value", "rule", "measured", "new value"), align="l")
     text = "\n".join((header, band_step_row(steps), mask_rule_row(masks), likeness_row(likenesses)))
     print(text)
     if args.out:
