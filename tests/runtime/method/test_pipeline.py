@@ -90,7 +90,7 @@ def test_gain_and_offset_change_nothing(answer, example, model):
 @pytest.mark.parametrize("order", [(2, 0, 1), (1, 0, 2)])
 def test_permuted_axes_permute_the_answer(answer, example, model, order):
     other = estimate(example.values.transpose(order), example.grid.voxel_size, model=model)
-    assert max(differences(answer.values.transpose(order), other.values)) < 0.1
+    assert max(differences(answer.values.transpose(order), other.values)) < 0.01  # measured: 0.003
 
 
 def test_a_quarter_turn_turns_the_answer(answer, example, model):
@@ -102,13 +102,13 @@ def test_more_solvent_around_the_molecule_changes_nothing(answer, example, model
     pad = ((12, 5), (0, 20), (8, 8))
     other = estimate(np.pad(example.values, pad, mode="reflect"), example.grid.voxel_size, model=model)
     inner = other.values[tuple(slice(a, a + n) for (a, _), n in zip(pad, example.grid.shape, strict=True))]
-    assert max(differences(answer.values, inner)) < 0.1
+    assert max(differences(answer.values, inner)) < 0.04  # measured: 0.016
 
 
 @pytest.mark.parametrize("b", [-60.0, 60.0])
 def test_a_global_filter_hardly_moves_the_answer(answer, example, model, b):
     other = estimate(sharpened(example.values, example.grid.voxel_size[0], b), example.grid.voxel_size, model=model)
-    assert differences(answer.values, other.values)[0] < 0.04 * answer.median
+    assert differences(answer.values, other.values)[0] < 0.02 * answer.median  # measured: 1.1 %
 
 
 def test_sharpening_without_a_low_pass_hardly_moves_the_answer_of_an_oversampled_map(example, model):
@@ -125,7 +125,7 @@ def test_another_voxel_size_scales_the_resolution(example, model, answer):
     """With voxels of a 5 % larger size the molecule is 5 % larger, and the resolution about 5 % coarser."""
     larger = [1.05 * v for v in example.grid.voxel_size]
     other = estimate(example.values, larger, model=model)
-    assert_allclose(other.median / answer.median, 1.05, rtol=0.04)
+    assert_allclose(other.median / answer.median, 1.05, rtol=0.025)  # measured: 1.3 %
 
 
 def test_the_mirror_image_has_the_mirrored_answer(answer, example, model):
@@ -136,13 +136,13 @@ def test_the_mirror_image_has_the_mirrored_answer(answer, example, model):
 def test_a_shift_by_part_of_a_voxel_hardly_moves_the_answer(answer, example, model):
     waves = ndimage.fourier_shift(fft.fftn(example.values), (0.4, -0.3, 0.5))
     other = estimate(fft.ifftn(waves).real, example.grid.voxel_size, model=model)
-    assert max(differences(answer.values, other.values)) < 0.1
+    assert max(differences(answer.values, other.values)) < 0.06  # measured: 0.027
 
 
 def test_a_turn_by_any_angle_hardly_moves_the_median(answer, example, model):
     turned = ndimage.rotate(example.values, 31.0, (0, 1), reshape=False, order=5, mode="reflect")
     other = estimate(turned, example.grid.voxel_size, model=model)
-    assert_allclose(other.median, answer.median, rtol=0.04)
+    assert_allclose(other.median, answer.median, rtol=0.005)  # measured: 0.08 %
 
 
 @pytest.mark.parametrize("points", [58, 64, 96])

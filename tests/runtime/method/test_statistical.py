@@ -23,7 +23,8 @@ def test_the_statistical_method_agrees_with_the_half_maps_if_solvent_is_noisy(mo
     assert np.isnan(result.uncertainty).all()
     assert result.provider == "numpy"
     assert ((result.values > 0) == result.mask).all()
-    assert np.median(result.values[result.mask] / half_maps[result.mask]) == pytest.approx(1, abs=0.25)
+    ratio = result.values[result.mask] / half_maps[result.mask]
+    assert np.median(ratio) == pytest.approx(1, abs=0.03)  # measured: 0.004
 
 
 def test_the_statistical_method_refuses_a_map_without_solvent(molecule):
