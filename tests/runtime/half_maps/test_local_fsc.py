@@ -51,12 +51,14 @@ def pair():
     return half_maps_with(signal_power_for(8.0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("resolution", [6.0, 8.0, 12.0])
 def test_the_fsc_crosses_where_theory_says(resolution):
     values = local_fsc(*half_maps_with(signal_power_for(resolution))).values
     assert np.median(without_edges(values)) == pytest.approx(resolution, rel=0.07)
 
 
+@pytest.mark.slow
 def test_the_fsc_crosses_a_higher_threshold_where_theory_says():
     first, second = half_maps_with(signal_power_for(6.0))
     expected = 6.0 / (1 - np.log(6) / 4)  # S/N = 1
@@ -71,6 +73,7 @@ def test_a_wide_window_varies_less_than_a_narrow_one(pair):
     assert wide < 0.25 * narrow  # measured: 0.11
 
 
+@pytest.mark.slow
 def test_scale_offset_and_a_common_filter_do_not_change_local_resolution(pair):
     original = without_edges(local_fsc(*pair).values)
     gain = np.exp(-40 * K**2) + 0.02
@@ -82,10 +85,12 @@ def test_scale_offset_and_a_common_filter_do_not_change_local_resolution(pair):
     assert np.median(np.abs(np.log(without_edges(local_fsc(*smoothed).values) / original))) < 0.03
 
 
+@pytest.mark.slow
 def test_the_order_of_the_half_maps_does_not_matter(pair):
     assert_allclose(local_fsc(*pair).values, local_fsc(*pair[::-1]).values, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", [np.s_[3:, :61, 2:63], np.s_[:, 5:60, 1:], np.s_[:59, :59, :59]])
 def test_odd_and_oblong_boxes_change_local_resolution_by_less_than_half_a_percent(molecule, part):
     original = local_fsc(*molecule).values[part]
@@ -94,11 +99,13 @@ def test_odd_and_oblong_boxes_change_local_resolution_by_less_than_half_a_percen
     assert np.median(np.abs(np.log(cropped[inside] / original[inside]))) < 0.005  # measured: 0.0016
 
 
+@pytest.mark.slow
 def test_the_order_of_the_axes_does_not_matter(molecule):
     permuted = local_fsc(*(density_of(half.values.transpose(2, 0, 1), HALF_MAP_VOXEL_SIZE) for half in molecule)).values
     assert_allclose(permuted.transpose(1, 2, 0), local_fsc(*molecule).values, rtol=2e-3)
 
 
+@pytest.mark.slow
 def test_local_resolution_agrees_with_direct_windowed_correlation(molecule):
     """Reference: real-space correlation of filtered maps with Gaussian weights, on the full grid, at three points."""
     result = local_fsc(*molecule)
@@ -140,6 +147,7 @@ def test_a_mask_with_nan_is_refused(molecule):
         local_fsc(*molecule, mask=np.where(np.indices(HALF_MAP_SHAPE)[0] > 3, 1, np.nan))
 
 
+@pytest.mark.slow
 def test_the_corrected_local_fsc_is_free_of_most_correlation_that_a_hard_mask_adds(half_maps_and_hard_mask):
     values, mask = half_maps_and_hard_mask
     corrected = local_fsc(*(Density(half, GRID) for half in values), mask=mask)

@@ -27,6 +27,7 @@ def estimate(example):
     return estimate_of(example)
 
 
+@pytest.mark.slow
 def test_the_median_is_near_the_truth_and_does_not_depend_on_gain(example, estimate):
     truth = read_map(EXAMPLE_TRUTH).density.values
     _, solvent = estimate
@@ -36,6 +37,7 @@ def test_the_median_is_near_the_truth_and_does_not_depend_on_gain(example, estim
     assert scaled.median_resolution == pytest.approx(solvent.median_resolution, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_zeros_around_the_map_are_not_taken_for_solvent(example, estimate):
     padded = np.pad(example.values, 16)
     _, solvent = estimate_of(Density(padded, Grid(padded.shape, example.grid.voxel_size)))
