@@ -62,6 +62,7 @@ def batch(placed, tmp_path_factory):
     return maps, out, run(*maps, "--json", "--o", out, "--j", 1)
 
 
+@pytest.mark.slow
 def test_maps_after_a_failed_one_are_done(batch):
     maps, _, finished = batch
     assert finished.returncode == 1
@@ -124,6 +125,7 @@ def test_a_compressed_map_gives_the_same_files_as_an_uncompressed_one(batch):
         assert (out / f"placed_{kind}.mrc").read_bytes() == (out / f"packed_{kind}.mrc").read_bytes()
 
 
+@pytest.mark.slow
 def test_without_options_the_files_lie_beside_the_map_and_a_summary_names_them(tmp_path):
     finished = run(save(tmp_path / "a.mrc", lumps()), "--threads", 1)
     assert finished.returncode == 0
@@ -133,6 +135,7 @@ def test_without_options_the_files_lie_beside_the_map_and_a_summary_names_them(t
         assert str(path) in finished.stdout
 
 
+@pytest.mark.slow
 def test_the_uncertainty_is_written_on_request_and_is_positive_inside_the_mask(tmp_path):
     finished = run(save(tmp_path / "a.mrc", lumps()), "--uncertainty", "--json", "-j", 1)
     (row,) = rows(finished)
@@ -142,12 +145,14 @@ def test_the_uncertainty_is_written_on_request_and_is_positive_inside_the_mask(t
     np.testing.assert_allclose(row["median_uncertainty"], np.median(uncertainty[locres > 0]), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_quiet_prints_nothing_without_an_error(tmp_path):
     path = save(tmp_path / "a.mrc", lumps(), voxel_size=1.0)  # 1 Å exactly is worth a warning
     finished = run(path, "--quiet", "-j", 1)
     assert (finished.returncode, finished.stdout, finished.stderr) == (0, "", "")
 
 
+@pytest.mark.slow
 def test_a_voxel_size_given_replaces_the_header_and_warnings_go_to_stderr(tmp_path):
     finished = run(save(tmp_path / "a.mrc", lumps(), voxel_size=0), "--angpix", 1.7, "--json", "-j", 1)
     (row,) = rows(finished)
@@ -157,6 +162,7 @@ def test_a_voxel_size_given_replaces_the_header_and_warnings_go_to_stderr(tmp_pa
     assert [f"warning: a.mrc: {text}" for text in row["warnings"]] == finished.stderr.splitlines()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("existing", ["a_locres.mrc", "a_mask.mrc"])
 def test_an_existing_file_is_kept_and_refused_before_the_map_is_read(tmp_path, existing):
     (tmp_path / "a.mrc").write_bytes(b"not a map")
@@ -167,6 +173,7 @@ def test_an_existing_file_is_kept_and_refused_before_the_map_is_read(tmp_path, e
     assert (tmp_path / existing).read_bytes() == b"precious"
 
 
+@pytest.mark.slow
 def test_overwrite_replaces_existing_files(tmp_path):
     save(tmp_path / "a.mrc", lumps())
     (tmp_path / "a_mask.mrc").write_bytes(b"old")
@@ -175,6 +182,7 @@ def test_overwrite_replaces_existing_files(tmp_path):
     assert len(list(tmp_path.iterdir())) == 3
 
 
+@pytest.mark.slow
 def test_two_maps_that_would_write_one_file_are_refused_before_any_work(tmp_path):
     maps = [save(tmp_path / "a.mrc", lumps()), save(tmp_path / "b" / "a.map", lumps())]
     for refused in (run(*maps, "-o", tmp_path), run(maps[0], maps[0]), run(maps[0], tmp_path / "a_mask.mrc")):
@@ -218,6 +226,7 @@ def test_every_file_that_can_be_requested_has_an_option_with_its_help():
         assert f"{kind.option} {kind.option_help}" in output
 
 
+@pytest.mark.slow
 def test_an_output_folder_that_is_a_file_is_refused(tmp_path):
     path = save(tmp_path / "a.mrc", lumps())
     assert run(path, "-o", path).returncode == 2
@@ -226,6 +235,7 @@ def test_an_output_folder_that_is_a_file_is_refused(tmp_path):
     one_error(finished, "below")
 
 
+@pytest.mark.slow
 def test_a_model_that_cannot_be_opened_fails_every_map_the_same_way(tmp_path):
     maps = [save(tmp_path / f"{name}.mrc", lumps()) for name in "ab"]
     (tmp_path / "garbage.onnx").write_bytes(b"garbage")
@@ -237,6 +247,7 @@ def test_a_model_that_cannot_be_opened_fails_every_map_the_same_way(tmp_path):
         assert "Traceback" not in finished.stderr
 
 
+@pytest.mark.slow
 def test_a_requested_gpu_that_is_unavailable_is_an_error_not_a_silent_cpu(tmp_path):
     if providers().get(CUDA):
         pytest.skip("CUDA can be used here")
@@ -246,6 +257,7 @@ def test_a_requested_gpu_that_is_unavailable_is_an_error_not_a_silent_cpu(tmp_pa
     assert len(list(tmp_path.iterdir())) == 1
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_no_file(tmp_path):
     def small_files():
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
@@ -256,6 +268,7 @@ def test_a_full_disk_leaves_no_file(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a.mrc"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_run_leaves_nothing(tmp_path, number, code):
     path = save(tmp_path / "a.mrc", lumps((144, 144, 144)))
@@ -274,6 +287,7 @@ def test_an_interrupted_run_leaves_nothing(tmp_path, number, code):
     assert [path.name for path in tmp_path.iterdir()] == ["a.mrc"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("names", "labels"), [(["a.mrc"], [b"a.mrc"]), (["a.mrc", "b.mrc"], [b"1/2 a.mrc", b"2/2 b.mrc"])]
 )
@@ -322,6 +336,7 @@ def test_version_names_package_model_and_onnxruntime():
     assert engine.startswith("onnxruntime ")
 
 
+@pytest.mark.slow
 def test_a_map_that_does_not_fit_into_memory_is_refused_before_the_work(tmp_path):
     limited = (
         "import resource, sys; from cryores_lite import resources; from cryores_lite.method import pipeline\n"

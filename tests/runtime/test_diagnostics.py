@@ -28,6 +28,7 @@ def finished():
     return run("--check")
 
 
+@pytest.mark.slow
 def test_a_working_installation_passes_every_check(finished):
     first, *lines, last = finished.stdout.splitlines()
     assert (finished.returncode, last) == (0, "all checks passed"), finished.stdout
@@ -142,6 +143,7 @@ def test_slurm_may_allow_fewer_threads_than_the_machine_has(monkeypatch):
     assert available_threads() == 1
 
 
+@pytest.mark.slow
 def test_equal_runs_give_equal_bytes_and_the_number_of_threads_hardly_matters(tmp_path):
     runs = []
     for number, threads in enumerate((1, 1, 2)):

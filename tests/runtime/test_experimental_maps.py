@@ -51,6 +51,7 @@ EXPECTED = {
         warnings=("solvent", "%"),
     ),
 }
+pytestmark = pytest.mark.slow
 NAMES = pytest.mark.parametrize("name", EXPECTED)
 
 

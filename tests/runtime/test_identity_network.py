@@ -225,6 +225,7 @@ def files(tmp_path_factory):
     return row, {"map": placed(folder / "placed.mrc")} | {kind: placed(folder / f"placed_{kind}.mrc") for kind in KINDS}
 
 
+@pytest.mark.slow
 def test_the_command_hands_the_density_back_where_the_written_header_places_it(files):
     row, written = files
     local_resolution, mask = written["locres"], written["mask"].values == 1
@@ -291,6 +292,7 @@ def positions_of(shape, voxel_size):
     return x, y, z
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tile", [32, 64, 256])
 def test_voxels_of_unequal_edges_and_any_tiles_hand_the_density_back(tmp_path, tile):
     density = density_at(*positions_of(BOX, UNEQUAL), INNER)
@@ -300,6 +302,7 @@ def test_voxels_of_unequal_edges_and_any_tiles_hand_the_density_back(tmp_path, t
     assert answer.mask_volume == pytest.approx(answer.mask.sum() * np.prod(UNEQUAL))
 
 
+@pytest.mark.slow
 def test_the_network_sees_a_grid_of_equal_steps_in_angstrom(tmp_path):
     """A network that averages over a cube of so many points blurs a map of unequal voxels alike along its axes."""
     edge = 7
@@ -338,6 +341,7 @@ def textured():
     return noisy(density_at(*positions, INNER) + texture), centre
 
 
+@pytest.mark.slow
 def test_band_powers_do_not_depend_on_the_tiles(tmp_path, textured):
     answers = [estimate(textured[0], UNEQUAL, model=band_model(tmp_path, tile), threads=2) for tile in (256, 48, 32)]
     first, *others = answers

@@ -74,6 +74,7 @@ def low_pass(values, voxel_size, resolution):
 # Information that is lost
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("factor", [1.2, 2.0])
 @pytest.mark.parametrize("name", [EXAMPLE, CHAIN, CLIPPED])
 def test_a_low_pass_never_improves_the_answer(case, model, name, factor):
@@ -85,6 +86,7 @@ def test_a_low_pass_never_improves_the_answer(case, model, name, factor):
     assert (original.ratio(other) < 1).mean() < 0.001
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("share", "least"), [(0.05, 0.985), (0.2, 0.985), (0.5, 0.985), (1.0, 1.05)])
 def test_noise_never_improves_the_answer(case, model, share, least):
     """White noise, its standard deviation a share of the density's; `least` bounds the median from below."""
@@ -95,6 +97,7 @@ def test_noise_never_improves_the_answer(case, model, share, least):
     assert np.percentile(original.ratio(other), 1) > 0.93
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.05, 0.2, 1.0])
 def test_noise_in_a_cut_out_chain_never_improves_its_answer(case, model, share):
     """Where the map is 0, it stays 0."""
@@ -104,6 +107,7 @@ def test_noise_in_a_cut_out_chain_never_improves_its_answer(case, model, share):
     assert np.percentile(original.ratio(other), 1) > 0.99  # measured: 1.02, 1.06, 1.24
 
 
+@pytest.mark.slow
 @pytest.mark.xfail(strict=True, reason="faint noise added to a blank box passes for solvent: 20 to 35 % too fine")
 @pytest.mark.parametrize("name", [CHAIN, CLIPPED])
 def test_noise_in_the_blank_part_of_a_box_never_improves_the_answer(case, model, name):
@@ -113,6 +117,7 @@ def test_noise_in_the_blank_part_of_a_box_never_improves_the_answer(case, model,
     assert other.median > 0.95 * original.answer.median
 
 
+@pytest.mark.slow
 @pytest.mark.xfail(strict=True, reason="noise in a map that is clipped at a contour level makes it up to 16 % finer")
 def test_noise_in_a_clipped_map_never_improves_its_answer(case, model):
     original = case(CLIPPED)
@@ -124,6 +129,7 @@ def test_noise_in_a_clipped_map_never_improves_its_answer(case, model):
 # What is no information
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [CHAIN, CLIPPED])
 @pytest.mark.parametrize(("gain", "offset"), [(1000.0, 0.0), (1.0, 7.0), (1e-3, -2.0)])
 def test_gain_and_offset_change_nothing_beyond_rounding_in_a_masked_map(case, model, name, gain, offset):
@@ -134,6 +140,7 @@ def test_gain_and_offset_change_nothing_beyond_rounding_in_a_masked_map(case, mo
     assert_array_equal(other.mask, original.answer.mask)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("axes", [(0, 1), (1, 2)])
 def test_a_quarter_turn_turns_the_answer_of_a_masked_map_that_is_no_cube(case, model, axes):
     original = case(CHAIN)
@@ -145,6 +152,7 @@ def test_a_quarter_turn_turns_the_answer_of_a_masked_map_that_is_no_cube(case, m
     assert np.median(np.abs(back - original.answer.values)[both]) < 0.02 * original.answer.median
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [EXAMPLE, CHAIN])
 def test_the_number_of_threads_changes_nothing(case, name):
     """Bit for bit on one machine; the tolerance is for inference libraries that split sums among threads."""
@@ -157,6 +165,7 @@ def test_the_number_of_threads_changes_nothing(case, name):
         assert_array_equal(other.mask, original.answer.mask)
 
 
+@pytest.mark.slow
 def test_a_model_that_has_served_other_maps_answers_like_a_fresh_one(case, model):
     """`model` has answered several maps; one more of another shape and resolution comes in between."""
     original = case(CHAIN)
@@ -178,6 +187,7 @@ def body(path):
     return Path(path).read_bytes()[1024:]
 
 
+@pytest.mark.slow
 def test_another_origin_moves_the_answer_and_leaves_its_values(tmp_path):
     density = read_map(path_of(CHAIN)).density
     place = {"origin": (80.0, 0.0, -12.5), "nxstart": -3, "nystart": 4, "nzstart": 5}
@@ -192,6 +202,7 @@ def test_another_origin_moves_the_answer_and_leaves_its_values(tmp_path):
         assert mrc.nstart.item() == (-3, 4, 5)
 
 
+@pytest.mark.slow
 def test_the_half_maps_may_change_places(tmp_path):
     density = read_map(path_of(EXAMPLE)).density
     for number in (1, 2):

@@ -23,6 +23,7 @@ def density(tmp_path):
     return save(tmp_path / "a.mrc", self_test_map(), voxel_size=SELF_TEST_VOXEL_SIZE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)])
 def test_closed_streams_change_no_output_file(tmp_path, density, closed):
     def close():
@@ -36,6 +37,7 @@ def test_closed_streams_change_no_output_file(tmp_path, density, closed):
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "reference" / name).read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 @pytest.mark.parametrize("option", ["--json", "--version", "--check"])
 def test_a_full_disk_behind_stdout_is_one_line_on_stderr(density, option):
@@ -45,6 +47,7 @@ def test_a_full_disk_behind_stdout_is_one_line_on_stderr(density, option):
     one_error(finished, "No space left")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 def test_the_maps_are_written_also_if_the_summary_cannot_be_printed(density):
     with Path("/dev/full").open("w") as full:
@@ -55,6 +58,7 @@ def test_the_maps_are_written_also_if_the_summary_cannot_be_printed(density):
         assert read_map(density.with_name(name)).density.values.shape == self_test_map().shape
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", BROKEN_ONNXRUNTIME)
 @pytest.mark.parametrize("option", ["--quiet", "--version"])
 def test_an_onnxruntime_that_cannot_be_loaded_is_one_line_on_stderr(tmp_path, density, fault, option):
@@ -67,6 +71,7 @@ def test_an_onnxruntime_that_cannot_be_loaded_is_one_line_on_stderr(tmp_path, de
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mrc", "broken"]
 
 
+@pytest.mark.slow
 def test_the_check_names_a_broken_onnxruntime_and_goes_on(tmp_path):
     (tmp_path / "onnxruntime.py").write_text("")
     finished = run("--check", import_first=[tmp_path])

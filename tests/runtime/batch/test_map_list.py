@@ -53,6 +53,7 @@ def test_a_part_that_is_not_i_of_n_is_refused(text):
         parse_shard(text, {})
 
 
+@pytest.mark.slow
 @given(NAMES.filter(bool))
 def test_a_list_is_read_back_as_it_was_written(tmp_path_factory, names):
     path = tmp_path_factory.mktemp("list") / "list.txt"
@@ -102,6 +103,7 @@ def test_an_output_that_would_replace_a_half_map_is_refused():
         check_no_duplicates([plan(Path("a.mrc"), None, half_maps=halves)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -20,6 +20,7 @@ def test_merging_gives_every_map_once_with_its_latest_row(inputs, listed):
             assert one["time"] == max(other["time"] for other in rows if other["input"] == one["input"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("suffix", "into"), [(".csv", ".csv"), (".jsonl", ".csv"), (".jsonl", ".jsonl")])
 def test_the_command_merges_tables_and_names_missing_maps(tmp_path, suffix, into):
     for part, names in (("1", "ab"), ("2", "bc")):

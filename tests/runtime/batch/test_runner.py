@@ -59,6 +59,7 @@ def times(folder):
     return {path.name: path.stat().st_mtime_ns for path in folder.glob("*.mrc")}
 
 
+@pytest.mark.slow
 def test_every_map_has_a_row_and_the_maps_after_a_failed_one_are_done(maps, tmp_path):
     _, listed = maps
     finished = many(listed, "--table", tmp_path / "all.csv", "--table", tmp_path / "all.jsonl", "--json")
@@ -79,6 +80,7 @@ def test_every_map_has_a_row_and_the_maps_after_a_failed_one_are_done(maps, tmp_
     assert not list((tmp_path / "out").glob(".*"))
 
 
+@pytest.mark.slow
 def test_a_map_read_ahead_among_others_gives_the_same_files_as_alone(maps, tmp_path):
     folder, listed = maps
     many(listed)
@@ -88,6 +90,7 @@ def test_a_map_read_ahead_among_others_gives_the_same_files_as_alone(maps, tmp_p
         assert alone.read_bytes() == together.read_bytes()
 
 
+@pytest.mark.slow
 def test_a_second_run_keeps_finished_maps_and_does_the_others(maps, tmp_path):
     folder, listed = maps
     many(listed, "--table", tmp_path / "all.csv")
@@ -126,6 +129,7 @@ def spoil_an_answer(folder, out):
     return ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "spoil",
     [change_the_map, change_the_settings, ask_for_more, lose_an_answer, spoil_an_answer],
@@ -148,6 +152,7 @@ def test_a_map_whose_files_would_differ_is_done_again(maps, tmp_path, spoil):
     assert times(out) == before
 
 
+@pytest.mark.slow
 def test_a_finished_map_is_recognised_by_its_content_not_by_name_or_date(maps, tmp_path):
     folder, listed = maps
     many(listed)
@@ -161,6 +166,7 @@ def test_a_finished_map_is_recognised_by_its_content_not_by_name_or_date(maps, t
     assert [row["input"] for row in rows(finished)] == [str(moved / name) for name in GOOD]
 
 
+@pytest.mark.slow
 def test_a_list_done_by_the_statistical_method_is_kept_by_a_second_run(maps, tmp_path):
     _, listed = maps
     words = ("--method", "statistical", "--model", tmp_path / "none.onnx", "--table", tmp_path / "all.csv", "--json")
@@ -174,6 +180,7 @@ def test_a_list_done_by_the_statistical_method_is_kept_by_a_second_run(maps, tmp
     assert [row["method"] for row in again] == ["network", "network", None, None, "network"]
 
 
+@pytest.mark.slow
 def test_files_that_no_record_claims_are_not_replaced(maps, tmp_path):
     _, listed = maps
     (tmp_path / "out").mkdir()
@@ -187,6 +194,7 @@ def test_files_that_no_record_claims_are_not_replaced(maps, tmp_path):
     assert [row["outcome"] for row in replaced] == ["done", "done", "failed", "failed", "done"]
 
 
+@pytest.mark.slow
 def test_a_run_continues_where_a_killed_one_stopped(maps, tmp_path):
     folder, listed = maps
     for name in "ef":
@@ -210,6 +218,7 @@ def test_a_run_continues_where_a_killed_one_stopped(maps, tmp_path):
     assert table_rows[0]["kept"]
 
 
+@pytest.mark.slow
 def test_two_runs_of_one_map_at_the_same_time_leave_complete_files(maps, tmp_path):
     folder, listed = maps
     listed.write_text(f"{save(folder / 'e.mrc', lumps((96, 96, 96)))}\n")
@@ -226,6 +235,7 @@ def test_two_runs_of_one_map_at_the_same_time_leave_complete_files(maps, tmp_pat
     assert times(tmp_path / "out") == before
 
 
+@pytest.mark.slow
 def test_each_part_writes_its_own_table_of_its_own_maps(maps, tmp_path):
     _, listed = maps
     for part in "12":
@@ -235,6 +245,7 @@ def test_each_part_writes_its_own_table_of_its_own_maps(maps, tmp_path):
     assert ([row["input"] for row in first], [row["input"] for row in second]) == (names[::2], names[1::2])
 
 
+@pytest.mark.slow
 def test_a_list_is_read_from_standard_input(maps, tmp_path):
     _, listed = maps
     finished = run("--maps-from", "-", "-o", tmp_path / "out", "-j", 1, "--json", input=listed.read_text())
@@ -275,6 +286,7 @@ def test_a_wrong_list_part_or_table_is_refused_in_one_line_before_any_work(
     assert not list(tmp_path.glob("a_*"))
 
 
+@pytest.mark.slow
 def test_a_list_takes_no_more_memory_than_the_slurm_example_asks_for(tmp_path):
     """Packed maps whose molecule fills the box, in the finest detail that voxels hold: nothing takes more."""
     if not Path("/proc/self/status").exists():

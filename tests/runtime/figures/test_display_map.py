@@ -41,7 +41,7 @@ def test_ticks_are_few_lie_within_the_limits_and_match_their_labels(low, high):
 def test_the_contour_encloses_part_of_the_molecule_and_hardly_any_noise():
     mask, noise = ball((32, 32, 32), 8), np.random.default_rng(0).normal(size=(32, 32, 32)).astype(np.float32)
     quiet = np.where(mask, noise, 0)
-    assert (quiet[mask] > contour_level(quiet, mask)).mean() == pytest.approx(0.45, abs=0.01)
+    assert (quiet[mask] > contour_level(quiet, mask)).mean() == pytest.approx(0.45, abs=0.001)
     assert (noise[~mask] > contour_level(noise, mask)).mean() == pytest.approx(0.001, abs=0.0005)
     assert contour_level(noise, np.ones_like(mask)) == pytest.approx(np.quantile(noise, 0.55))
     assert contour_level(noise, np.zeros_like(mask)) == noise.max()

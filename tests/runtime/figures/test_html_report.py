@@ -36,6 +36,7 @@ def hostile(tmp_path_factory):
     return map_path, map_path.with_name(f"{map_path.stem}_locres.html")
 
 
+@pytest.mark.slow
 def test_the_page_holds_the_numbers_of_the_json(example_output, report_path):
     row, _ = example_output
     page = PageReader(report_path.read_text("utf-8"))
@@ -64,6 +65,7 @@ def test_the_page_loads_nothing_from_outside(report_path):
     assert "unsafe" not in policy
 
 
+@pytest.mark.slow
 def test_markup_in_names_is_shown_as_text(hostile, report_path):
     map_path, hostile_path = hostile
     html = hostile_path.read_text("utf-8")
@@ -113,6 +115,7 @@ def test_a_page_without_a_molecule_says_so(tmp_path):
     assert len(page.images("density")) == 3
 
 
+@pytest.mark.slow
 def test_noise_everywhere_still_makes_a_small_page(tmp_path):
     """The worst case: a mask of the whole box and values that do not compress."""
     rng = np.random.default_rng(0)

@@ -131,6 +131,7 @@ def test_the_repr_of_a_result_is_one_line_with_its_numbers():
     assert "nan" in repr(make_result())
 
 
+@pytest.mark.slow
 def test_the_example_notebook_runs(plt, capsys):
     variables = runpy.run_path(str(EXAMPLES / "notebook.py"))
     assert len(variables["figure"].axes) == 4

@@ -2,6 +2,7 @@
 
 import mrcfile
 import numpy as np
+import pytest
 from PIL import Image
 
 from cryores_lite.figures.palette import colour_range, rgb_colours
@@ -16,6 +17,7 @@ def pixel_colours(image):
     return set(map(tuple, np.asarray(image.convert("RGB")).reshape(-1, 3).tolist()))
 
 
+@pytest.mark.slow
 def test_the_summary_opens_and_has_the_colours_of_the_palette(example_output):
     _, folder = example_output
     values = mrcfile.read(folder / "example_map_locres.mrc")
@@ -28,6 +30,7 @@ def test_the_summary_opens_and_has_the_colours_of_the_palette(example_output):
     assert set(map(tuple, rgb_colours(section[section > 0], *colour_range(values)).tolist())) <= drawn
 
 
+@pytest.mark.slow
 def test_a_summary_without_a_molecule_has_no_colours(tmp_path):
     shape = read_map(EXAMPLE).density.values.shape
     outputs.write("png", tmp_path / "full.png", make_answer(EXAMPLE))

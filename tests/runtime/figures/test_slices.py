@@ -25,4 +25,4 @@ def test_large_slices_average_density_and_sample_local_resolution():
     assert (view.step, part.density.shape) == (2, (view.side // 2,) * 2)
     assert max(part.density.shape) <= slices.MAX_PIXELS
     assert set(np.unique(part.local_resolution)) == {0, 4}
-    assert np.nan_to_num(part.density).mean() == pytest.approx(part.local_resolution.mean(), rel=0.01)
+    assert np.nan_to_num(part.density).mean() == pytest.approx(part.local_resolution.mean(), rel=0.001)

@@ -28,7 +28,7 @@ def test_a_surface_is_closed_faces_outwards_and_has_the_colours_of_its_voxels():
     mesh = surface.surface(density, local_resolution, mask, (1.5, 1.5, 1.5), 4.0, (3.0, 5.0))
     a, b, c = (mesh.positions[mesh.triangles[:, n]] * (mesh.span / surface.MAX_POSITION) for n in range(3))
     volume = np.einsum("ni,ni->n", a, np.cross(b, c)).sum() / 6
-    assert volume == pytest.approx(4 / 3 * np.pi * 16**3 * 1.5**3, rel=0.03)
+    assert volume == pytest.approx(4 / 3 * np.pi * 16**3 * 1.5**3, rel=0.006)
     assert mesh.span == pytest.approx(2 * 16 * 1.5, rel=0.02)
     edges = np.sort(np.concatenate([mesh.triangles[:, [m, n]] for m, n in ((0, 1), (1, 2), (2, 0))]), axis=1)
     assert set(np.unique(edges, axis=0, return_counts=True)[1]) == {2}

@@ -8,7 +8,7 @@ from cryores_lite.fourier.fsc import bands, first_crossing, interpolate_log, one
 
 
 def test_the_one_bit_threshold_falls_to_one_third_in_large_windows():
-    assert one_bit_threshold(0.1, 1e6) == pytest.approx(1 / 3, abs=0.001)  # S/N 0.5 in one half: 1 bit in both
+    assert one_bit_threshold(0.1, 1e6) == pytest.approx(1 / 3, abs=1e-6)  # S/N 0.5 in one half: 1 bit in both
     assert one_bit_threshold(0.1, 15.0) > one_bit_threshold(0.1, 30.0) > 1 / 3
 
 

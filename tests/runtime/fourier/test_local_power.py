@@ -17,7 +17,7 @@ def test_band_powers_scale_with_the_square_and_conserve_power():
     coarse = grid_for(spectrum.lengths, 4.0)
     for f in (0.08, 0.2, 0.35):
         power = local_power(spectrum, f, coarse)
-        assert_allclose(local_power(louder, f, coarse), 9 * power, rtol=1e-3)
+        assert_allclose(local_power(louder, f, coarse), 9 * power, rtol=1e-5)
 
         def band(k, f=f):
             return np.exp(-0.5 * ((k - f) / (BAND_WIDTH * f)) ** 2)
@@ -34,20 +34,20 @@ def test_a_radial_filter_drops_out_of_power_ratios():
     power, filtered_power = (local_power(s, 0.25, coarse) for s in (spectrum, filtered))
     molecule = power > 0.1 * power.max()
     before, after = power[molecule], filtered_power[molecule]
-    assert after.max() < 0.5 * before.max()
+    assert after.max() < 0.3 * before.max()
     shift = np.log(after / np.median(after)) - np.log(before / np.median(before))
-    assert np.abs(shift).mean() < 0.1
+    assert np.abs(shift).mean() < 0.015  # measured: 0.005
 
 
 def test_smoothing_agrees_with_scipy():
     values = np.random.default_rng(18).random((24, 30, 36)).astype(np.float32)
     expected = ndimage.gaussian_filter(values, (3, 4, 5), mode="wrap", truncate=8)[::2, ::2, ::2]
-    assert_allclose(smooth(values, (24 * 2.0, 30 * 1.5, 36 * 1.2), 6.0, (12, 15, 18)), expected, atol=1e-4)
+    assert_allclose(smooth(values, (24 * 2.0, 30 * 1.5, 36 * 1.2), 6.0, (12, 15, 18)), expected, atol=1e-6)
 
 
 def test_smoothing_keeps_the_mean():
     values = np.random.default_rng(8).random((24, 30, 36)).astype(np.float32)
-    assert_allclose(smooth(values, (24, 30, 36), 3.0, (12, 16, 18)).mean(), values.mean(), rtol=1e-4)
+    assert_allclose(smooth(values, (24, 30, 36), 3.0, (12, 16, 18)).mean(), values.mean(), rtol=1e-6)
 
 
 def test_the_bands_end_at_nyquist():

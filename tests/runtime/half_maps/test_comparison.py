@@ -32,6 +32,7 @@ def files(tmp_path_factory):
     ]
 
 
+@pytest.mark.slow
 def test_half_maps_passed_as_half_maps_are_not_warned_of(files, tmp_path):
     for arguments in (("--half-maps", *files[1:]), (files[1], "--half-maps", *files[1:])):
         (row,) = rows(run(*arguments, "--json", "--overwrite", "-o", tmp_path, "-j", 1))
@@ -40,18 +41,21 @@ def test_half_maps_passed_as_half_maps_are_not_warned_of(files, tmp_path):
     assert any("half map" in warning for warning in row["warnings"])
 
 
+@pytest.mark.slow
 def test_inverted_half_maps_are_warned_of(files, tmp_path):
     inverted = [save(tmp_path / path.name, -mrcfile.read(path)) for path in files[1:]]
     (row,) = rows(run("--half-maps", *inverted, "--json", "-j", 1))
     assert any("inverted" in warning for warning in row["warnings"])
 
 
+@pytest.mark.slow
 def test_half_maps_that_do_not_correlate_are_warned_of(files, tmp_path):
     other = save(tmp_path / "other.mrc", -mrcfile.read(files[2]))
     (row,) = rows(run(files[0], "--half-maps", files[1], other, "--json", "-o", tmp_path, "-j", 1))
     assert any("do not correlate" in warning for warning in row["warnings"])
 
 
+@pytest.mark.slow
 def test_half_maps_of_unequal_scale_are_warned_of_only_if_their_average_is_the_map(files, tmp_path):
     other = save(tmp_path / "other.mrc", 20 * mrcfile.read(files[2]))
     for arguments, expected in (((), True), ((files[0],), False)):
@@ -61,6 +65,7 @@ def test_half_maps_of_unequal_scale_are_warned_of_only_if_their_average_is_the_m
         assert not any("do not correlate" in warning for warning in row["warnings"])
 
 
+@pytest.mark.slow
 def test_a_changed_half_map_or_method_is_computed_again(files, tmp_path):
     copies = [Path(shutil.copy(path, tmp_path)) for path in files[1:]]
     arguments = ("--half-maps", *copies, "--table", tmp_path / "all.jsonl", "-o", tmp_path / "out", "-j", 1)
@@ -79,6 +84,7 @@ def test_a_changed_half_map_or_method_is_computed_again(files, tmp_path):
     assert [kept(*statistical), kept(*statistical), kept()] == [False, True, False]
 
 
+@pytest.mark.slow
 def test_the_command_compares_a_map_with_its_half_maps(files, tmp_path):
     finished = run(files[0], "--half-maps", *files[1:], "--json", "--report", "-o", tmp_path, "-j", 1, check=True)
     (row,) = rows(finished)
@@ -128,6 +134,7 @@ def opaque_colours(image):
     return pixels[pixels[..., 3] == 255][:, :3]
 
 
+@pytest.mark.slow
 def test_a_row_with_half_maps_fits_the_schema(files, tmp_path):
     jsonschema = pytest.importorskip("jsonschema")
     schema = json.loads((packaged("cryores_lite.outputs") / "schema.json").read_text("utf-8"))
@@ -138,6 +145,7 @@ def test_a_row_with_half_maps_fits_the_schema(files, tmp_path):
         validator.validate(row)
 
 
+@pytest.mark.slow
 def test_without_a_map_the_average_of_the_half_maps_is_the_map(files, tmp_path):
     (row,) = rows(run("--half-maps", *files[1:], "--json", "-o", tmp_path, "--chimerax", "-j", 1))
     assert row["files"]["locres"] == str(tmp_path / "m_locres.mrc")
@@ -147,6 +155,7 @@ def test_without_a_map_the_average_of_the_half_maps_is_the_map(files, tmp_path):
     assert "m_average.mrc" in Path(row["files"]["chimerax"]).read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_a_map_without_half_maps_has_empty_fields_and_a_suggestion(files, tmp_path):
     finished = run(files[0], "--json", "-o", tmp_path, "-j", 1)
     (row,) = rows(finished)
@@ -155,6 +164,7 @@ def test_a_map_without_half_maps_has_empty_fields_and_a_suggestion(files, tmp_pa
     assert any("--half-maps" in warning for warning in row["warnings"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("source", "edge", "header", "fragment"),
     [
@@ -172,6 +182,7 @@ def test_half_maps_on_another_grid_and_copies_are_refused(files, tmp_path, sourc
     assert [path.name for path in tmp_path.iterdir()] == ["other.mrc"]
 
 
+@pytest.mark.slow
 def test_a_map_on_another_grid_than_its_half_maps_is_refused(files, tmp_path):
     other = save(tmp_path / "other.mrc", mrcfile.read(files[0]), voxel_size=2.2)
     finished = run(other, "--half-maps", *files[1:], "-o", tmp_path / "out")
@@ -179,6 +190,7 @@ def test_a_map_on_another_grid_than_its_half_maps_is_refused(files, tmp_path):
     assert "not on the grid" in finished.stderr
 
 
+@pytest.mark.slow
 def test_contradictory_options_are_usage_errors(files):
     for arguments in (
         (files[0], files[1], "--half-maps", *files[1:]),
@@ -192,6 +204,7 @@ def test_contradictory_options_are_usage_errors(files):
         assert "Usage:" in finished.stderr
 
 
+@pytest.mark.slow
 def test_the_statistical_method_opens_no_network(files, tmp_path):
     finished = run(
         files[0],

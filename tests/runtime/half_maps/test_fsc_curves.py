@@ -15,8 +15,8 @@ def test_the_corrected_global_fsc_is_free_of_the_correlation_that_a_hard_mask_ad
     (first, second), mask = half_maps_and_hard_mask
     curves = fsc_curves(first, second, VOXEL_SIZE, mask)
     noise = slice(int(np.searchsorted(curves.frequencies, 1 / 12)), None)
-    assert curves.masked[noise].mean() > 0.3
-    assert np.abs(curves.unmasked[noise]).mean() < 0.05
+    assert curves.masked[noise].mean() > 0.9
+    assert np.abs(curves.unmasked[noise]).mean() < 0.03
     assert np.abs(curves.corrected[noise]).mean() < 0.15
     assert abs(curves.corrected[noise].mean()) < 0.08
 
@@ -25,6 +25,6 @@ def test_a_soft_mask_around_the_molecule_needs_little_correction(molecule):
     values = [half.values for half in molecule]
     mask = soft_mask(ball(HALF_MAP_SHAPE, 24), VOXEL_SIZE)
     curves = fsc_curves(*values, VOXEL_SIZE, mask)
-    assert_allclose(curves.corrected, curves.masked, atol=0.2)
+    assert_allclose(curves.corrected, curves.masked, atol=0.1)  # measured: 0.04
     masked_resolution = float(first_crossing(curves.masked[:, None], curves.frequencies, FSC_THRESHOLD)[0])
-    assert curves.resolution() == pytest.approx(masked_resolution, rel=0.1)
+    assert curves.resolution() == pytest.approx(masked_resolution, rel=0.05)  # measured: 2.6 %

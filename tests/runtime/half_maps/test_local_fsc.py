@@ -51,54 +51,61 @@ def pair():
     return half_maps_with(signal_power_for(8.0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("resolution", [6.0, 8.0, 12.0])
 def test_the_fsc_crosses_where_theory_says(resolution):
     values = local_fsc(*half_maps_with(signal_power_for(resolution))).values
     assert np.median(without_edges(values)) == pytest.approx(resolution, rel=0.07)
 
 
+@pytest.mark.slow
 def test_the_fsc_crosses_a_higher_threshold_where_theory_says():
     first, second = half_maps_with(signal_power_for(6.0))
     expected = 6.0 / (1 - np.log(6) / 4)  # S/N = 1
     at_half = local_fsc(first, second, threshold=fixed_threshold(0.5)).values
-    assert np.median(without_edges(at_half)) == pytest.approx(expected, rel=0.06)
+    assert np.median(without_edges(at_half)) == pytest.approx(expected, rel=0.04)  # measured: 1.9 %
     at_one_bit = np.median(without_edges(local_fsc(first, second, threshold=one_bit_threshold).values))
     assert 6.0 < at_one_bit < expected
 
 
 def test_a_wide_window_varies_less_than_a_narrow_one(pair):
     narrow, wide = (np.log(without_edges(local_fsc(*pair, sigma=s).values)).std() for s in (8.0, 24.0))
-    assert wide < 0.6 * narrow
+    assert wide < 0.25 * narrow  # measured: 0.11
 
 
+@pytest.mark.slow
 def test_scale_offset_and_a_common_filter_do_not_change_local_resolution(pair):
     original = without_edges(local_fsc(*pair).values)
     gain = np.exp(-40 * K**2) + 0.02
     scaled = [replace(half, values=1e4 * half.values + 7) for half in pair]
     one_scaled = [pair[0], replace(pair[1], values=3 * pair[1].values)]
     for changed in (scaled, one_scaled):
-        assert_allclose(without_edges(local_fsc(*changed).values), original, rtol=1e-3)
+        assert_allclose(without_edges(local_fsc(*changed).values), original, rtol=1e-5)
     smoothed = [replace(half, values=filtered(half.values, gain)) for half in pair]
     assert np.median(np.abs(np.log(without_edges(local_fsc(*smoothed).values) / original))) < 0.03
 
 
+@pytest.mark.slow
 def test_the_order_of_the_half_maps_does_not_matter(pair):
-    assert_allclose(local_fsc(*pair).values, local_fsc(*pair[::-1]).values, rtol=1e-4)
+    assert_allclose(local_fsc(*pair).values, local_fsc(*pair[::-1]).values, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", [np.s_[3:, :61, 2:63], np.s_[:, 5:60, 1:], np.s_[:59, :59, :59]])
-def test_odd_and_oblong_boxes_change_local_resolution_by_less_than_two_percent(molecule, part):
+def test_odd_and_oblong_boxes_change_local_resolution_by_less_than_half_a_percent(molecule, part):
     original = local_fsc(*molecule).values[part]
     cropped = local_fsc(*(density_of(half.values[part], HALF_MAP_VOXEL_SIZE) for half in molecule)).values
     inside = ball(HALF_MAP_SHAPE, 18)[part]
-    assert np.median(np.abs(np.log(cropped[inside] / original[inside]))) < 0.02
+    assert np.median(np.abs(np.log(cropped[inside] / original[inside]))) < 0.005  # measured: 0.0016
 
 
+@pytest.mark.slow
 def test_the_order_of_the_axes_does_not_matter(molecule):
     permuted = local_fsc(*(density_of(half.values.transpose(2, 0, 1), HALF_MAP_VOXEL_SIZE) for half in molecule)).values
     assert_allclose(permuted.transpose(1, 2, 0), local_fsc(*molecule).values, rtol=2e-3)
 
 
+@pytest.mark.slow
 def test_local_resolution_agrees_with_direct_windowed_correlation(molecule):
     """Reference: real-space correlation of filtered maps with Gaussian weights, on the full grid, at three points."""
     result = local_fsc(*molecule)
@@ -113,7 +120,7 @@ def test_local_resolution_agrees_with_direct_windowed_correlation(molecule):
             cross, powers = (weight * a * b).sum(), ((weight * a**2).sum(), (weight * b**2).sum())
             curve.append(max(cross, 0) / np.sqrt(np.prod(powers)))
         expected = first_crossing(np.array(curve)[:, None], result.frequencies)[0]
-        assert result.values[centre] == pytest.approx(expected, rel=0.12)
+        assert result.values[centre] == pytest.approx(expected, rel=0.04)  # measured: 1.4 %
 
 
 def test_the_side_with_finer_detail_has_finer_local_resolution(molecule):
@@ -140,6 +147,7 @@ def test_a_mask_with_nan_is_refused(molecule):
         local_fsc(*molecule, mask=np.where(np.indices(HALF_MAP_SHAPE)[0] > 3, 1, np.nan))
 
 
+@pytest.mark.slow
 def test_the_corrected_local_fsc_is_free_of_most_correlation_that_a_hard_mask_adds(half_maps_and_hard_mask):
     values, mask = half_maps_and_hard_mask
     corrected = local_fsc(*(Density(half, GRID) for half in values), mask=mask)

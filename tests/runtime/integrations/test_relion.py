@@ -76,6 +76,7 @@ def done(tmp_path_factory):
     return project, finished
 
 
+@pytest.mark.slow
 def test_a_job_that_is_done_leaves_its_files_and_the_exit_file_of_a_success(done):
     project, finished = done
     assert (finished.returncode, finished.stderr) == (0, "")
@@ -101,6 +102,7 @@ def test_the_output_nodes_name_every_map_for_relion_3_and_later(done):
         assert by_name[JOB + name]["_rlnPipeLineNodeType"] == number
 
 
+@pytest.mark.slow
 def test_the_files_equal_those_of_the_plain_command_byte_for_byte(done):
     project, _ = done
     words = ("map.mrc", "-o", "External/plain", *EXTRAS, "--quiet", "-j", 1)
@@ -158,6 +160,7 @@ def finished_before(project):
     return project
 
 
+@pytest.mark.slow
 def test_a_map_that_cannot_be_read_fails_the_job_with_one_line_on_stderr(finished_before):
     finished = run_job(finished_before, "--in_3dref", "broken.mrc", "--o", JOB)
     assert (finished.returncode, finished.stdout) == (1, "")
@@ -199,6 +202,7 @@ def test_a_job_that_only_prints_the_help_is_a_failure(project):
         assert flag in finished.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flag", ["--pipeline_control", "--pipeline-control"])
 def test_the_folder_is_also_read_from_pipeline_control(project, flag):
     assert run_job(project, "--o", JOB, "--in_3dref", "map.mrc", "--j", 1, flag, JOB).returncode == 0
@@ -219,6 +223,7 @@ def test_a_folder_that_is_a_file_is_refused(project):
     one_error(finished, "error: map.mrc: ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("action", "ending"),
     [
@@ -233,6 +238,7 @@ def test_a_job_that_is_stopped_leaves_only_an_exit_file(project, action, ending)
     assert names(project) == {f"RELION_JOB_EXIT_{ending}"}
 
 
+@pytest.mark.slow
 def test_an_abort_from_before_the_start_stops_one_run_only(project):
     (project / JOB).mkdir(parents=True)
     (project / JOB / "RELION_JOB_ABORT_NOW").touch()

@@ -1,6 +1,7 @@
 """The features of a map's bands depend on neither gain, offset nor a radial filter."""
 
 import numpy as np
+import pytest
 from numpy.testing import assert_allclose
 
 from cryores_lite.method.band_features import FEATURES, MAX_BANDS, band_features
@@ -14,6 +15,7 @@ def features_of(values):
     return band_features(spectra.powers, solvent_estimate(spectra.powers, spectra.outline))
 
 
+@pytest.mark.slow
 def test_features_survive_gain_offset_and_a_radial_filter():
     rng = np.random.default_rng(13)
     n = 56
@@ -24,4 +26,4 @@ def test_features_survive_gain_offset_and_a_radial_filter():
     assert np.isfinite(features).all()
     assert_allclose(features_of(1000 * values + 7), features, atol=0.02)
     blurred = filtered(values, np.exp(-60 * wave_numbers(values.shape, 1.5) ** 2 / 4))
-    assert np.abs(features_of(blurred) - features).mean() < 0.1 * np.abs(features).mean()
+    assert np.abs(features_of(blurred) - features).mean() < 0.02 * np.abs(features).mean()

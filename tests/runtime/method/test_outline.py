@@ -12,6 +12,7 @@ def limit_of(values):
     return prepare(density_of(values))[1].outline.limit
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cutoff", [5.0, 8.0])
 def test_the_edge_of_a_low_pass_is_found_in_the_molecule(cutoff):
     """Also where the filtered map was cropped through its noise, so that the faces of the box jump."""

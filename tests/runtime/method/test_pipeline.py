@@ -57,6 +57,7 @@ def differences(first, second):
     return abs(shift), np.median(np.abs(second[both] - first[both]))
 
 
+@pytest.mark.slow
 def test_the_estimate_is_as_close_to_the_truth_as_cryores_v5_is(answer, truth):
     """Relative RMSE 0.062, Pearson r 0.944 and coverage 0.925 with cryores_v5; each may be 20 % worse."""
     inside = (truth > 0) & answer.mask
@@ -74,6 +75,7 @@ def test_outside_the_mask_is_zero_and_inside_is_a_resolution(answer, example):
     assert 0.5 * answer.median < answer.global_resolution < 2 * answer.median
 
 
+@pytest.mark.slow
 def test_changes_of_the_caller_to_a_mapped_file_are_kept(model):
     values = read_map(EXAMPLE).density.values
     values *= 2
@@ -82,35 +84,41 @@ def test_changes_of_the_caller_to_a_mapped_file_are_kept(model):
     np.testing.assert_array_equal(values, before)
 
 
+@pytest.mark.slow
 def test_gain_and_offset_change_nothing(answer, example, model):
     other = estimate(example.values * 1000 + 7, example.grid.voxel_size, model=model)
     assert max(differences(answer.values, other.values)) < 0.02
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", [(2, 0, 1), (1, 0, 2)])
 def test_permuted_axes_permute_the_answer(answer, example, model, order):
     other = estimate(example.values.transpose(order), example.grid.voxel_size, model=model)
-    assert max(differences(answer.values.transpose(order), other.values)) < 0.1
+    assert max(differences(answer.values.transpose(order), other.values)) < 0.01  # measured: 0.003
 
 
+@pytest.mark.slow
 def test_a_quarter_turn_turns_the_answer(answer, example, model):
     other = estimate(np.rot90(example.values, 1, (0, 2)), example.grid.voxel_size, model=model)
     assert max(differences(np.rot90(answer.values, 1, (0, 2)), other.values)) < 0.1
 
 
+@pytest.mark.slow
 def test_more_solvent_around_the_molecule_changes_nothing(answer, example, model):
     pad = ((12, 5), (0, 20), (8, 8))
     other = estimate(np.pad(example.values, pad, mode="reflect"), example.grid.voxel_size, model=model)
     inner = other.values[tuple(slice(a, a + n) for (a, _), n in zip(pad, example.grid.shape, strict=True))]
-    assert max(differences(answer.values, inner)) < 0.1
+    assert max(differences(answer.values, inner)) < 0.04  # measured: 0.016
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("b", [-60.0, 60.0])
 def test_a_global_filter_hardly_moves_the_answer(answer, example, model, b):
     other = estimate(sharpened(example.values, example.grid.voxel_size[0], b), example.grid.voxel_size, model=model)
-    assert differences(answer.values, other.values)[0] < 0.04 * answer.median
+    assert differences(answer.values, other.values)[0] < 0.02 * answer.median  # measured: 1.1 %
 
 
+@pytest.mark.slow
 def test_sharpening_without_a_low_pass_hardly_moves_the_answer_of_an_oversampled_map(example, model):
     """Rounding errors, raised in the corners of Fourier space above all signal, are removed with a warning."""
     fine = resampled(example.values, 120)
@@ -121,30 +129,35 @@ def test_sharpening_without_a_low_pass_hardly_moves_the_answer_of_an_oversampled
     assert not any("Nyquist" in warning for warning in plain.warnings)
 
 
+@pytest.mark.slow
 def test_another_voxel_size_scales_the_resolution(example, model, answer):
     """With voxels of a 5 % larger size the molecule is 5 % larger, and the resolution about 5 % coarser."""
     larger = [1.05 * v for v in example.grid.voxel_size]
     other = estimate(example.values, larger, model=model)
-    assert_allclose(other.median / answer.median, 1.05, rtol=0.04)
+    assert_allclose(other.median / answer.median, 1.05, rtol=0.025)  # measured: 1.3 %
 
 
+@pytest.mark.slow
 def test_the_mirror_image_has_the_mirrored_answer(answer, example, model):
     other = estimate(example.values[:, :, ::-1], example.grid.voxel_size, model=model)
     assert max(differences(answer.values[:, :, ::-1], other.values)) < 0.1
 
 
+@pytest.mark.slow
 def test_a_shift_by_part_of_a_voxel_hardly_moves_the_answer(answer, example, model):
     waves = ndimage.fourier_shift(fft.fftn(example.values), (0.4, -0.3, 0.5))
     other = estimate(fft.ifftn(waves).real, example.grid.voxel_size, model=model)
-    assert max(differences(answer.values, other.values)) < 0.1
+    assert max(differences(answer.values, other.values)) < 0.06  # measured: 0.027
 
 
+@pytest.mark.slow
 def test_a_turn_by_any_angle_hardly_moves_the_median(answer, example, model):
     turned = ndimage.rotate(example.values, 31.0, (0, 1), reshape=False, order=5, mode="reflect")
     other = estimate(turned, example.grid.voxel_size, model=model)
-    assert_allclose(other.median, answer.median, rtol=0.04)
+    assert_allclose(other.median, answer.median, rtol=0.005)  # measured: 0.08 %
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("points", [58, 64, 96])
 def test_resampling_leaves_the_answer_in_angstrom(answer, example, model, points):
     voxel_size = example.grid.voxel_size[0] * example.grid.shape[0] / points
@@ -152,6 +165,7 @@ def test_resampling_leaves_the_answer_in_angstrom(answer, example, model, points
     assert_allclose(other.median, answer.median, rtol=0.05)
 
 
+@pytest.mark.slow
 def test_the_answer_does_not_depend_on_where_tiles_fall(example, model):
     _, spectra = prepare(example, 2)
     solvent = solvent_estimate(spectra.powers, spectra.outline)
@@ -188,6 +202,7 @@ def test_a_few_voxels_in_an_empty_box_get_a_finite_answer(model, edge):
     assert np.isfinite(estimate(values, 1.0, model=model).values).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shape", "voxel_size"),
     [((31, 44, 57), 1.0), ((16, 16, 16), 4.5), ((70, 20, 33), 0.45), ((9, 40, 12), 2.0), ((24, 26, 22), 9.5)],
@@ -202,6 +217,7 @@ def test_any_box_gets_a_finite_answer_on_its_own_grid(model, shape, voxel_size):
     assert result.values[result.mask].min(initial=2 * voxel_size) >= 2 * voxel_size - 1e-4
 
 
+@pytest.mark.slow
 def test_a_masked_map_is_answered_with_a_warning(example, truth, model):
     result = estimate(np.where(truth > 0, example.values, 0), example.grid.voxel_size, model=model)
     assert any("solvent" in warning for warning in result.warnings)

@@ -27,6 +27,7 @@ def estimate(example):
     return estimate_of(example)
 
 
+@pytest.mark.slow
 def test_the_median_is_near_the_truth_and_does_not_depend_on_gain(example, estimate):
     truth = read_map(EXAMPLE_TRUTH).density.values
     _, solvent = estimate
@@ -36,10 +37,11 @@ def test_the_median_is_near_the_truth_and_does_not_depend_on_gain(example, estim
     assert scaled.median_resolution == pytest.approx(solvent.median_resolution, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_zeros_around_the_map_are_not_taken_for_solvent(example, estimate):
     padded = np.pad(example.values, 16)
     _, solvent = estimate_of(Density(padded, Grid(padded.shape, example.grid.voxel_size)))
-    assert solvent.median_resolution == pytest.approx(estimate[1].median_resolution, rel=0.05)
+    assert solvent.median_resolution == pytest.approx(estimate[1].median_resolution, rel=0.005)  # measured: 0.07 %
 
 
 @pytest.mark.parametrize("has_solvent", [True, False])
@@ -49,4 +51,4 @@ def test_the_noise_is_scaled_so_that_the_median_power_crosses_it_at_the_given_re
     resolution = factor * solvent.median_resolution
     noise = noise_at_resolution(powers, replace(solvent, has_solvent=has_solvent), resolution)
     ratio = np.interp(1 / resolution, powers.frequencies, solvent.molecule_power / noise)
-    assert (ratio - 1) / (ratio + 1) == pytest.approx(FSC_THRESHOLD, abs=0.05)
+    assert (ratio - 1) / (ratio + 1) == pytest.approx(FSC_THRESHOLD, abs=0.01)

@@ -352,6 +352,7 @@ def inside(tmp_path):
     return saved(tmp_path / "it's; a # model.cif", molecule(("A", [(n, [("C", p)]) for n, p in enumerate(places)])))
 
 
+@pytest.mark.slow
 def test_the_command_writes_the_residues_of_every_map_and_names_the_files(tmp_path, inside):
     other = tmp_path / "an 'other'; # map.mrc"
     other.write_bytes(EXAMPLE.read_bytes())
@@ -372,6 +373,7 @@ def test_the_command_writes_the_residues_of_every_map_and_names_the_files(tmp_pa
     np.testing.assert_allclose(data["locres"], near, atol=0.4)
 
 
+@pytest.mark.slow
 def test_without_gemmi_the_command_fails_in_one_line_before_the_long_work(tmp_path, inside):
     """The output folder, which cannot be made, is looked at just before the work: the message came earlier."""
     blocked = f"import sys; sys.modules['gemmi'] = None; {CALL}"
@@ -382,6 +384,7 @@ def test_without_gemmi_the_command_fails_in_one_line_before_the_long_work(tmp_pa
     one_error(run(*words), "below")
 
 
+@pytest.mark.slow
 def test_atoms_outside_the_mask_give_a_warning_and_the_maps_are_written(tmp_path):
     corner = saved(tmp_path / "corner.cif", molecule(("A", [(1, [("C", (2.0, 2.0, 2.0))])])))
     (row,) = rows(run(EXAMPLE, "-o", tmp_path / "out", "--atoms", corner, "--json", "-j", 1))

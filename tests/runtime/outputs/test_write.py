@@ -21,6 +21,7 @@ def test_a_name_that_no_script_can_hold_is_refused_before_anything_is_written(tm
     check(Job(map_path=map_path, outputs=outputs))
 
 
+@pytest.mark.slow
 def test_the_command_writes_valid_files_placed_as_the_input(tmp_path):
     placed = tmp_path / "it's a #1; map.mrc"
     placed.write_bytes(EXAMPLE.read_bytes())
