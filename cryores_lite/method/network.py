@@ -6,12 +6,16 @@ import ctypes
 import hashlib
 import json
 import math
+import os
 import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+# Before the import: onnxruntime's wheels (1.29 and later) else write an id under HOME and look up a host.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime
 
 from cryores_lite.errors import DeviceError, ModelError, is_out_of_memory, out_of_memory
@@ -23,6 +27,7 @@ from cryores_lite.types import Float16Volume, MapResolution, Volume
 if not hasattr(onnxruntime, "InferenceSession"):  # a remainder, after one of two wheels was uninstalled
     raise ImportError("onnxruntime is only partly installed: uninstall all of its wheels, then install one")
 
+ONNXRUNTIME_VERSION: str = onnxruntime.__version__
 SHIPPED_MODEL = "cryores_v5.onnx"
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 CUDA_DRIVER = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
