@@ -22,6 +22,7 @@ Lengths: TypeAlias = tuple[float, float, float]
 Progress: TypeAlias = Callable[[Sequence[Any]], Iterable[Any]]
 
 VALUE_RANGES = (1e-8, 1e12)  # highest minus lowest value; float32 squares and sums of others over- or underflow
+VOXEL_SIZE_RANGE = (0.3, 10.0)  # Å; others are in a wrong unit, or not of a cryo-EM map
 PERCENTILES = (2.5, 25.0, 50.0, 75.0, 97.5)
 
 

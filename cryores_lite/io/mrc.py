@@ -57,6 +57,8 @@ CHUNK_SIZE = 1 << 24  # bytes
 MAX_SURPLUS = 1 << 26  # bytes beyond the map in a compressed file, if the map is not larger itself
 FORMAT_VERSION = 20141  # of MRC2014, in NVERSION
 IMOD_STAMP = 0x444F4D49  # "IMOD"
+MAX_LABEL = 80  # characters
+LABEL = f"at most {MAX_LABEL} printable ASCII characters"
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,13 +146,15 @@ def write_map(
     ------
     OutputError
         The file exists, or cannot be written (folder missing or read-only, disk full).
+    InputError
+        The values, the label or the voxel size cannot be written, or the values are not on the grid of `header`.
     """
-    path = Path(path)
+    path, values = Path(path), np.asarray(values)
+    _check_writable(path, values, header, label, voxel_size)
     try:
         if not overwrite and os.path.lexists(path):
             raise FileExistsError
         with atomic_write(path) as stream:
-            values = np.asarray(values)
             values = values if values.dtype == bool else values.astype(np.float32, copy=False)
             stream.write(_new_record(values, header, label, voxel_size).tobytes())
             for plane in values:
@@ -164,6 +168,29 @@ def write_map(
         try_ = "check the folder, its permissions and the free disk space"
         raise OutputError(str(path), found=found, expected="a writable file", try_=try_) from error
     return path
+
+
+def _check_writable(path: Path, values: npt.NDArray[Any], header: Header, label: str, voxel_size: float | None) -> None:
+    """Refuse what would not be a map on the grid of the header."""
+    if voxel_size is not None:
+        check_voxel_sizes(path, (voxel_size,) * 3)
+    shape = header.shape or values.shape
+    text = " x ".join(map(str, values.shape))
+    is_finite = values.dtype.kind in "biuf" and all(bool(np.isfinite(plane).all()) for plane in values)
+    for is_right, *message in (
+        (values.ndim == 3 and values.size > 0, "shape", text, "(sections, rows, columns)", "pass one volume"),
+        (values.shape == shape, "shape", text, f"{shape} as in the header", "use the header of the same map"),
+        (is_finite, "values", "NaN, infinite or complex values", "finite real numbers", "replace them first"),
+        (
+            label.isascii() and label.isprintable() and len(label) <= MAX_LABEL,
+            "label",
+            repr(label),
+            LABEL,
+            "shorten it",
+        ),
+    ):
+        if not is_right:
+            raise input_error(path, *message)
 
 
 def shape_and_memory(path: StrPath) -> tuple[Shape, int]:

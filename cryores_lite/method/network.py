@@ -20,6 +20,7 @@ import onnxruntime
 
 from cryores_lite.errors import DeviceError, ModelError, is_out_of_memory, out_of_memory
 from cryores_lite.method import band_features, network_inputs, onnx_file
+from cryores_lite.method.arguments import check_device, threads_argument
 from cryores_lite.method.tiles import ALIGN, cover
 from cryores_lite.resources import available_threads
 from cryores_lite.types import Float16Volume, MapResolution, Volume
@@ -100,10 +101,14 @@ class Model:
             The file is missing, damaged, or not for this version.
         DeviceError
             CUDA was requested and cannot be used.
+        InputError
+            The device or the number of threads is unknown.
         """
+        check_device(device)
+        threads = threads_argument(threads) or available_threads()
         file = shipped() if path is None else Path(path)
         data = onnx_file.read(file)
-        session = _session(data, file, device, threads or available_threads())
+        session = _session(data, file, device, threads)
         provider = session.get_providers()[0]
         warnings: tuple[str, ...] = ()
         if device == "auto" and provider == CPU and CUDA in onnxruntime.get_available_providers():
