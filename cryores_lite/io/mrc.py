@@ -35,6 +35,7 @@ from mrcfile.utils import (  # type: ignore[import-untyped]
 from cryores_lite.errors import CryoresError, MapNotFound, OutputError, is_out_of_memory, out_of_memory
 from cryores_lite.io.atomic import atomic_write
 from cryores_lite.io.mrc_header import (
+    COMPRESSED_SUFFIXES,
     Header,
     Record,
     check_record,
@@ -204,7 +205,7 @@ def shape_and_memory(path: StrPath) -> tuple[Shape, int]:
 def map_stem(path: StrPath) -> str:
     """Name a map without its folder and suffixes: ``maps/emd_1234.map.gz`` is ``emd_1234``."""
     path = Path(path)
-    for suffixes in ((".gz", ".bz2"), (".mrc", ".map", ".ccp4")):
+    for suffixes in (COMPRESSED_SUFFIXES, (".mrc", ".map", ".ccp4")):
         if path.suffix.lower() in suffixes:
             path = path.with_suffix("")
     return path.name
@@ -249,6 +250,19 @@ def _check_file(path: Path) -> None:
     if path.exists() and not path.is_file():  # a pipe would block for ever
         kind = "a folder" if path.is_dir() else "a pipe or device"
         raise input_error(path, "file", kind, "an MRC file", "pass one .mrc, .map or .ccp4 file")
+
+
+def is_compressed(path: Path) -> bool:
+    """Whether a file is a compressed map, by its name, or by its content if it can be read."""
+    if path.suffix.lower() in COMPRESSED_SUFFIXES:
+        return True
+    try:
+        if not path.is_file():  # a pipe would block
+            return False
+        with path.open("rb") as file:
+            return _decompressed(file) is not file
+    except OSError:
+        return False
 
 
 def _decompressed(file: IO[bytes]) -> IO[bytes]:

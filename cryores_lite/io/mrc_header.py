@@ -22,6 +22,7 @@ Floats: TypeAlias = tuple[float, float, float]
 Ints: TypeAlias = tuple[int, int, int]
 Record: TypeAlias = Any  # an MRC header as mrcfile gives it: a NumPy record in the byte order of the file
 
+COMPRESSED_SUFFIXES = (".gz", ".bz2")
 MAX_VOXEL_SIZE_RATIO = 1.01  # of the longest to the shortest axis
 REAL_MODES = (0, 1, 2, 6, 12)  # int8, int16, float32, uint16, float16
 OTHER_MODES = {3: "complex int16", 4: "complex float32", 101: "4-bit"}
@@ -213,14 +214,19 @@ def placement_warning(header: Header, voxel_size: Lengths, path: Path) -> str | 
     return f"ORIGIN and NSTART place the map differently; {used} was used, as ChimeraX does for {path.suffix} files."
 
 
+def is_placed_by_origin(header: Header, path: Path) -> bool:
+    """Whether ChimeraX places a map by ORIGIN (Å), and not by NSTART (voxels)."""
+    return _has_origin(header) and not is_placed_by_start(path)
+
+
 def is_placed_by_start(path: Path) -> bool:
     """Return whether ChimeraX places a file of this name by NSTART alone: .map and .ccp4, where it ignores ORIGIN."""
-    uncompressed = path.with_suffix("") if path.suffix.lower() in (".gz", ".bz2") else path
+    uncompressed = path.with_suffix("") if path.suffix.lower() in COMPRESSED_SUFFIXES else path
     return uncompressed.suffix.lower() in (".map", ".ccp4")
 
 
 def _first_voxel(header: Header, voxel_size: Lengths, path: Path) -> Floats:
-    uses_start = is_placed_by_start(path) or not _has_origin(header)
+    uses_start = not is_placed_by_origin(header, path)
     return _position_from_start(header, voxel_size) if uses_start else header.origin
 
 

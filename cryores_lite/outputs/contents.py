@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from cryores_lite import __version__
 from cryores_lite.figures.palette import colour_range
-from cryores_lite.io.mrc_header import is_placed_by_start
+from cryores_lite.io.mrc_header import is_placed_by_origin, is_placed_by_start
 from cryores_lite.outputs import chimerax as chimerax_script
 from cryores_lite.outputs.outcome import row, voxel_size
 from cryores_lite.outputs.residues import Measured
@@ -65,6 +65,11 @@ def filtered(result: MapResult) -> Voxels:
     return locally_filtered(source.density.values, estimate.values, source.density.grid.voxel_size, result.threads)
 
 
+def unpacked(result: MapResult) -> Voxels:
+    """The map itself, for the script: ChimeraX opens no compressed maps."""
+    return result.map_and_estimate()[0].density.values
+
+
 def display(result: MapResult) -> Voxels:
     """Local resolution in Å, carried outwards to colour a surface by."""
     from cryores_lite.figures.display_map import extend_outwards
@@ -78,11 +83,22 @@ def chimerax(result: MapResult) -> str:
     from cryores_lite.figures.display_map import contour_level
 
     source, estimate = result.map_and_estimate()
-    as_ccp4 = is_placed_by_start(result.job.density_path) and any(source.header.origin)
+    shown, header = result.job.displayed_path, source.header
+    as_ccp4 = is_placed_by_start(shown) and any(header.origin)
     surface_level = contour_level(source.density.values, estimate.mask)
     finest = float(estimate.values.min(where=estimate.values > 0, initial=np.inf))
     names = chimerax_names(result.job)
-    return chimerax_script.script(names, surface_level, finest, colour_range(estimate.values), as_ccp4)
+    # A copy of the map has the voxel size that the user gave in its header; the map itself has not.
+    given = result.job.voxel_size if shown == result.job.map_path else None
+    return chimerax_script.script(
+        names,
+        surface_level,
+        finest,
+        colour_range(estimate.values),
+        as_ccp4,
+        voxel_size=given,
+        origin=header.origin if is_placed_by_origin(header, shown) else None,
+    )
 
 
 def chimerax_names(job: Job) -> tuple[str, str]:
@@ -101,7 +117,7 @@ def chimerax_names(job: Job) -> tuple[str, str]:
 
     script_folder = job.outputs["chimerax"].parent.resolve()
     coloured_by = job.outputs.get("display", job.outputs["locres"])
-    return seen_from_script(job.density_path), seen_from_script(coloured_by)
+    return seen_from_script(job.displayed_path), seen_from_script(coloured_by)
 
 
 def report(result: MapResult) -> str:
