@@ -196,8 +196,8 @@ def in_voxels(
     (n, 3), voxels along the axes of the array as stored; voxel (0, 0, 0) has its centre at 0
     """
     stored_axes = [axis - 1 for axis in reversed(header.axes)]  # which of x, y, z are sections, rows and columns
-    first_voxel = np.array(_first_voxel(header, voxel_size, path))
-    coordinates: npt.NDArray[np.float64] = (positions - first_voxel)[:, stored_axes] / np.array(voxel_size)
+    start = np.array(first_voxel(header, voxel_size, path))
+    coordinates: npt.NDArray[np.float64] = (positions - start)[:, stored_axes] / np.array(voxel_size)
     return coordinates
 
 
@@ -225,7 +225,13 @@ def is_placed_by_start(path: Path) -> bool:
     return uncompressed.suffix.lower() in (".map", ".ccp4")
 
 
-def _first_voxel(header: Header, voxel_size: Lengths, path: Path) -> Floats:
+def has_position(header: Header) -> bool:
+    """Whether a header places its map anywhere: ORIGIN or NSTART is not 0."""
+    return _has_origin(header) or any(header.nstart)
+
+
+def first_voxel(header: Header, voxel_size: Lengths, path: Path) -> Floats:
+    """Position (x, y, z) of the first voxel in Å, as ChimeraX places a file of this name."""
     uses_start = not is_placed_by_origin(header, path)
     return _position_from_start(header, voxel_size) if uses_start else header.origin
 

@@ -191,7 +191,7 @@ def test_a_map_without_half_maps_has_empty_fields_and_a_suggestion(files, tmp_pa
     ("change", "fragment"),
     [
         ({"size": 2.1}, "2.1"),
-        ({"origin": (10, 0, 0)}, "origin"),
+        ({"origin": (10, 0, 0)}, "first voxel at"),
         ({"crop": 2}, "62 x 62 x 62"),
         ({"same": True}, "copies"),
     ],

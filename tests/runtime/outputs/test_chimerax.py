@@ -46,7 +46,9 @@ def lines(result):
 
 def save(folder, suffix, header=None):
     source = read_map(EXAMPLE)
-    plain = write_map(folder / "plain.mrc", source.density.values, header or source.header, label="test", overwrite=True)
+    plain = write_map(
+        folder / "plain.mrc", source.density.values, header or source.header, label="test", overwrite=True
+    )
     path = folder / f"map{suffix}"
     path.write_bytes(PACK[suffix](plain.read_bytes()))
     return path
