@@ -92,16 +92,14 @@ def as_user_error(error: Exception) -> CryoresError | None:
 
 def versions() -> str:
     """List the versions of the package, its network and onnxruntime, one per line."""
-    import onnxruntime  # noqa: TID251
-
-    from cryores_lite.method.network import Model
+    from cryores_lite.method.network import ONNXRUNTIME_VERSION, Model
 
     try:
         model = Model.open(None, device="cpu", threads=1)
         model_version = f"model {model.spec.name} {model.spec.version} (sha256 {model.sha256[:12]})"
     except CryoresError as error:
         model_version = f"no model: {error}"
-    return f"cryores-lite {__version__}\n{model_version}\nonnxruntime {onnxruntime.__version__}"
+    return f"cryores-lite {__version__}\n{model_version}\nonnxruntime {ONNXRUNTIME_VERSION}"
 
 
 @dataclass(frozen=True)

@@ -63,13 +63,14 @@ def plan(
     maps is the map, and is written too.
     """
     from cryores_lite.io.half_map_names import full_map_stem
-    from cryores_lite.io.mrc import map_stem
+    from cryores_lite.io.mrc import is_compressed, map_stem
 
     implied = {
         When.ALWAYS: True,
         When.WITH_HALF_MAPS: bool(half_maps),
         When.WITHOUT_MAP: map_path is None,
         When.WITH_ATOMS: bool(atoms),
+        When.WITH_SCRIPT: "chimerax" in requested and map_path is not None and is_compressed(map_path),
     }
     if map_path is None:
         assert half_maps, "a map or two half maps are required"

@@ -22,6 +22,7 @@ Lengths: TypeAlias = tuple[float, float, float]
 Progress: TypeAlias = Callable[[Sequence[Any]], Iterable[Any]]
 
 SPREAD_LIMITS = (1e-8, 1e12)  # highest minus lowest value of a map; outside, float32 squares over- or underflow
+VOXEL_SIZE_RANGE = (0.3, 10.0)  # Å; others have a wrong unit, or are not of a cryo-EM map
 PERCENTILES = (2.5, 25.0, 50.0, 75.0, 97.5)
 
 

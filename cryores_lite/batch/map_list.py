@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from cryores_lite.errors import InputError
+from cryores_lite.io.text import BYTE_ORDER_MARK
 from cryores_lite.outputs.result import Job
 
 ARRAY_VARIABLES = "SLURM_ARRAY_TASK_"  # start of the names of Slurm's variables
@@ -50,7 +51,7 @@ def read_list(name: str) -> list[Path]:
         raise InputError(subject, found=error.strerror, expected=expected, try_="check --maps-from") from error
     if b"\0" in data:
         raise InputError(subject, found="binary data", expected=expected, try_="pass maps by name")
-    paths = [Path(os.fsdecode(line)) for line in data.splitlines() if line.strip()]
+    paths = [Path(os.fsdecode(line)) for line in data.removeprefix(BYTE_ORDER_MARK).splitlines() if line.strip()]
     if not paths:
         raise InputError(subject, found="no path", expected=expected, try_="check how it was made")
     return paths

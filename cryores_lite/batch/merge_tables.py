@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +10,7 @@ import typer
 
 from cryores_lite.batch import table
 from cryores_lite.batch.map_list import read_list
-from cryores_lite.errors import CryoresError
+from cryores_lite.console import configure_process, errors_to_exit_code, user_errors_to_exit_code
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -36,18 +34,20 @@ def merge(
     maps_from: Annotated[
         str | None, typer.Option("--maps-from", metavar="LIST", help="The list of all maps, to report missing maps.")
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace FILE even if it is not a table of this program.")
+    ] = False,
 ) -> None:
     """Merge the tables of cryores-lite --shard into one, with the latest row of each map.
 
     Exits with 0 if all maps are done, 1 if one failed or is missing, 2 if the command is wrong.
     """
-    try:
+    with user_errors_to_exit_code(2):
+        if not overwrite:
+            table.check_replaceable(out)
         listed = [str(path) for path in read_list(maps_from)] if maps_from else []
         rows, missing = merged_rows([row for path in tables for row in table.read(path)], listed)
         table.write(out, rows)
-    except CryoresError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(2) from None
     failed = [row for row in rows if row["outcome"] != "done"]
     for row in failed:
         typer.echo(f"failed: {row['input']}", err=True)
@@ -59,6 +59,6 @@ def merge(
 
 def main() -> None:
     """Run the command."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
-    app()
+    configure_process()
+    with errors_to_exit_code():
+        app()

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 from cryores_lite.errors import InputError, OutputError
 from cryores_lite.io.atomic_write import atomic_write
 from cryores_lite.io.csv_cells import escape_formula, unescape_formula
+from cryores_lite.io.text import decode_text
 from cryores_lite.outputs.catalogue import ALWAYS
 from cryores_lite.types import PERCENTILES
 
@@ -24,6 +25,7 @@ COLUMNS = (
     *("median_uncertainty", "mask_volume", "voxel_size", "seconds", "time", "model", "message"),
     *(kind.name for kind in ALWAYS),
 )
+NUMBER_COLUMNS = frozenset(COLUMNS) - {"input", "outcome", "time", "model", "message", *(kind.name for kind in ALWAYS)}
 SUFFIXES = (".csv", ".jsonl")
 KEPT = "kept: an earlier run finished it"
 
@@ -48,7 +50,9 @@ def csv_row(row: Row) -> Row:
 
 
 def prepare(path: Path) -> None:
-    """Prepare a new or existing table for appending. An incomplete last line is removed.
+    """Prepare a new or existing table for appending.
+
+    An incomplete last line is removed. A table that a spreadsheet has saved is rewritten in the form of this program.
 
     Raises
     ------
@@ -63,12 +67,12 @@ def prepare(path: Path) -> None:
         with path.open("ab+") as file:
             file.seek(0)
             data = file.read()
-            end_of_last_line = data.rfind(b"\n") + 1
-            if end_of_last_line < len(data) and end_of_last_line:
-                file.truncate(end_of_last_line)
     except OSError as error:
         raise _unwritable(path, error) from error
-    read(path)
+    complete = data[: data.rfind(b"\n") + 1] or data
+    rows = _parse(path, complete)  # before the file is changed: it may be somebody else's
+    if data and data != _lines(path, rows, header=True):  # a line was cut off, or a spreadsheet saved the table
+        write(path, rows)
 
 
 def append(path: Path, row: Row) -> None:
@@ -91,14 +95,21 @@ def read(path: Path) -> list[Row]:
         There is no such file, or it is not a table of this program.
     """
     try:
-        text = path.read_bytes().decode("utf-8", "surrogateescape")
+        return _parse(path, path.read_bytes())
     except OSError as error:
         raise _not_a_table(path, error.strerror) from error
+
+
+def _parse(path: Path, data: bytes) -> list[Row]:
+    text = decode_text(data)
     if path.suffix == ".csv":
-        reader = csv.DictReader(io.StringIO(text, newline=""))
+        separator = ";" if text.startswith(f"{COLUMNS[0]};") else ","
+        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator)
         rows = list(reader)
         if text and (tuple(reader.fieldnames or ()) != COLUMNS or any(None in row.values() for row in rows)):
             raise _not_a_table(path, "other columns")
+        if separator == ";":  # of a spreadsheet whose decimal sign is the comma
+            rows = [{name: _with_point(name, cell) for name, cell in row.items()} for row in rows]
         return [{name: unescape_formula(cell) for name, cell in row.items()} for row in rows]
     try:
         rows = [json.loads(line) for line in text.splitlines()]
@@ -126,6 +137,18 @@ def write(path: Path, rows: Sequence[Row]) -> None:
         raise _unwritable(path, error) from error
 
 
+def check_replaceable(path: Path) -> None:
+    """Refuse to replace a file that is not a table of this program.
+
+    Raises
+    ------
+    InputError
+        The file is something else.
+    """
+    if os.path.lexists(path):
+        read(path)
+
+
 def latest_rows(rows: Iterable[Row]) -> list[Row]:
     """Select one row per map, the latest (of equal times the last in the table), in the order of first appearance."""
     latest: dict[str, Row] = {}
@@ -134,6 +157,10 @@ def latest_rows(rows: Iterable[Row]) -> list[Row]:
         if earlier is None or row["time"] >= earlier["time"]:
             latest[row["input"]] = row
     return list(latest.values())
+
+
+def _with_point(column: str, cell: str) -> str:
+    return cell.replace(",", ".") if column in NUMBER_COLUMNS else cell
 
 
 def _check_suffix(path: Path) -> None:

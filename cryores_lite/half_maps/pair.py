@@ -11,10 +11,11 @@ from cryores_lite.errors import InputError
 from cryores_lite.half_maps.independence import mean_map
 from cryores_lite.half_maps.local_fsc import check_half_maps
 from cryores_lite.io.mrc import Map, read_map
+from cryores_lite.io.mrc_header import first_voxel, has_position
 from cryores_lite.types import Density
 
 SAME_VOXEL_SIZE_RTOL = 1e-3  # headers round voxel sizes
-SAME_ORIGIN_ATOL = 1e-2  # Å
+SAME_POSITION_ATOL = 1e-2  # Å
 MAX_SCALE_RATIO = 1.5  # of the half maps' standard deviations; more: one of them dominates their average
 
 
@@ -51,8 +52,14 @@ def read_map_and_halves(
     if averaged:
         return average, pair
     full_map = read_map(map_path, voxel_size=voxel_size)
-    check_same_grid(full_map, average, (map_path, paths[0]))
-    return full_map, pair
+    if has_position(average.header):
+        check_same_grid(full_map, average, (map_path, paths[0]))
+        return full_map, pair
+    check_same_voxels(full_map, average, (map_path, paths[0]))
+    if not has_position(full_map.header):
+        return full_map, pair
+    note = "The half maps have no position in their headers; that of the map was used."
+    return replace(full_map, warnings=(*full_map.warnings, note)), pair
 
 
 def read_pair(paths: tuple[Path, Path], voxel_size: float | None) -> tuple[HalfMapPair, Map]:
@@ -81,23 +88,46 @@ def read_pair(paths: tuple[Path, Path], voxel_size: float | None) -> tuple[HalfM
 
 
 def check_same_grid(first: Map, second: Map, paths: tuple[Path, Path]) -> None:
-    """Refuse two maps whose voxels have different positions.
+    """Refuse two maps whose voxels have different positions, by the rule of ChimeraX (see `first_voxel`).
 
     Raises
     ------
     InputError
-        Their boxes, voxel sizes, axes, origins or starts differ.
+        Their boxes, voxel sizes, axes or positions differ.
     """
-    subject = f"{paths[1].name} is not on the grid of {paths[0].name}"
-    try_ = "pass maps of one reconstruction that were not cropped, binned or moved"
+    check_same_voxels(first, second, paths)
+    a, b = (
+        first_voxel(source.header, first.density.grid.voxel_size, path)
+        for source, path in zip((first, second), paths, strict=True)
+    )
+    if not np.allclose(a, b, atol=SAME_POSITION_ATOL):
+        found, expected = ("first voxel at {:g}, {:g}, {:g} Å in x, y, z".format(*position) for position in (b, a))
+        raise _other_grid(paths, found, expected)
+
+
+def check_same_voxels(first: Map, second: Map, paths: tuple[Path, Path]) -> None:
+    """Refuse two maps of different boxes, voxel sizes or orders of axes, wherever they lie.
+
+    Raises
+    ------
+    InputError
+        One of them differs.
+    """
     one, other = first.density.grid, second.density.grid
     if one.shape != other.shape or not np.allclose(one.voxel_size, other.voxel_size, rtol=SAME_VOXEL_SIZE_RTOL):
         found, expected = (
             f"{' x '.join(map(str, grid.shape))} voxels of {float(np.mean(grid.voxel_size)):.4g} Å"
             for grid in (other, one)
         )
-        raise InputError(subject, found=found, expected=expected, try_=try_)
-    a, b = first.header, second.header
-    if (a.axes, a.nstart) != (b.axes, b.nstart) or not np.allclose(a.origin, b.origin, atol=SAME_ORIGIN_ATOL):
-        found, expected = (f"origin {header.origin}, start {header.nstart}, axes {header.axes}" for header in (b, a))
-        raise InputError(subject, found=found, expected=expected, try_=try_)
+        raise _other_grid(paths, found, expected)
+    if first.header.axes != second.header.axes:
+        raise _other_grid(paths, f"axes {second.header.axes}", f"axes {first.header.axes}")
+
+
+def _other_grid(paths: tuple[Path, Path], found: str, expected: str) -> InputError:
+    return InputError(
+        f"{paths[1].name} is not on the grid of {paths[0].name}",
+        found=found,
+        expected=expected,
+        try_="pass maps of one reconstruction that were not cropped, binned or moved",
+    )

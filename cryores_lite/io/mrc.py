@@ -35,6 +35,7 @@ from mrcfile.utils import (  # type: ignore[import-untyped]
 from cryores_lite.errors import CryoresError, MapNotFound, OutputError, is_out_of_memory, out_of_memory
 from cryores_lite.io.atomic_write import atomic_write
 from cryores_lite.io.mrc_header import (
+    COMPRESSED_SUFFIXES,
     Header,
     Record,
     check_record,
@@ -57,6 +58,8 @@ CHUNK_SIZE = 1 << 24  # bytes
 MAX_SURPLUS = 1 << 26  # bytes beyond the map in a compressed file, if the map is not larger itself
 FORMAT_VERSION = 20141  # of MRC2014, in NVERSION
 IMOD_STAMP = 0x444F4D49  # "IMOD"
+MAX_LABEL = 80  # characters
+LABEL = f"at most {MAX_LABEL} printable ASCII characters"
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,13 +147,15 @@ def write_map(
     ------
     OutputError
         The file exists, or cannot be written (folder missing or read-only, disk full).
+    InputError
+        The values, the label or the voxel size cannot be written, or the values are not on the grid of `header`.
     """
-    path = Path(path)
+    path, values = Path(path), np.asarray(values)
+    _check_writable(path, values, header, label, voxel_size)
     try:
         if not overwrite and os.path.lexists(path):
             raise FileExistsError
         with atomic_write(path) as stream:
-            values = np.asarray(values)
             values = values if values.dtype == bool else values.astype(np.float32, copy=False)
             stream.write(_new_record(values, header, label, voxel_size).tobytes())
             for plane in values:
@@ -166,6 +171,29 @@ def write_map(
     return path
 
 
+def _check_writable(path: Path, values: npt.NDArray[Any], header: Header, label: str, voxel_size: float | None) -> None:
+    """Refuse what would not be a map on the grid of the header."""
+    if voxel_size is not None:
+        check_voxel_sizes(path, (voxel_size,) * 3)
+    shape = header.shape or values.shape
+    text = " x ".join(map(str, values.shape))
+    is_finite = values.dtype.kind in "biuf" and all(bool(np.isfinite(plane).all()) for plane in values)
+    for is_right, *message in (
+        (values.ndim == 3 and values.size > 0, "shape", text, "(sections, rows, columns)", "pass one volume"),
+        (values.shape == shape, "shape", text, f"{shape} as in the header", "use the header of the same map"),
+        (is_finite, "values", "NaN, infinite or complex values", "finite real numbers", "replace them first"),
+        (
+            label.isascii() and label.isprintable() and len(label) <= MAX_LABEL,
+            "label",
+            repr(label),
+            LABEL,
+            "shorten it",
+        ),
+    ):
+        if not is_right:
+            raise input_error(path, *message)
+
+
 def shape_and_memory(path: StrPath) -> tuple[Shape, int]:
     """Read the shape of a map, and the bytes that its values take in memory: 0 if they are memory-mapped."""
     with Path(path).open("rb") as file, _decompressed(file) as stream:
@@ -177,7 +205,7 @@ def shape_and_memory(path: StrPath) -> tuple[Shape, int]:
 def map_stem(path: StrPath) -> str:
     """Return the name of a map without folder and suffixes: ``emd_1234`` for ``maps/emd_1234.map.gz``."""
     path = Path(path)
-    for suffixes in ((".gz", ".bz2"), (".mrc", ".map", ".ccp4")):
+    for suffixes in (COMPRESSED_SUFFIXES, (".mrc", ".map", ".ccp4")):
         if path.suffix.lower() in suffixes:
             path = path.with_suffix("")
     return path.name
@@ -222,6 +250,19 @@ def _check_file(path: Path) -> None:
     if path.exists() and not path.is_file():  # a pipe would block for ever
         kind = "a folder" if path.is_dir() else "a pipe or device"
         raise input_error(path, "file", kind, "an MRC file", "pass one .mrc, .map or .ccp4 file")
+
+
+def is_compressed(path: Path) -> bool:
+    """Whether a file is a compressed map, by its name, or by its content if it can be read."""
+    if path.suffix.lower() in COMPRESSED_SUFFIXES:
+        return True
+    try:
+        if not path.is_file():  # a pipe would block
+            return False
+        with path.open("rb") as file:
+            return _decompressed(file) is not file
+    except OSError:
+        return False
 
 
 def _decompressed(file: IO[bytes]) -> IO[bytes]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -15,13 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from cryores_lite.errors import InputError
-from cryores_lite.types import Grid, Lengths, Shape
+from cryores_lite.types import VOXEL_SIZE_RANGE, Grid, Lengths, Shape
 
 Floats: TypeAlias = tuple[float, float, float]
 Ints: TypeAlias = tuple[int, int, int]
 Record: TypeAlias = Any  # an MRC header as mrcfile gives it: a NumPy record in the byte order of the file
 
-VOXEL_SIZE_RANGE = (0.3, 10.0)  # Å; others have a wrong unit, or are not of a cryo-EM map
+COMPRESSED_SUFFIXES = (".gz", ".bz2")
 MAX_VOXEL_SIZE_RATIO = 1.01  # of the longest to the shortest axis
 REAL_MODES = (0, 1, 2, 6, 12)  # int8, int16, float32, uint16, float16
 OTHER_MODES = {3: "complex int16", 4: "complex float32", 101: "4-bit"}
@@ -53,6 +54,7 @@ class Header:
     nstart: Ints  # voxels, (columns, rows, sections) [5-7]
     axes: Ints  # which of 1 = x, 2 = y, 3 = z are the columns, rows, sections [17-19]
     origin: Floats  # Å, (x, y, z) [50-52]
+    shape: Shape | None = None  # (sections, rows, columns) [1-3]; None: of any map
 
 
 def check_record(path: Path, record: Record) -> Shape:
@@ -91,6 +93,7 @@ def header_from_record(path: Path, record: Record) -> tuple[Header, list[str]]:
         nstart=(int(record.nxstart), int(record.nystart), int(record.nzstart)),
         axes=axes,
         origin=record.origin.item(),
+        shape=(int(record.nz), int(record.ny), int(record.nx)),
     )
     if header.cellb != (0, 0, 0) and not all(abs(angle - 90) < 0.1 for angle in header.cellb):
         angles = "{:g}, {:g}, {:g} degrees".format(*header.cellb)
@@ -138,9 +141,13 @@ def grid_from_header(
 def check_voxel_sizes(path: Path, sizes: Lengths) -> None:
     """Refuse voxel sizes (Å) outside the range of cryo-EM maps."""
     low, high = VOXEL_SIZE_RANGE
-    if not all(low <= size <= high for size in sizes):  # also refuses NaN
-        text = "{:.4g}, {:.4g}, {:.4g} Å in x, y, z".format(*sizes)
+    if not all(isinstance(size, Real) and low <= size <= high for size in sizes):  # also refuses NaN
+        text = f"{', '.join(_number(size) for size in sizes)} Å in x, y, z"
         raise input_error(path, "voxel size", text, f"{low:g} to {high:g} Å", "pass the true one with --voxel-size")
+
+
+def _number(size: object) -> str:
+    return f"{size:.4g}" if isinstance(size, Real) else repr(size)
 
 
 def other_file_kind(start: bytes) -> str | None:
@@ -189,8 +196,8 @@ def to_voxel_coordinates(
     (n, 3), voxels along the axes of the array as stored; voxel (0, 0, 0) has its centre at 0
     """
     stored_axes = [axis - 1 for axis in reversed(header.axes)]  # which of x, y, z are sections, rows and columns
-    first_voxel = np.array(_first_voxel(header, voxel_size, path))
-    coordinates: npt.NDArray[np.float64] = (positions - first_voxel)[:, stored_axes] / np.array(voxel_size)
+    start = np.array(first_voxel(header, voxel_size, path))
+    coordinates: npt.NDArray[np.float64] = (positions - start)[:, stored_axes] / np.array(voxel_size)
     return coordinates
 
 
@@ -207,14 +214,25 @@ def placement_warning(header: Header, voxel_size: Lengths, path: Path) -> str | 
     return f"ORIGIN and NSTART place the map differently; {used} was used, as ChimeraX does for {path.suffix} files."
 
 
+def is_placed_by_origin(header: Header, path: Path) -> bool:
+    """Whether ChimeraX places a map by ORIGIN (Å), and not by NSTART (voxels)."""
+    return _has_origin(header) and not is_placed_by_start(path)
+
+
 def is_placed_by_start(path: Path) -> bool:
     """Return whether ChimeraX places a file of this name by NSTART alone: .map and .ccp4, where it ignores ORIGIN."""
-    uncompressed = path.with_suffix("") if path.suffix.lower() in (".gz", ".bz2") else path
+    uncompressed = path.with_suffix("") if path.suffix.lower() in COMPRESSED_SUFFIXES else path
     return uncompressed.suffix.lower() in (".map", ".ccp4")
 
 
-def _first_voxel(header: Header, voxel_size: Lengths, path: Path) -> Floats:
-    uses_start = is_placed_by_start(path) or not _has_origin(header)
+def has_position(header: Header) -> bool:
+    """Whether a header places its map anywhere: ORIGIN or NSTART is not 0."""
+    return _has_origin(header) or any(header.nstart)
+
+
+def first_voxel(header: Header, voxel_size: Lengths, path: Path) -> Floats:
+    """Position (x, y, z) of the first voxel in Å, as ChimeraX places a file of this name."""
+    uses_start = not is_placed_by_origin(header, path)
     return _position_from_start(header, voxel_size) if uses_start else header.origin
 
 

@@ -6,16 +6,21 @@ import ctypes
 import hashlib
 import json
 import math
+import os
 import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+# Before the import: onnxruntime's wheels (1.29 and later) else write an id under HOME and look up a host.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime
 
 from cryores_lite.errors import DeviceError, ModelError, is_out_of_memory, out_of_memory
 from cryores_lite.method import band_features, network_inputs, onnx_file
+from cryores_lite.method.arguments import check_device, threads_argument
 from cryores_lite.method.tiles import ALIGN, cover
 from cryores_lite.resources import available_threads
 from cryores_lite.types import Float16Volume, MapResolution, Volume
@@ -25,6 +30,7 @@ if not hasattr(
 ):  # a partial package that remains after one of two wheels was uninstalled
     raise ImportError("onnxruntime is only partly installed: uninstall all of its wheels, then install one")
 
+ONNXRUNTIME_VERSION: str = onnxruntime.__version__
 SHIPPED_MODEL = "cryores_v5.onnx"
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 CUDA_DRIVER = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
@@ -97,10 +103,14 @@ class Model:
             The file is missing, damaged, or not for this version.
         DeviceError
             CUDA was requested and cannot be used.
+        InputError
+            The device or the number of threads is unknown.
         """
+        check_device(device)
+        threads = threads_argument(threads) or available_threads()
         file = shipped_model() if path is None else Path(path)
         data = onnx_file.read(file)
-        session = _session(data, file, device, threads or available_threads())
+        session = _session(data, file, device, threads)
         provider = session.get_providers()[0]
         warnings: tuple[str, ...] = ()
         if device == "auto" and provider == CPU and CUDA in onnxruntime.get_available_providers():

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from cryores_lite.errors import InputError
+from cryores_lite.method.arguments import density_argument, threads_argument
 from cryores_lite.method.assemble import assemble
 from cryores_lite.method.band_features import band_features
 from cryores_lite.method.network import Model
@@ -17,7 +17,7 @@ from cryores_lite.method.predict import predict_tiles
 from cryores_lite.method.prepare import Frame, prepare
 from cryores_lite.method.solvent_noise import SolventEstimate, solvent_estimate
 from cryores_lite.resources import available_threads
-from cryores_lite.types import Density, Grid, LocalResolution, MapResolution, Mask, Progress, check_spread
+from cryores_lite.types import Density, LocalResolution, MapResolution, Mask, Progress
 
 LOG_STD_TO_WARN = 0.15  # `MapResolution.log_std` above which the user is warned
 
@@ -36,7 +36,7 @@ def estimate(
     Parameters
     ----------
     density : (z, y, x) array, any unit, contrast positive
-    voxel_size : Å, one number or (z, y, x)
+    voxel_size : Å, one number, (z, y, x), or the `voxel_size` of an open mrcfile
     model : an open `Model` (to serve many maps), a file, or None for the shipped one
     device : "auto", "cpu" or "cuda"; used when `model` is not open yet
     threads : CPU threads, or None for all that this process may use
@@ -49,14 +49,14 @@ def estimate(
     Raises
     ------
     InputError
-        The array is not a three-dimensional map with finite, varying values, or a length is not positive.
+        The array is not a three-dimensional map with finite, varying values, or another argument cannot be used.
     ModelError, DeviceError
         The model cannot be opened on that device.
     NotEnoughMemory
         The map does not fit into memory.
     """
-    checked = _checked_density(density, voxel_size)
-    threads = threads or available_threads()
+    checked = density_argument(density, voxel_size)
+    threads = threads_argument(threads) or available_threads()
     opened = model if isinstance(model, Model) else Model.open(model, device=device, threads=threads)
     return estimate_local_resolution(checked, opened, threads, progress)
 
@@ -108,30 +108,3 @@ def reliability_warnings(
             "differences within the map are more reliable."
         )
     return tuple(warnings)
-
-
-def _checked_density(density: npt.ArrayLike, voxel_size: float | Sequence[float]) -> Density:
-    values = np.asarray(density, np.float32)
-    sizes = np.broadcast_to(np.asarray(voxel_size, float), 3) if np.size(voxel_size) in (1, 3) else np.zeros(3)
-    if values.ndim != 3 or min(values.shape, default=0) < 2:
-        raise InputError(
-            "not a density map", found=f"an array of shape {values.shape}", expected="(z, y, x)", try_="pass one map"
-        )
-    if not np.isfinite(values).all() or values.min() == values.max():
-        raise InputError(
-            "the density cannot be used",
-            found="constant or non-finite values",
-            expected="finite values, not all equal",
-            try_="check the map",
-        )
-    check_spread(float(values.min()), float(values.max()), "the density")
-    if not (np.isfinite(sizes).all() and (sizes > 0).all()):
-        raise InputError(
-            "the voxel size cannot be used",
-            found=voxel_size,
-            expected="one or three positive lengths in Å",
-            try_="pass the voxel size in Å",
-        )
-    z, y, x = (float(s) for s in sizes)
-    a, b, c = values.shape
-    return Density(values, Grid((a, b, c), (z, y, x)))

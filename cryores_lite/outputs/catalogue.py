@@ -17,6 +17,7 @@ class When(Enum):
     WITH_HALF_MAPS = auto()
     WITHOUT_MAP = auto()  # half maps only: their average is the map
     WITH_ATOMS = auto()  # an atomic model is given
+    WITH_SCRIPT = auto()  # a script is requested, for a map that ChimeraX cannot open as it is
     ON_REQUEST = auto()  # by an option
     ON_REQUEST_WITH_ATOMS = auto()
 
@@ -123,6 +124,12 @@ KINDS = (
         suffix="_locres.cxc",
         help="shows the map coloured in ChimeraX",
         node=Node("VisualisationScript.cxc.cryores_lite.chimerax"),
+    ),
+    OutputKind(
+        name="unpacked",
+        suffix="_map.mrc",
+        when=When.WITH_SCRIPT,
+        label="the map, unpacked for ChimeraX",
     ),
     OutputKind(
         name="report",

@@ -13,7 +13,14 @@ GREY_TO_COLOUR = 0.01  # Å, range of local resolution over which grey changes t
 
 
 def script(
-    names: tuple[str, str], contour_level: float, finest: float, colours: tuple[float, float], as_ccp4: bool = False
+    names: tuple[str, str],
+    contour_level: float,
+    finest: float,
+    colours: tuple[float, float],
+    as_ccp4: bool = False,
+    *,
+    voxel_size: float | None = None,
+    origin: tuple[float, float, float] | None = None,
 ) -> str:
     """Write the commands that open a map, colour it by its local resolution, and draw a key.
 
@@ -24,6 +31,8 @@ def script(
     finest : Å, the smallest local resolution; values below it are outside the mask and become grey
     colours : Å of the first and the last colour
     as_ccp4 : place the local resolution as ChimeraX places files that end in .map, by NSTART alone
+    voxel_size : Å, if the user gave one instead of that in the map's header
+    origin : Å, (x, y, z), of a map that ChimeraX places by it
     """
     (low, high), (map_name, locres_name) = colours, names
     pairs = colour_stops(low, high)
@@ -32,13 +41,18 @@ def script(
         [(0.0, OUTSIDE_COLOUR), (last_grey, OUTSIDE_COLOUR), (last_grey + GREY_TO_COLOUR, pairs[0][1]), *pairs]
     )
     palette = [f"{value:.3f},{colour}" for value, colour in points]
+    resize = []
+    if voxel_size is not None:  # ChimeraX keeps the origin in voxels, and so moves one that is given in Å
+        resize.append(f"volume #1 voxelSize {voxel_size:.6g}")
+        resize += [] if origin is None else [f"volume #1 origin {','.join(f'{value:.6g}' for value in origin)}"]
     lines = (
         f"# Local resolution, light {low:.2f} A (fine) to dark {high:.2f} A (coarse); grey outside the mask.",
         "# Open it in an empty session: the maps are #1 and #2.",
         f"open {map_name} id 1",
         f"open {locres_name} id 2" + (" format ccp4" if as_ccp4 else ""),
         "volume #2 hide",
-        f"volume #1 style surface level {contour_level:.6g} step 1 calculateSurfaces true",
+        *resize,
+        f"volume #1 region all style surface level {contour_level:.6g} step 1 calculateSurfaces true",
         f"surface dust #1 size {DUST_SIZE:g}",
         "color sample #1 map #2 palette " + ":".join(palette),
         "key " + " ".join(f"{colour}:{value:.1f}" for value, colour in pairs) + " size .25,.04 pos .7,.06",

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from cryores_lite import __version__
 from cryores_lite.figures.palette import colour_range
-from cryores_lite.io.mrc_header import is_placed_by_start
+from cryores_lite.io.mrc_header import is_placed_by_origin, is_placed_by_start
 from cryores_lite.outputs import chimerax as chimerax_script
 from cryores_lite.outputs.outcome import row, voxel_size
 from cryores_lite.outputs.residues import MeasuredModel
@@ -67,6 +67,11 @@ def filtered(result: MapResult) -> Voxels:
     )
 
 
+def unpacked(result: MapResult) -> Voxels:
+    """The map itself, for the script: ChimeraX opens no compressed maps."""
+    return result.map_and_estimate()[0].density.values
+
+
 def display(result: MapResult) -> Voxels:
     """Local resolution in Å, extended outwards so that it colours a surface."""
     from cryores_lite.figures.display_map import extend_outwards
@@ -80,11 +85,22 @@ def chimerax(result: MapResult) -> str:
     from cryores_lite.figures.display_map import contour_level
 
     input_map, estimate = result.map_and_estimate()
-    as_ccp4 = is_placed_by_start(result.job.density_path) and any(input_map.header.origin)
+    shown, header = result.job.displayed_path, input_map.header
+    as_ccp4 = is_placed_by_start(shown) and any(header.origin)
     surface_level = contour_level(input_map.density.values, estimate.mask)
     finest = float(estimate.values.min(where=estimate.values > 0, initial=np.inf))
     names = chimerax_names(result.job)
-    return chimerax_script.script(names, surface_level, finest, colour_range(estimate.values), as_ccp4)
+    # A copy of the map has the voxel size that the user gave in its header; the map itself has not.
+    given = result.job.voxel_size if shown == result.job.map_path else None
+    return chimerax_script.script(
+        names,
+        surface_level,
+        finest,
+        colour_range(estimate.values),
+        as_ccp4,
+        voxel_size=given,
+        origin=header.origin if is_placed_by_origin(header, shown) else None,
+    )
 
 
 def chimerax_names(job: Job) -> tuple[str, str]:
@@ -103,7 +119,7 @@ def chimerax_names(job: Job) -> tuple[str, str]:
 
     script_folder = job.outputs["chimerax"].parent.resolve()
     colouring_map = job.outputs.get("display", job.outputs["locres"])
-    return relative_to_script(job.density_path), relative_to_script(colouring_map)
+    return relative_to_script(job.displayed_path), relative_to_script(colouring_map)
 
 
 def report(result: MapResult) -> str:

@@ -54,6 +54,11 @@ class Job:
         return self.outputs.get("average", self.map_path)
 
     @property
+    def displayed_path(self) -> Path:
+        """File that ChimeraX opens for the map: the map, or an unpacked copy that is written."""
+        return self.outputs.get("unpacked", self.density_path)
+
+    @property
     def folder(self) -> Path:
         """Folder of the output files."""
         return self.outputs["locres"].parent

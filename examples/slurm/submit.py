@@ -66,7 +66,7 @@ def submit() -> None:
     sizes = {path: voxels_and_memory(path) for path in listed}
     paths, tasks = largest_first(sizes), min(options.tasks, len(listed))
     options.answers.mkdir(parents=True, exist_ok=True)
-    sorted_list = options.answers / "maps.txt"
+    sorted_list = options.answers / "cryores_lite_maps.txt"  # a user may keep a maps.txt there
     sorted_list.write_text("".join(f"{path}\n" for path in paths), encoding="utf-8", errors="surrogateescape")
     megabytes = ceil(MEMORY_MARGIN * max(memory for _, memory in sizes.values()) / 2**20) or 1024
     array_options = (f"--array=1-{tasks}", f"--cpus-per-task={options.cpus}", f"--mem={megabytes}M", *sbatch_options)

@@ -169,7 +169,7 @@ def test_a_map_without_half_maps_has_empty_fields_and_a_suggestion(files, tmp_pa
     ("source", "edge", "header", "fragment"),
     [
         (2, 64, {"voxel_size": 2.1}, "2.1"),
-        (2, 64, {"fields": {"origin": (10, 0, 0)}}, "origin"),
+        (2, 64, {"fields": {"origin": (10, 0, 0)}}, "first voxel at"),
         (2, 62, {}, "62 x 62 x 62"),
         (1, 64, {}, "copies"),
     ],

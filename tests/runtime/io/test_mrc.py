@@ -339,7 +339,7 @@ def test_a_failed_write_leaves_no_file_and_does_not_change_the_old_one(tmp_path)
     assert_message(error, "m.mrc")
     with pytest.raises(KeyboardInterrupt):
         write_map(path, InterruptedArray(), CUBIC_VOXELS, label="new", overwrite=True)
-    with pytest.raises(ValueError, match="80 bytes"):
+    with pytest.raises(ValueError, match="80 printable"):
         write_map(path, noise(), CUBIC_VOXELS, label="x" * 81, overwrite=True)
     assert path.read_bytes() == old
     assert list(tmp_path.iterdir()) == [path]
