@@ -214,6 +214,13 @@ def placement_warning(header: Header, voxel_size: Lengths, path: Path) -> str | 
     return f"ORIGIN and NSTART place the map differently; {used} was used, as ChimeraX does for {path.suffix} files."
 
 
+def has_voxel_size(header: Header, voxel_size: float) -> bool:
+    """Whether a header gives this voxel size (Å) for all axes, to the digits of its 32-bit numbers."""
+    return all(
+        m > 0 and math.isclose(a / m, voxel_size, rel_tol=1e-6) for a, m in zip(header.cella, header.m, strict=True)
+    )
+
+
 def is_placed_by_origin(header: Header, path: Path) -> bool:
     """Whether ChimeraX places a map by ORIGIN (Å), and not by NSTART (voxels)."""
     return _has_origin(header) and not is_placed_by_start(path)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from cryores_lite import __version__
 from cryores_lite.figures.palette import colour_range
-from cryores_lite.io.mrc_header import is_placed_by_origin, is_placed_by_start
+from cryores_lite.io.mrc_header import has_voxel_size, is_placed_by_origin, is_placed_by_start
 from cryores_lite.outputs import chimerax as chimerax_script
 from cryores_lite.outputs.outcome import row, voxel_size
 from cryores_lite.outputs.residues import MeasuredModel
@@ -90,8 +90,9 @@ def chimerax(result: MapResult) -> str:
     surface_level = contour_level(input_map.density.values, estimate.mask)
     finest = float(estimate.values.min(where=estimate.values > 0, initial=np.inf))
     names = chimerax_names(result.job)
-    # A copy of the map has the voxel size that the user gave in its header; the map itself has not.
-    given = result.job.voxel_size if shown == result.job.map_path else None
+    given = result.job.voxel_size
+    if shown != result.job.map_path or (given is not None and has_voxel_size(header, given)):
+        given = None  # the file that ChimeraX opens has this voxel size in its header
     return chimerax_script.script(
         names,
         surface_level,
