@@ -11,6 +11,7 @@ import pytest
 import cryores_lite
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "example_map.mrc"
+pytestmark = pytest.mark.slow
 EVERY_OUTPUT = ("--uncertainty", "--filtered", "--display", "--chimerax", "--report", "--png")
 START = {
     "command": ["from cryores_lite.cli import main; main()"],

@@ -52,6 +52,7 @@ def test_the_page_holds_the_numbers_of_the_json(example_output, report_path):
         assert text in " ".join(page.text)
 
 
+@pytest.mark.slow
 def test_the_page_loads_nothing_from_outside(report_path):
     html = report_path.read_text("utf-8")
     page = PageReader(html)
@@ -161,6 +162,7 @@ def surface_pixels(browser, after):
     return browser.evaluate(SURFACE_PIXELS)
 
 
+@pytest.mark.slow
 def test_the_page_works_in_a_browser(browser, example_output, report_path):
     row, _ = example_output
     browser.open(report_path)
@@ -176,6 +178,7 @@ def test_the_page_works_in_a_browser(browser, example_output, report_path):
     assert requests == {report_path.resolve().as_uri()}
 
 
+@pytest.mark.slow
 def test_the_surface_rotates_zooms_is_cut_and_resets(browser, report_path):
     browser.open(report_path)
     initial = surface_pixels(browser, 0)
@@ -197,6 +200,7 @@ def test_the_surface_rotates_zooms_is_cut_and_resets(browser, report_path):
     assert browser.complaints() == []
 
 
+@pytest.mark.slow
 def test_markup_in_names_does_not_run_in_a_browser(browser, hostile):
     map_path, hostile_path = hostile
     browser.open(hostile_path)

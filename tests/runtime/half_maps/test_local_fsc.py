@@ -159,6 +159,7 @@ def test_the_corrected_local_fsc_is_free_of_most_correlation_that_a_hard_mask_ad
     assert np.median(corrected.fsc[band]) < 0.6 * np.median(uncorrected)
 
 
+@pytest.mark.slow
 def test_local_fsc_matches_the_true_local_resolution_of_the_bench(shared):
     errors, correlations = [], []
     for case in ("d1", "d2", "d3", "d4"):

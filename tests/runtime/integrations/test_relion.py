@@ -90,6 +90,7 @@ def test_a_job_that_is_done_leaves_its_files_and_the_exit_file_of_a_success(done
     }
 
 
+@pytest.mark.slow
 def test_the_output_nodes_name_every_map_for_relion_3_and_later(done):
     project, _ = done
     by_name = {row["_rlnPipeLineNodeName"]: row for row in nodes(project)}
