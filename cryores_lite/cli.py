@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cryores_lite.batch.map_list import check_no_duplicates, parse_shard, read_list
+from cryores_lite.batch.map_list import check_no_duplicates, parse_shard, read_list, without_own_outputs
 from cryores_lite.console import Reporting, configure_process, errors_to_exit_code, user_errors_to_exit_code, versions
 from cryores_lite.job import Device, RunOptions, plan
 from cryores_lite.outputs.catalogue import ON_REQUEST, ON_REQUEST_WITH_ATOMS
@@ -155,8 +155,11 @@ def estimate(
             )
             for path in (*(maps or ()), *listed, *without_map)
         ]
+        jobs, own_outputs = without_own_outputs(jobs)
         check_no_duplicates(jobs)
         part = parse_shard(shard, os.environ) if shard else None
+    for path in own_outputs if not quiet else ():
+        typer.echo(f"left out: {path} is an output of this program", err=True)
     if part:
         jobs, table = part.select(jobs), [part.own_path(path) for path in table or ()]
     from cryores_lite.batch.runner import run_jobs

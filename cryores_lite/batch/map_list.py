@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -80,6 +80,35 @@ def parse_shard(text: str, environment: Mapping[str, str]) -> Shard:
     return Shard(number - 1, count)
 
 
+def without_own_outputs(jobs: Sequence[Job]) -> tuple[list[Job], list[Path]]:
+    """Leave out maps that an earlier run wrote for another map of the same command, as in ``cryores-lite *.mrc``.
+
+    Returns
+    -------
+    the other jobs, and the maps that were left out
+    """
+    from cryores_lite.io.mrc import is_own_output
+
+    resolved = _path_resolver()
+    outputs = {resolved(path) for job in jobs for path in job.outputs.values()}
+    own = {job.map_path for job in jobs if resolved(job.map_path) in outputs and is_own_output(job.map_path)}
+    return [job for job in jobs if job.map_path not in own], sorted(own)
+
+
+def _path_resolver() -> Callable[[Path], str]:
+    """Give a function that resolves the links to a file's folder, once for each folder."""
+
+    @cache
+    def resolved_folder(folder: str) -> str:
+        return os.path.realpath(folder)
+
+    def resolved(path: Path) -> str:
+        folder, name = os.path.split(path)  # strings: a list may hold 100,000 maps
+        return os.path.join(resolved_folder(folder), name)  # noqa: PTH118
+
+    return resolved
+
+
 def check_no_duplicates(jobs: Sequence[Job]) -> None:
     """Refuse jobs if two would write the same file, or if one would overwrite a map of another.
 
@@ -90,15 +119,7 @@ def check_no_duplicates(jobs: Sequence[Job]) -> None:
     InputError
         There are such jobs.
     """
-
-    @cache
-    def resolved_folder(folder: str) -> str:
-        return os.path.realpath(folder)
-
-    def resolved(path: Path) -> str:
-        folder, name = os.path.split(path)  # strings: a list may hold 100,000 maps
-        return os.path.join(resolved_folder(folder), name)  # noqa: PTH118
-
+    resolved = _path_resolver()
     owners: dict[str, Path] = {}  # the map of each file that a job reads or writes
     for job in jobs:
         map_file = resolved(job.map_path)

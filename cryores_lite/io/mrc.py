@@ -58,6 +58,8 @@ CHUNK_SIZE = 1 << 24  # bytes
 MAX_SURPLUS = 1 << 26  # bytes beyond the map in a compressed file, if the map is not larger itself
 FORMAT_VERSION = 20141  # of MRC2014, in NVERSION
 IMOD_STAMP = 0x444F4D49  # "IMOD"
+LABELS_START = 224  # bytes
+OWN_LABEL = b"cryores_lite "  # beginning of the label of every map that the command writes
 MAX_LABEL = 80  # characters
 LABEL = f"at most {MAX_LABEL} printable ASCII characters"
 
@@ -261,6 +263,17 @@ def is_compressed(path: Path) -> bool:
             return False
         with path.open("rb") as file:
             return _decompressed(file) is not file
+    except OSError:
+        return False
+
+
+def is_own_output(path: Path) -> bool:
+    """Whether a file is a map that this program has written, by its label."""
+    try:
+        if not path.is_file():  # a pipe would block
+            return False
+        with path.open("rb") as file:
+            return file.read(HEADER_DTYPE.itemsize)[LABELS_START:].startswith(OWN_LABEL)
     except OSError:
         return False
 

@@ -6,7 +6,8 @@ from cryores_lite.batch import merge_tables, table
 from cryores_lite.batch.map_list import read_list
 from cryores_lite.errors import InputError
 from tests.runtime.batch.helpers import failed_row as failed
-from tests.runtime.command import invoke
+from tests.runtime.command import invoke, run
+from tests.runtime.maps import lumps, save
 
 MARK = b"\xef\xbb\xbf"
 FOREIGN = {
@@ -75,3 +76,25 @@ def test_a_list_may_begin_with_a_mark_and_end_its_lines_in_any_way(tmp_path, mar
     path = tmp_path / "list.txt"
     path.write_bytes(mark + end.join((b"a.mrc", b"", b"b \xc3\xbc.mrc", b"")))
     assert [str(name) for name in read_list(str(path))] == ["a.mrc", "b ü.mrc"]
+
+
+def test_outputs_of_an_earlier_run_are_left_out_with_a_line_each(tmp_path):
+    """``cryores-lite *.mrc`` for the second time."""
+    for name in ("a.mrc", "b.mrc"):
+        save(tmp_path / name, lumps((32, 32, 32)))
+    assert run("a.mrc", "b.mrc", "-j", 1, "-q", cwd=tmp_path).returncode == 0
+    names = sorted(path.name for path in tmp_path.glob("*.mrc"))
+    again = run(*names, "-j", 1, "--overwrite", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    left_out = [line for line in again.stderr.splitlines() if line.startswith("left out: ")]
+    assert left_out == [f"left out: {name} is an output of this program" for name in names if "_" in name]
+    assert sorted(path.name for path in tmp_path.glob("*.mrc")) == names
+    assert "left out" not in run(*names, "-j", 1, "--overwrite", "-q", cwd=tmp_path).stderr
+
+
+def test_a_map_of_another_program_that_would_be_overwritten_is_refused(tmp_path):
+    for name in ("a.mrc", "a_locres.mrc"):
+        save(tmp_path / name, lumps((32, 32, 32)))
+    refused = run("a.mrc", "a_locres.mrc", "-j", 1, "--overwrite", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "a_locres.mrc" in refused.stderr

@@ -182,7 +182,7 @@ def test_a_map_that_cannot_be_read_fails_the_job_with_one_line_on_stderr(finishe
         ("--in_3dref map.mrc --angpix", 2, "--angpix"),
         ("--in_3dref map.mrc --uncertainty maybe", 2, "neither Yes nor No"),
         ("--in_3dref map.mrc --device gpu", 2, "gpu"),
-        ("--in_3dref map.mrc --j 0", 2, "less than 1"),
+        ("--in_3dref map.mrc --j 0", 2, "at least 1"),
     ],
 )
 def test_any_error_leaves_the_exit_file_of_a_failure(finished_before, monkeypatch, capsys, words, code, message):
