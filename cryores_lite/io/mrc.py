@@ -16,7 +16,7 @@ import math
 import os
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, TypeAlias
 from warnings import catch_warnings, simplefilter
@@ -58,6 +58,7 @@ CHUNK_SIZE = 1 << 24  # bytes
 MAX_SURPLUS = 1 << 26  # bytes beyond the map in a compressed file, if the map is not larger itself
 FORMAT_VERSION = 20141  # of MRC2014, in NVERSION
 IMOD_STAMP = 0x444F4D49  # "IMOD"
+HEADER_SIZE = HEADER_DTYPE.itemsize  # bytes
 LABELS_START = 224  # bytes
 OWN_LABEL = b"cryores_lite "  # beginning of the label of every map that the command writes
 MAX_LABEL = 80  # characters
@@ -222,6 +223,11 @@ class _DataBlock:
     dtype: np.dtype[Any]
 
     @property
+    def without_extended_header(self) -> _DataBlock:
+        """The same voxels right behind the header: files made from the header of another map may lack the rest."""
+        return replace(self, offset=HEADER_SIZE)
+
+    @property
     def end(self) -> int:
         """Bytes from the start of the file to the end of the voxels."""
         return self.offset + math.prod(self.shape) * self.dtype.itemsize
@@ -273,7 +279,7 @@ def is_own_output(path: Path) -> bool:
         if not path.is_file():  # a pipe would block
             return False
         with path.open("rb") as file:
-            return file.read(HEADER_DTYPE.itemsize)[LABELS_START:].startswith(OWN_LABEL)
+            return file.read(HEADER_SIZE)[LABELS_START:].startswith(OWN_LABEL)
     except OSError:
         return False
 
@@ -291,17 +297,17 @@ def _decompressed(file: IO[bytes]) -> IO[bytes]:
 def _read_layout(path: Path, stream: IO[bytes]) -> tuple[Record, _DataBlock]:
     record = _read_record(path, stream)
     shape = check_record(path, record)
-    return record, _DataBlock(HEADER_DTYPE.itemsize + int(record.nsymbt), shape, data_dtype_from_header(record))
+    return record, _DataBlock(HEADER_SIZE + int(record.nsymbt), shape, data_dtype_from_header(record))
 
 
 def _read_record(path: Path, stream: IO[bytes]) -> Record:
     """Read the 1024 bytes of the header, in the byte order that mrcfile detects."""
-    start = stream.read(HEADER_DTYPE.itemsize)
+    start = stream.read(HEADER_SIZE)
     kind = other_file_kind(start)
     if kind:
         try_ = "download the file itself with git lfs pull" if "LFS" in kind else "convert it to .mrc or unpack it"
         raise input_error(path, "format", kind, "an MRC/CCP4 map", try_)
-    if len(start) < HEADER_DTYPE.itemsize:
+    if len(start) < HEADER_SIZE:
         raise input_error(path, "file", f"{len(start)} bytes", "1024 or more of an MRC map", "download it again")
     offset = HEADER_DTYPE.fields["nsymbt"][1]
     without_extended_header = start[:offset] + bytes(4) + start[offset + 4 :]  # mrcfile would allocate NSYMBT bytes
@@ -313,7 +319,7 @@ def _read_record(path: Path, stream: IO[bytes]) -> Record:
 
 def _check_length(path: Path, file: IO[bytes], data: _DataBlock) -> None:
     length = os.fstat(file.fileno()).st_size
-    if length < data.end:
+    if length < data.end and length != data.without_extended_header.end:
         raise truncation_error(path, length, data.end)
 
 
@@ -325,21 +331,25 @@ def _require_memory(path: Path, data: _DataBlock, is_plain: bool) -> None:
 
 def _map_voxels(file: IO[bytes], data: _DataBlock) -> tuple[Stored, int]:
     """Memory-map the voxels: pages are loaded on access and can be released. Also return the bytes after the voxels."""
-    stored: Stored = np.memmap(file, data.dtype, "c", data.offset, data.shape)
-    return stored, os.fstat(file.fileno()).st_size - data.end
+    surplus = os.fstat(file.fileno()).st_size - data.end
+    stored: Stored = np.memmap(file, data.dtype, "c", data.offset if surplus >= 0 else HEADER_SIZE, data.shape)
+    return stored, surplus
 
 
 def _read_voxels(path: Path, stream: IO[bytes], data: _DataBlock) -> tuple[Stored, int]:
     """Read the voxels of a compressed file, and the stream to its end, where the checksum is verified.
 
-    Also return the number of bytes after the voxels. Memory grows with the content of the stream, not with the size in
-    the header. A stream without end is refused.
+    Also return the number of bytes after the voxels, negative if the extended header is missing. Memory grows with the
+    content of the stream, not with the size in the header. A stream without end is refused.
     """
-    for _ in _chunks(stream, data.offset - HEADER_DTYPE.itemsize):
-        pass
-    raw = bytearray()
+    extended_header, raw = bytearray(), bytearray()
+    for chunk in _chunks(stream, data.offset - HEADER_SIZE):
+        if len(extended_header) <= data.end - data.offset:  # more bytes than voxels cannot be the voxels
+            extended_header += chunk
     for chunk in _chunks(stream, data.end - data.offset):
         raw += chunk
+    if extended_header and stream.tell() == data.without_extended_header.end:
+        return np.frombuffer(extended_header + raw, data.dtype).reshape(data.shape), stream.tell() - data.end
     if stream.tell() < data.end:
         raise truncation_error(path, stream.tell(), data.end)
     surplus = 0
@@ -363,6 +373,10 @@ def _chunks(stream: IO[bytes], size: int) -> Iterator[bytes]:
 def _surplus_warning(surplus: int) -> list[str]:
     if not surplus:
         return []
+    if surplus < 0:
+        return [
+            f"The header has an extended header of {-surplus} bytes (NSYMBT) that is not in the file: it was ignored."
+        ]
     message = f"The file is {surplus} bytes longer than its header says; the last bytes were ignored."
     return [f"{message} If NSYMBT is wrong in the header, the map is shifted."]
 

@@ -235,7 +235,6 @@ def test_surplus_bytes_give_a_warning(tmp_path, pack):
         ([(4, "<i", -9)], "-9"),
         ([(0, "<i", 11)], "truncated"),
         ([(o, "<i", 2**31 - 1) for o in (0, 4, 8)], "its header"),
-        ([(92, "<i", 2**31 - 1)], "truncated"),
         ([(92, "<i", -1)], "an unknown header"),
         ([(60, "<f", 120.0)], "90, 90, 120"),
         ([(52, "<f", float("nan"))], "nan"),
