@@ -23,6 +23,8 @@ Progress: TypeAlias = Callable[[Sequence[Any]], Iterable[Any]]
 
 SPREAD_LIMITS = (1e-8, 1e12)  # highest minus lowest value of a map; outside, float32 squares over- or underflow
 VOXEL_SIZE_RANGE = (0.3, 10.0)  # Å; others have a wrong unit, or are not of a cryo-EM map
+MAX_OFFSET = 10.0  # distance from 0, in units of the range of the values
+OFFSET_STEP = 4  # voxels between those whose median is the offset
 PERCENTILES = (2.5, 25.0, 50.0, 75.0, 97.5)
 
 
@@ -168,6 +170,18 @@ class HalfMapComparison:
     edges: list[float]
     counts: list[list[int]]
     warnings: tuple[str, ...] = ()
+
+
+def without_offset(values: Volume) -> Volume:
+    """Subtract a constant from values that are far from 0 compared with their range; return others as they are.
+
+    32-bit sums of such values would lose the density. An offset has no meaning in a density map.
+    """
+    lowest, highest = float(values.min()), float(values.max())
+    if max(abs(lowest), abs(highest)) <= MAX_OFFSET * (highest - lowest):
+        return values
+    shifted: Volume = values - np.float32(np.median(values[::OFFSET_STEP, ::OFFSET_STEP, ::OFFSET_STEP]))
+    return shifted
 
 
 def check_spread(lowest: float, highest: float, name: str) -> None:

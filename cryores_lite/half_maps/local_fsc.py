@@ -24,7 +24,7 @@ from cryores_lite.half_maps.fsc_curves import PHASE_SEED, global_fsc, phase_rand
 from cryores_lite.half_maps.independence import mean_map, refuse_copies
 from cryores_lite.method.crop import Box, cut, molecule_box, paste
 from cryores_lite.resources import require_memory
-from cryores_lite.types import Density, Lengths, Shape, Volume
+from cryores_lite.types import Density, Lengths, Shape, Volume, without_offset
 
 MOLECULE_MARGIN = 30.0  # Å around the molecule
 MEASURED_BAND_STEP = 1.12  # highest ratio of neighbouring bands that are measured; the curve between is interpolated
@@ -100,9 +100,10 @@ def checked_local_fsc(
 ) -> LocalFsc:
     """Measure local resolution from half maps that `check_half_maps` has passed; parameters as in `local_fsc`."""
     voxel_size = first.grid.voxel_size
-    box = molecule_box(mean_map(first.values, second.values), voxel_size, MOLECULE_MARGIN)
+    densities = [without_offset(half.values) for half in (first, second)]
+    box = molecule_box(mean_map(*densities), voxel_size, MOLECULE_MARGIN)
     require_memory(box.shape, BYTES_PER_VOXEL if mask is None else BYTES_PER_VOXEL + MASK_BYTES_PER_VOXEL)
-    halves = [cut(half.values, box) for half in (first, second)]
+    halves = [cut(density, box) for density in densities]
     box_mask = None if mask is None else cut(mask, box)
     spectra = [transform(half if box_mask is None else half * box_mask, voxel_size, threads) for half in halves]
     lengths = spectra[0].lengths

@@ -17,7 +17,7 @@ import numpy as np
 from cryores_lite.errors import InputError
 from cryores_lite.io.half_map_names import HALF_MAP_NAME
 from cryores_lite.io.mrc import Map
-from cryores_lite.types import Volume
+from cryores_lite.types import Volume, without_offset
 
 BLOCK_LENGTH = 5.0  # Å
 MIN_BLOCKS = 500  # with fewer blocks, the distribution of their averages is not judged
@@ -134,6 +134,7 @@ def map_statistics(values: Volume, voxel_size: float) -> MapStatistics:
     values : (z, y, x), finite, not constant
     voxel_size : Å
     """
+    values = without_offset(values)
     lowest, highest = float(values.min()), float(values.max())
     blocks = block_means(values, max(1, round(BLOCK_LENGTH / voxel_size)))
     typical = float(np.median(blocks)) if blocks.size else 0.0

@@ -15,7 +15,7 @@ from cryores_lite.method.nyquist import filter_to_nyquist, power_share_beyond_ny
 from cryores_lite.method.outline import Outline, outline_molecule
 from cryores_lite.method.soft_edge import soften
 from cryores_lite.resources import require_memory
-from cryores_lite.types import Density, Lengths, Shape, Volume
+from cryores_lite.types import Density, Lengths, Shape, Volume, without_offset
 
 MARGIN = 30.0  # Å around the molecule: room for the solvent shell and the reach of the network
 MAX_POWER_BEYOND_NYQUIST = 0.9  # share of a map's power; above, the corners of Fourier space hide the signal
@@ -66,6 +66,9 @@ def prepare(density: Density, threads: int = 1) -> tuple[Frame, Spectra]:
     NotEnoughMemory
         The map does not fit into memory.
     """
+    values = without_offset(density.values)
+    if values is not density.values:
+        density = Density(values, density.grid)
     box, spectrum, coverage, masked_out = transform_molecule(density, threads)
     nyquist_filtered = not power_share_beyond_nyquist(spectrum) <= MAX_POWER_BEYOND_NYQUIST
     if nyquist_filtered:
