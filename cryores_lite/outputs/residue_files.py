@@ -54,8 +54,8 @@ def as_csv(measured: MeasuredModel) -> str:
 
 def as_defattr(measured: MeasuredModel) -> str:
     """Write the ChimeraX attribute `locres` of the measured residues that a specifier can name."""
-    listed = [r for r in measured.residues if r.locres is not None and has_specifier(r)]
-    lines = [f"\t/{r.chain}:{r.seq}{r.icode}\t{r.locres}" for r in listed]
+    listed = [r for r in measured.residues if r.locres is not None and specifier(r, measured)]
+    lines = [f"\t{specifier(r, measured)}\t{r.locres}" for r in listed]
     return "\n".join(("attribute: locres", "recipient: residues", *lines)) + "\n"
 
 
@@ -78,16 +78,24 @@ def as_cif(measured: MeasuredModel) -> str:
 
 def omission_warnings(measured: MeasuredModel) -> tuple[str, ...]:
     """Return a warning that names the chains whose residues the ChimeraX attributes omit."""
-    names = sorted({residue.chain for residue in measured.residues if not has_specifier(residue)})
+    names = sorted({residue.chain for residue in measured.residues if not specifier(residue, measured)})
     if not names:
         return ()
     chains = ", ".join(map(ascii, names))
     return (f"The .defattr file omits residues that no ChimeraX specifier can name, of chain {chains}.",)
 
 
-def has_specifier(residue: Residue) -> bool:
-    """Return whether a ChimeraX specifier can name the residue without quotes."""
-    return is_plain(residue.chain) and (not residue.icode or is_plain(residue.icode))
+def specifier(residue: Residue, measured: MeasuredModel) -> str:
+    """Return the ChimeraX specifier of a residue, or an empty text if none can name it without quotes.
+
+    In a model whose chains have no names, the number alone names the residue.
+    """
+    number = f":{residue.seq}{residue.icode}"
+    if residue.icode and not is_plain(residue.icode):
+        return ""
+    if is_plain(residue.chain):
+        return f"/{residue.chain}{number}"
+    return "" if any(other.chain.strip() for other in measured.residues) else number
 
 
 def is_plain(name: str) -> bool:

@@ -15,10 +15,12 @@ import numpy.typing as npt
 from cryores_lite.errors import InputError
 from cryores_lite.io.mrc import Map
 from cryores_lite.io.mrc_header import placement_warning, to_voxel_coordinates
+from cryores_lite.io.text import BYTE_ORDER_MARK, decode_text
 from cryores_lite.types import LocalResolution, Volume
 
 MIN_WEIGHT_IN_MASK = 0.5  # of the eight voxels around an atom; with less, the atom is not measured
 MIN_ATOMS_IN_MASK = 0.5  # share of the atoms; with fewer, the user is warned
+GEMMI_COLUMNS = tuple(f"_atom_site.{name}".encode() for name in ("label_alt_id", "label_comp_id", "Cartn_x"))
 DECIMALS = 3  # of lengths in Å, the same in every file
 
 
@@ -109,11 +111,16 @@ def read_fitted(path: Path, input_map: Map, map_path: Path) -> FittedModel:
         del structure[1:]
     positions = np.array([atom.pos.tolist() for _, residue in _residues(structure) for atom in _heavy(residue)])
     if not positions.size:
-        raise _refusal(path, "no atoms", "a model", "check the file given to --atoms")
+        raise _refusal(path, _why_no_atoms(path), "a model", "check the file given to --atoms")
+    without_position = int((~np.isfinite(positions).all(1)).sum())
+    if without_position == len(positions):
+        raise _refusal(path, "no atom with a position", "a model fitted to this map", "check the file given to --atoms")
+    if without_position:
+        notes.append(f"{without_position} of {len(positions)} atoms of {path.name} have no position and were left out.")
     grid = input_map.density.grid
     in_map = to_voxel_coordinates(positions, input_map.header, grid.voxel_size, map_path)
     if not np.all((in_map >= -0.5) & (in_map <= np.array(grid.shape) - 0.5), axis=1).any():
-        position = "its centre at {:.1f}, {:.1f}, {:.1f} Å, outside the map's box".format(*positions.mean(0))
+        position = "its centre at {:.1f}, {:.1f}, {:.1f} Å, outside the map's box".format(*np.nanmean(positions, 0))
         raise _refusal(path, position, "a model fitted to this map", "check the fit in ChimeraX")
     return FittedModel(path.name, structure, in_map, tuple(note for note in notes if note))
 
@@ -142,6 +149,8 @@ def interpolate_at_atoms(values: Volume, positions: npt.NDArray[np.float64]) -> 
     -------
     (n,) Å; NaN for atoms with less than half of the weight inside the mask
     """
+    # An atom without a position is put outside of the box.
+    positions = np.where(np.isfinite(positions).all(1, keepdims=True), positions, -10.0)
     below = np.floor(positions).astype(int)
     weights, total = np.zeros(len(positions)), np.zeros(len(positions))
     for corner in itertools.product((0, 1), repeat=3):
@@ -179,12 +188,28 @@ def _read(path: Path) -> Any:
             try_="pip install 'cryores-lite[atoms]'",
         ) from error
     try:
-        structure = gemmi.read_structure(os.fspath(path), format=gemmi.CoorFormat.Detect)
+        structure = _with_gemmi(gemmi, path)
     except (OSError, RuntimeError, ValueError) as error:
         reason = " ".join(str(getattr(error, "strerror", None) or error).split())
         raise _refusal(path, reason, "a PDB or mmCIF file", "check the file given to --atoms") from error
     structure.setup_entities()
     return structure
+
+
+def _with_gemmi(gemmi: Any, path: Path) -> Any:
+    """Read a structure. gemmi would lose the first line of a text that begins with a byte-order mark."""
+    with path.open("rb") as file:
+        has_mark = file.read(len(BYTE_ORDER_MARK)) == BYTE_ORDER_MARK
+    if not has_mark:
+        return gemmi.read_structure(os.fspath(path), format=gemmi.CoorFormat.Detect)
+    return gemmi.read_structure_string(decode_text(path.read_bytes()), format=gemmi.CoorFormat.Detect)
+
+
+def _why_no_atoms(path: Path) -> str:
+    """What a model without atoms holds: gemmi skips a loop of mmCIF atoms that lacks a column which it needs."""
+    data = path.read_bytes()
+    missing = [name for name in GEMMI_COLUMNS if name not in data] if b"_atom_site." in data else []
+    return f"no {missing[0].decode()} column in _atom_site" if missing else "no atoms"
 
 
 def _residues(structure: Any) -> Iterable[tuple[str, Any]]:
