@@ -424,8 +424,6 @@ def _finite_float32(path: Path, stored: Stored) -> tuple[Volume, list[str]]:
 
 def _new_record(values: Stored, header: Header, label: str, voxel_size: float | None) -> Record:
     """Make the header of a float32 map, with the statistics of its values and a single label."""
-    if not (label.isascii() and label.isprintable() and len(label) <= 80):
-        raise ValueError(f"an MRC label has at most 80 bytes of printable ASCII, not {label!r}")
     record: Record = np.zeros((), HEADER_DTYPE).view(np.recarray)
     record.map, record.nversion, record.ispg = MAP_ID, FORMAT_VERSION, VOLUME_SPACEGROUP
     record.machst = machine_stamp_from_byte_order(record.mode.dtype.byteorder)
