@@ -103,6 +103,9 @@ def check_same_grid(first: Map, second: Map, paths: tuple[Path, Path]) -> None:
     if not np.allclose(a, b, atol=SAME_POSITION_ATOL):
         found, expected = ("first voxel at {:g}, {:g}, {:g} Å in x, y, z".format(*position) for position in (b, a))
         raise _other_grid(paths, found, expected)
+    rotations = [source.header.rotation_label or "no rotation" for source in (second, first)]
+    if rotations[0] != rotations[1]:
+        raise _other_grid(paths, *rotations)
 
 
 def check_same_voxels(first: Map, second: Map, paths: tuple[Path, Path]) -> None:

@@ -138,7 +138,7 @@ def write_map(
     path : the file to write, uncompressed
     values : (z, y, x) real or bool, finite, in the order of the map that `header` came from
     header : from `read_map`
-    label : printable ASCII, at most 80 characters; the only label, without a date, so equal values give equal bytes
+    label : printable ASCII, at most 80 characters; without a date, so equal values give equal bytes
     voxel_size : Å, only if the user gave one; otherwise the cell is copied bit for bit
     overwrite : replace an existing file
 
@@ -423,7 +423,7 @@ def _finite_float32(path: Path, stored: Stored) -> tuple[Volume, list[str]]:
 
 
 def _new_record(values: Stored, header: Header, label: str, voxel_size: float | None) -> Record:
-    """Make the header of a float32 map, with the statistics of its values and a single label."""
+    """Make the header of a float32 map, with the statistics of its values, a label, and the map's rotation if any."""
     record: Record = np.zeros((), HEADER_DTYPE).view(np.recarray)
     record.map, record.nversion, record.ispg = MAP_ID, FORMAT_VERSION, VOLUME_SPACEGROUP
     record.machst = machine_stamp_from_byte_order(record.mode.dtype.byteorder)
@@ -431,7 +431,8 @@ def _new_record(values: Stored, header: Header, label: str, voxel_size: float | 
     record.nz, record.ny, record.nx = values.shape
     _set_statistics(record, values)
     _place(record, values, header, voxel_size)
-    record.label[0], record.nlabl = label, 1
+    labels = [label, *filter(None, [header.rotation_label])]
+    record.label[: len(labels)], record.nlabl = labels, len(labels)
     return record
 
 

@@ -22,6 +22,7 @@ Floats: TypeAlias = tuple[float, float, float]
 Ints: TypeAlias = tuple[int, int, int]
 Record: TypeAlias = Any  # an MRC header as mrcfile gives it: a NumPy record in the byte order of the file
 
+ROTATION_LABEL = "Chimera rotation: "
 COMPRESSED_SUFFIXES = (".gz", ".bz2")
 MAX_VOXEL_SIZE_RATIO = 1.01  # of the longest to the shortest axis
 REAL_MODES = (0, 1, 2, 6, 12)  # int8, int16, float32, uint16, float16
@@ -55,6 +56,7 @@ class Header:
     axes: Ints  # which of 1 = x, 2 = y, 3 = z are the columns, rows, sections [17-19]
     origin: Floats  # Å, (x, y, z) [50-52]
     shape: Shape | None = None  # (sections, rows, columns) [1-3]; None: of any map
+    rotation_label: str = ""  # of Chimera and ChimeraX: axis (x, y, z) and degrees, about the first voxel [57-256]
 
 
 def check_record(path: Path, record: Record) -> Shape:
@@ -94,11 +96,34 @@ def header_from_record(path: Path, record: Record) -> tuple[Header, list[str]]:
         axes=axes,
         origin=record.origin.item(),
         shape=(int(record.nz), int(record.ny), int(record.nx)),
+        rotation_label=_rotation_label(record),
     )
     if header.cellb != (0, 0, 0) and not all(abs(angle - 90) < 0.1 for angle in header.cellb):
         angles = "{:g}, {:g}, {:g} degrees".format(*header.cellb)
         raise input_error(path, "cell angles", angles, "90, 90, 90", "resample it on an orthogonal grid")
     return header, warnings
+
+
+def _rotation_label(record: Record) -> str:
+    """Return the label that rotates the map in ChimeraX, or an empty text."""
+    labels = (bytes(label).decode("ascii", "replace").rstrip("\0 ") for label in record.label)
+    matching = (label for label in labels if label.startswith(ROTATION_LABEL) and _rotation(label) is not None)
+    return next(matching, "")
+
+
+def _rotation(label: str) -> npt.NDArray[np.float64] | None:
+    """Return the rotation matrix (for x, y, z) of a label, or None if it has no axis and angle."""
+    try:
+        *axis, degrees = (float(word) for word in label.removeprefix(ROTATION_LABEL).split())
+    except ValueError:
+        return None
+    length = math.hypot(*axis)
+    if len(axis) != 3 or not (0 < length < math.inf and math.isfinite(degrees)):
+        return None
+    from scipy.spatial.transform import Rotation
+
+    matrix: npt.NDArray[np.float64] = Rotation.from_rotvec(np.array(axis) / length * math.radians(degrees)).as_matrix()
+    return matrix
 
 
 def grid_from_header(
@@ -197,7 +222,9 @@ def to_voxel_coordinates(
     """
     stored_axes = [axis - 1 for axis in reversed(header.axes)]  # which of x, y, z are sections, rows and columns
     start = np.array(first_voxel(header, voxel_size, path))
-    coordinates: npt.NDArray[np.float64] = (positions - start)[:, stored_axes] / np.array(voxel_size)
+    matrix = _rotation(header.rotation_label) if header.rotation_label else None
+    from_start = positions - start if matrix is None else (positions - start) @ matrix  # the inverse of the rotation
+    coordinates: npt.NDArray[np.float64] = from_start[:, stored_axes] / np.array(voxel_size)
     return coordinates
 
 

@@ -55,6 +55,7 @@ def test_maps_without_a_position_need_no_note(tmp_path):
         (BY_START, replace(BY_ORIGIN, origin=(-24.0, 8.0, 0.0))),  # moved by one voxel
         (HEADER, BY_ORIGIN),
         (BY_START, replace(BY_START, axes=(3, 2, 1))),
+        (BY_START, replace(BY_START, rotation_label="Chimera rotation: 0 0 1 30")),
         (BY_START, replace(BY_START, cella=(50.0,) * 3)),
     ],
 )
