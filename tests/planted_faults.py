@@ -86,7 +86,7 @@ FAULTS = (
     ),
     Fault("interpolation without its share", r"second \*= share", "second *= 0"),
     Fault("factor on the error dropped", r"self\.spec\.error_scale \* ", ""),
-    Fault("atoms placed on the wrong side", r"\(positions - (start)\)", r"(positions + \1)"),
+    Fault("atoms placed on the wrong side", r"positions - (start if)", r"positions + \1"),
 )
 
 
