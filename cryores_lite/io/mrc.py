@@ -3,8 +3,8 @@
 Arrays keep the order of the file, (sections, rows, columns); only the voxel sizes are reordered to match.
 The header fields that place a map in space (NSTART, ORIGIN, axis order) are copied from the input to the outputs.
 
-mrcfile defines and interprets the header; voxels are read and written here, because mrcfile 1.5.4 allocates the size
-that NSYMBT claims, decompresses a .gz file twice and leaves its file open when the disk is full.
+mrcfile defines and interprets the header. Voxels are written here and read in `voxels`, because mrcfile 1.5.4 allocates
+the size that NSYMBT claims, decompresses a .gz file twice and leaves its file open when the disk is full.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ import io
 import math
 import os
 import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, TypeAlias
 from warnings import catch_warnings, simplefilter
@@ -47,18 +46,22 @@ from cryores_lite.io.mrc_header import (
     shape_xyz,
     truncation_error,
 )
+from cryores_lite.io.voxels import (
+    HEADER_SIZE,
+    DataBlock,
+    Stored,
+    finite_float32,
+    map_voxels,
+    read_voxels,
+    surplus_warning,
+    with_sign,
+)
 from cryores_lite.resources import require_memory_for_file
-from cryores_lite.types import Density, Shape, Volume, check_spread
+from cryores_lite.types import Density, Shape
 
 StrPath: TypeAlias = "str | os.PathLike[str]"
-Stored: TypeAlias = npt.NDArray[Any]  # voxels in the data type of the file
 
-MAX_NON_FINITE_FRACTION = 0.01
-CHUNK_SIZE = 1 << 24  # bytes
-MAX_SURPLUS = 1 << 26  # bytes beyond the map in a compressed file, if the map is not larger itself
 FORMAT_VERSION = 20141  # of MRC2014, in NVERSION
-IMOD_STAMP = 0x444F4D49  # "IMOD"
-HEADER_SIZE = HEADER_DTYPE.itemsize  # bytes
 LABELS_START = 224  # bytes
 OWN_LABEL = b"cryores_lite "  # beginning of the label of every map that the command writes
 MAX_LABEL = 80  # characters
@@ -214,25 +217,6 @@ def map_stem(path: StrPath) -> str:
     return path.name
 
 
-@dataclass(frozen=True)
-class _DataBlock:
-    """The voxels in an uncompressed MRC file, as its header describes them."""
-
-    offset: int  # bytes: the header and the extended header
-    shape: Shape
-    dtype: np.dtype[Any]
-
-    @property
-    def without_extended_header(self) -> _DataBlock:
-        """The same voxels right behind the header: files made from the header of another map may lack the rest."""
-        return replace(self, offset=HEADER_SIZE)
-
-    @property
-    def end(self) -> int:
-        """Bytes from the start of the file to the end of the voxels."""
-        return self.offset + math.prod(self.shape) * self.dtype.itemsize
-
-
 def _read_map(path: Path, voxel_size: float | None) -> Map:
     if voxel_size is not None:
         check_voxel_sizes(path, (voxel_size,) * 3)
@@ -245,10 +229,10 @@ def _read_map(path: Path, voxel_size: float | None) -> Map:
         header, header_warnings = header_from_record(path, record)
         grid, grid_warnings = grid_from_header(path, header, data.shape, int(record.ispg), voxel_size)
         _require_memory(path, data, is_plain)
-        stored, surplus = _map_voxels(file, data) if is_plain else _read_voxels(path, stream, data)
-    stored, sign_warnings = _with_sign(stored, record)
-    values, value_warnings = _finite_float32(path, stored)
-    warnings = (*header_warnings, *grid_warnings, *_surplus_warning(surplus), *sign_warnings, *value_warnings)
+        stored, surplus = map_voxels(file, data) if is_plain else read_voxels(path, stream, data)
+    stored, sign_warnings = with_sign(stored, record)
+    values, value_warnings = finite_float32(path, stored)
+    warnings = (*header_warnings, *grid_warnings, *surplus_warning(surplus), *sign_warnings, *value_warnings)
     return Map(Density(values, grid, isinstance(values, np.memmap)), header, warnings)
 
 
@@ -294,10 +278,10 @@ def _decompressed(file: IO[bytes]) -> IO[bytes]:
     return file
 
 
-def _read_layout(path: Path, stream: IO[bytes]) -> tuple[Record, _DataBlock]:
+def _read_layout(path: Path, stream: IO[bytes]) -> tuple[Record, DataBlock]:
     record = _read_record(path, stream)
     shape = check_record(path, record)
-    return record, _DataBlock(HEADER_SIZE + int(record.nsymbt), shape, data_dtype_from_header(record))
+    return record, DataBlock(HEADER_SIZE + int(record.nsymbt), shape, data_dtype_from_header(record))
 
 
 def _read_record(path: Path, stream: IO[bytes]) -> Record:
@@ -317,109 +301,16 @@ def _read_record(path: Path, stream: IO[bytes]) -> Record:
     return np.frombuffer(start, interpreted.header.dtype).reshape(()).view(np.recarray)
 
 
-def _check_length(path: Path, file: IO[bytes], data: _DataBlock) -> None:
+def _check_length(path: Path, file: IO[bytes], data: DataBlock) -> None:
     length = os.fstat(file.fileno()).st_size
     if length < data.end and length != data.without_extended_header.end:
         raise truncation_error(path, length, data.end)
 
 
-def _require_memory(path: Path, data: _DataBlock, is_plain: bool) -> None:
+def _require_memory(path: Path, data: DataBlock, is_plain: bool) -> None:
     bytes_per_voxel = 1 if data.dtype == np.float32 else 5  # a boolean mask, and a copy as float32
     needed = (0 if is_plain else data.end) + math.prod(data.shape) * bytes_per_voxel
     require_memory_for_file(path.name, needed, data.shape)
-
-
-def _map_voxels(file: IO[bytes], data: _DataBlock) -> tuple[Stored, int]:
-    """Memory-map the voxels: pages are loaded on access and can be released. Also return the bytes after the voxels."""
-    surplus = os.fstat(file.fileno()).st_size - data.end
-    stored: Stored = np.memmap(file, data.dtype, "c", data.offset if surplus >= 0 else HEADER_SIZE, data.shape)
-    return stored, surplus
-
-
-def _read_voxels(path: Path, stream: IO[bytes], data: _DataBlock) -> tuple[Stored, int]:
-    """Read the voxels of a compressed file, and the stream to its end, where the checksum is verified.
-
-    Also return the number of bytes after the voxels, negative if the extended header is missing. Memory grows with the
-    content of the stream, not with the size in the header. A stream without end is refused.
-    """
-    extended_header, raw = bytearray(), bytearray()
-    for chunk in _chunks(stream, data.offset - HEADER_SIZE):
-        if len(extended_header) <= data.end - data.offset:  # more bytes than voxels cannot be the voxels
-            extended_header += chunk
-    for chunk in _chunks(stream, data.end - data.offset):
-        raw += chunk
-    if extended_header and stream.tell() == data.without_extended_header.end:
-        return np.frombuffer(extended_header + raw, data.dtype).reshape(data.shape), stream.tell() - data.end
-    if stream.tell() < data.end:
-        raise truncation_error(path, stream.tell(), data.end)
-    surplus = 0
-    while chunk := stream.read(CHUNK_SIZE):
-        surplus += len(chunk)
-        if surplus > max(data.end, MAX_SURPLUS):
-            found = f"more than {data.end + surplus} bytes when unpacked"
-            raise input_error(
-                path, "size", found, f"{data.end} from its header", "download it again or repair the header"
-            )
-    return np.frombuffer(raw, data.dtype).reshape(data.shape), surplus
-
-
-def _chunks(stream: IO[bytes], size: int) -> Iterator[bytes]:
-    """Yield the next `size` bytes of a stream, or all that are left."""
-    while size > 0 and (chunk := stream.read(min(CHUNK_SIZE, size))):
-        size -= len(chunk)
-        yield chunk
-
-
-def _surplus_warning(surplus: int) -> list[str]:
-    if not surplus:
-        return []
-    if surplus < 0:
-        return [
-            f"The header has an extended header of {-surplus} bytes (NSYMBT) that is not in the file: it was ignored."
-        ]
-    message = f"The file is {surplus} bytes longer than its header says; the last bytes were ignored."
-    return [f"{message} If NSYMBT is wrong in the header, the map is shifted."]
-
-
-def _with_sign(stored: Stored, record: Record) -> tuple[Stored, list[str]]:
-    """Interpret mode 0 as signed, unless the IMOD stamp (bytes 152-159) says otherwise; warn if it looks unsigned.
-
-    https://bio3d.colorado.edu/imod/doc/mrc_format.txt
-    """
-    if record.mode != 0:
-        return stored, []
-    order = record.dtype["mode"].byteorder
-    stamp, flags = np.frombuffer(bytes(record.extra2), np.dtype("i4").newbyteorder(order), count=2, offset=40)
-    unsigned = stored.view(np.uint8)
-    if stamp == IMOD_STAMP:
-        return (
-            (stored, []) if flags & 1 else (unsigned, ["Voxels were read as unsigned bytes, as the IMOD stamp says."])
-        )
-    if _roughness(unsigned) < _roughness(stored):
-        return stored, ["Voxels were read as signed bytes (mode 0) but look unsigned; save the map in mode 2."]
-    return stored, []
-
-
-def _roughness(values: Stored) -> int:
-    return int(np.abs(np.diff(values.astype(np.int16), axis=2)).sum(dtype=np.int64))
-
-
-def _finite_float32(path: Path, stored: Stored) -> tuple[Volume, list[str]]:
-    """Convert voxels to float32 and replace a few non-finite ones by the median."""
-    values: Volume = stored.astype(np.float32, copy=False)
-    non_finite, warnings = sum(int(np.count_nonzero(~np.isfinite(plane))) for plane in values), []
-    if non_finite > MAX_NON_FINITE_FRACTION * values.size:
-        found = f"{non_finite} of {values.size} voxels not finite"
-        raise input_error(path, "values", found, "at most 1 %", "recompute the map")
-    if non_finite:
-        is_finite = np.isfinite(values)
-        values = np.where(is_finite, values, np.median(values[is_finite]))
-        warnings.append(f"{non_finite} voxels were NaN or infinite and were replaced by the median.")
-    lowest, highest = float(values.min()), float(values.max())
-    if lowest == highest:
-        raise input_error(path, "values", f"the value {lowest:g} everywhere", "a density map", "recompute the map")
-    check_spread(lowest, highest, path.name)
-    return values, warnings
 
 
 def _new_record(values: Stored, header: Header, label: str, voxel_size: float | None) -> Record:
