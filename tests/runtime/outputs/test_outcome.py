@@ -7,27 +7,14 @@ import numpy as np
 
 from cryores_lite.outputs.catalogue import KIND
 from cryores_lite.outputs.outcome import row, summary
-from cryores_lite.outputs.result import Job, MapResult, ModelIdentity
-from cryores_lite.types import Grid, LocalResolution
+from cryores_lite.outputs.result import MapResult
+from tests.runtime.outputs.helpers import GRID, done, job
 
-MODEL = ModelIdentity("net", "1", "ab" * 32)
 OUTPUTS = {"locres": Path("out/m_locres.mrc"), "mask": Path("out/m_mask.mrc")}
-JOB = Job(map_path=Path("m.mrc"), outputs=OUTPUTS)
-GRID = Grid((2, 3, 4), (1.5, 1.5, 1.5))
 
 
 def outcome(mask):
-    values = np.where(mask, np.float32(4), np.float32(0))
-    result = LocalResolution(
-        values=values,
-        mask=mask,
-        uncertainty=values / 8,
-        grid=GRID,
-        global_resolution=3.5 if mask.any() else np.nan,
-        working_voxel_size=1.5,
-        provider="CPUExecutionProvider",
-    )
-    return MapResult(job=JOB, seconds=1.0, model=MODEL, local_resolution=result, warnings=("mind this",))
+    return done(mask, OUTPUTS)
 
 
 def test_the_row_of_a_done_map_holds_its_numbers_files_and_model():
@@ -55,10 +42,10 @@ def test_an_empty_mask_gives_null_and_never_nan():
 
 
 def test_a_failed_row_has_the_same_fields():
-    done, failed = row(outcome(np.ones(GRID.shape, bool))), row(MapResult(job=JOB, error="no such file"))
-    assert list(done) == list(failed)
+    finished, failed = row(outcome(np.ones(GRID.shape, bool))), row(MapResult(job=job(OUTPUTS), error="no such file"))
+    assert list(finished) == list(failed)
     for name in ("files", "percentiles", "model"):
-        assert list(done[name]) == list(failed[name])
+        assert list(finished[name]) == list(failed[name])
         assert set(failed[name].values()) == {None}
     assert (failed["outcome"], failed["error"]) == ("failed", "no such file")
 

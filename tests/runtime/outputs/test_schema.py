@@ -12,30 +12,14 @@ from cryores_lite.outputs.catalogue import KIND
 from cryores_lite.outputs.outcome import row
 from cryores_lite.outputs.residue_files import as_json
 from cryores_lite.outputs.residues import FittedModel, MeasuredModel, Residue
-from cryores_lite.outputs.result import Job, MapResult, ModelIdentity
-from cryores_lite.types import Grid, LocalResolution
+from cryores_lite.outputs.result import MapResult
+from tests.runtime.outputs.helpers import GRID, done, job
 
 jsonschema = pytest.importorskip("jsonschema")
 
 SCHEMA = json.loads((files("cryores_lite.outputs") / "schema.json").read_text(encoding="utf-8"))
 VALID = jsonschema.Draft202012Validator(SCHEMA)
-GRID = Grid((2, 3, 4), (1.5, 1.5, 1.5))
 OUTPUTS = {name: Path(f"{name}.file") for name in KIND}
-
-
-def done(mask):
-    values = np.where(mask, np.float32(4), np.float32(0))
-    result = LocalResolution(
-        values=values,
-        mask=mask,
-        uncertainty=values / 8,
-        grid=GRID,
-        global_resolution=3.5 if mask.any() else np.nan,
-        working_voxel_size=1.5,
-        provider="CPUExecutionProvider",
-    )
-    job, model = Job(map_path=Path("m.mrc"), outputs=OUTPUTS), ModelIdentity("net", "1", "ab" * 32)
-    return MapResult(job=job, seconds=1.0, model=model, local_resolution=result, warnings=("mind this",))
 
 
 def as_read(outcome):
@@ -43,9 +27,9 @@ def as_read(outcome):
 
 
 ROWS = {
-    "done": as_read(done(np.ones(GRID.shape, bool))),
-    "empty": as_read(done(np.zeros(GRID.shape, bool))),
-    "failed": as_read(MapResult(job=Job(map_path=Path("m.mrc"), outputs=OUTPUTS), error="no such file")),
+    "done": as_read(done(np.ones(GRID.shape, bool), OUTPUTS)),
+    "empty": as_read(done(np.zeros(GRID.shape, bool), OUTPUTS)),
+    "failed": as_read(MapResult(job=job(OUTPUTS), error="no such file")),
 }
 
 
