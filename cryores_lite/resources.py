@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 from cryores_lite.errors import NotEnoughMemory
 
 if TYPE_CHECKING:  # address space is checked before NumPy, which types.py imports, is loaded
-    from cryores_lite.types import Shape
+    from cryores_lite.types import Lengths, Shape
 
 CGROUP_ROOT, OWN_CGROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 BASE_MEMORY = 0.25e9  # bytes: libraries, the network
-MAX_TILE_MEMORY, TILE_MEMORY_PER_VOXEL = 0.35e9, 30.0  # bytes: of the largest tile, and per voxel of the box
-MEMORY_PER_VOXEL = 12.0  # bytes per voxel of the box around the molecule: two copies of its spectrum, band powers
+MAX_TILE_MEMORY, TILE_MEMORY_PER_VOXEL = 0.35e9, 70.0  # bytes: of the largest tile, and per voxel of the box
+MEMORY_PER_VOXEL = 12.0  # bytes per voxel of the box around the molecule: two copies of its spectrum
+COARSE_STEP, COARSE_POINT_MEMORY = 4.0, 180.0  # Å, bytes: coarse grid of band powers and outline; voxels up to its step
 MAX_PADDING = 28  # voxels that padding adds along each axis of a box of up to 512 voxels
 LIBRARY_ADDRESS_SPACE = 0.4e9  # bytes for loading the libraries; with less, OpenBLAS never stops retrying
 THREAD_ADDRESS_SPACE = 0.15e9  # bytes for stacks and arenas of threads; with less, libraries crash
@@ -47,6 +48,15 @@ def cpu_quota() -> float | None:
 def available_memory() -> float:
     """Bytes that this process may still allocate: the least that machine, control groups, ulimit -v and Slurm allow."""
     return min((math.inf, *_machine_memory(), *_group_memory(), *_address_space(), *_slurm_memory()))
+
+
+def memory_per_voxel(voxel_size: Lengths) -> float:
+    """Bytes per voxel of the box around a molecule: those of the voxel, and of its share of the coarse grid.
+
+    Larger voxels are scaled down to the step of that grid (`method/coarse_voxels.py`), so that it has at most one point
+    per voxel.
+    """
+    return MEMORY_PER_VOXEL + COARSE_POINT_MEMORY * math.prod(voxel_size) / max(COARSE_STEP, *voxel_size) ** 3
 
 
 def estimated_memory(box: Shape, per_voxel: float = MEMORY_PER_VOXEL) -> float:

@@ -26,6 +26,7 @@ import torch
 from tqdm import tqdm
 
 from cryores_lite.fourier.interpolation import interpolate
+from cryores_lite.method.coarse_voxels import scale_factor
 from cryores_lite.types import MapResolution, Mask, Shape, Volume
 from training.maps.known_map import KnownMap
 from training.maps.labels import read_known_map, read_labels
@@ -123,7 +124,8 @@ def make_file(structure: Structure, seed: int, number: int, recipe: Recipe, out:
         known = draw_map(signal, recipe, rng)
         level, patches = measure_and_cut(known, PATCHES_PER_MAP if n < MAPS_WITH_PATCHES else 0, recipe, rng)
         # the FSC of a map that is much coarser than drawn dips before it falls
-        if level and level["median"] < MAX_RESOLUTION_RATIO * max(signal.resolution, known.low_pass_limit):
+        scale = scale_factor(known.density.grid.voxel_size)
+        if level and scale * level["median"] < MAX_RESOLUTION_RATIO * max(signal.resolution, known.low_pass_limit):
             levels.append(level)
             records += patches
     _write(f"{number:06d}", records, levels, out)
@@ -142,7 +144,11 @@ def make_labelled_file(row: dict[str, str], folder: Path, seed: int, out: Path) 
 def measure_and_cut(
     known: KnownMap, patches: int, recipe: Recipe, rng: np.random.Generator
 ) -> tuple[Record, list[Record]]:
-    """Measure the band features of a map with its resolution, and cut patches; both empty if the molecule is small."""
+    """Measure the band features of a map with its resolution, and cut patches; both empty if the molecule is small.
+
+    Lengths of maps with large voxels are scaled down (`KnownMap.scaled_down`), as in the runtime.
+    """
+    known = known.scaled_down()
     truth = known.local_resolution()
     if (truth > 0).sum() < MIN_MOLECULE_VOXELS:
         return {}, []

@@ -64,14 +64,14 @@ def prefetch(job: Job, memory_in_use: float, key: Callable[[Job], dict[str, Any]
         job_key, earlier = key(job), provenance.read(job)
         if earlier is not None and provenance.is_finished(job, job_key, earlier):
             return Prefetched(job=job, key=job_key, record=earlier, is_finished=True)
-        shape, unpacked = mrc.shape_and_memory(job.map_path)
+        grid, unpacked = mrc.grid_and_memory(job.map_path, job.voxel_size)
         fits = not unpacked or memory_in_use + COPIES_WHILE_UNPACKING * unpacked <= resources.available_memory()
         job_input = _read(job) if fits and not job.half_maps else None  # a run with half maps has one job only
     except OSError as error:
         return Prefetched(job=job, input=error if isinstance(error, CryoresError) else None)
     except Exception as error:  # noqa: BLE001 - raised again when the job starts
         return Prefetched(job=job, input=error)
-    memory = resources.estimated_memory(shape) + unpacked
+    memory = resources.estimated_memory(grid.shape, resources.memory_per_voxel(grid.voxel_size)) + unpacked
     return Prefetched(job=job, key=job_key, record=earlier, input=job_input, memory=memory)
 
 

@@ -57,6 +57,6 @@ def _range_notes(result: LocalResolution, training_range: tuple[float, float] | 
     outside_range = float(np.mean((inside < low) | (inside > high)))
     if outside_range > MIN_MASK_FRACTION:
         notes.append(
-            f"{outside_range:.0%} of the mask is outside {low:g} to {high:g} Å, the range of the training data."
+            f"{outside_range:.0%} of the mask is outside {low:.3g} to {high:.3g} Å, the range of the training data."
         )
     return notes

@@ -12,10 +12,12 @@ from cryores_lite.half_maps.fsc_curves import FscCurves, fsc_curves, soft_mask
 from cryores_lite.half_maps.independence import DEPENDENT_FSC
 from cryores_lite.half_maps.local_fsc import checked_local_fsc
 from cryores_lite.half_maps.pair import HalfMapPair
+from cryores_lite.method.coarse_voxels import scale_factor, scaled_down
 from cryores_lite.method.crop import Box, cut
 from cryores_lite.types import HalfMapComparison, LocalResolution, Mask, Volume
 
 GLOBAL_FSC_MARGIN = 20.0  # Å around the mask: the box of the global FSC
+AT_COARSEST_BAND = 0.9999  # share of the first band's resolution: medians from here on are at that band
 FSC_HALF = 0.5  # second threshold of the global FSC
 SCATTER_BINS = 32  # along each axis
 SCATTER_PERCENTILES = (0.5, 99.5)  # of local resolution: the range of the bins
@@ -56,17 +58,18 @@ def compare(pair: HalfMapPair, result: LocalResolution, threads: int = 1) -> Hal
         bias=float(np.mean(estimate - half_maps)) if half_maps.size else math.nan,
         edges=edges,
         counts=counts,
-        warnings=half_map_warnings(pair.lowest_shell_fsc, values[inside]),
+        warnings=half_map_warnings(pair.lowest_shell_fsc, values[inside], scale_factor(result.grid.voxel_size)),
     )
 
 
-def half_map_warnings(lowest_shell_fsc: float, local_resolution: Volume) -> tuple[str, ...]:
+def half_map_warnings(lowest_shell_fsc: float, local_resolution: Volume, scale: float = 1.0) -> tuple[str, ...]:
     """Return warnings for half maps that share noise, or share no signal.
 
     Parameters
     ----------
     lowest_shell_fsc : lowest FSC of the half maps in any shell (see `independence`)
     local_resolution : (n,) Å, from the half maps inside the mask
+    scale : `scale_factor` of the maps
     """
     warnings = []
     if lowest_shell_fsc > DEPENDENT_FSC:
@@ -74,7 +77,7 @@ def half_map_warnings(lowest_shell_fsc: float, local_resolution: Volume) -> tupl
             f"The half maps are not independent: their FSC is {lowest_shell_fsc:.2f} or more in every shell, also in "
             "solvent. Local and global FSC resolution are too optimistic."
         )
-    if local_resolution.size and np.median(local_resolution) >= COARSEST_BAND:
+    if local_resolution.size and np.median(local_resolution) >= AT_COARSEST_BAND * scale * COARSEST_BAND:
         warnings.append(
             "The half maps do not correlate in most of the molecule. Check that they come from one reconstruction and "
             "that neither was moved, rotated or inverted."
@@ -127,10 +130,11 @@ def global_fsc_curves(pair: HalfMapPair, mask: Mask, threads: int = 1) -> FscCur
     molecule = bounding_slices(mask)
     if molecule is None:
         return fsc_curves(pair.first.values, pair.second.values, grid.voxel_size, None, threads)
-    margin = [int(np.ceil(GLOBAL_FSC_MARGIN / v)) for v in grid.voxel_size]
+    scaled = scaled_down(pair.first)[0].grid.voxel_size
+    margin = [int(np.ceil(GLOBAL_FSC_MARGIN / v)) for v in scaled]
     low = [max(0, side.start - m) for side, m in zip(molecule, margin, strict=True)]
     high = [min(n, side.stop + m) for side, m, n in zip(molecule, margin, grid.shape, strict=True)]
     z, y, x = (b - a for a, b in zip(low, high, strict=True))
     box = Box((low[0], low[1], low[2]), (z, y, x))
     first, second = cut(pair.first.values, box), cut(pair.second.values, box)
-    return fsc_curves(first, second, grid.voxel_size, soft_mask(mask[box.slices], grid.voxel_size), threads)
+    return fsc_curves(first, second, grid.voxel_size, soft_mask(mask[box.slices], scaled), threads)

@@ -22,6 +22,7 @@ from cryores_lite.fourier.local_power import GaussianAverage, filter_to_band, sm
 from cryores_lite.fourier.spectrum import Spectrum, grid_for, inverse_transform, transform
 from cryores_lite.half_maps.fsc_curves import PHASE_SEED, global_fsc, phase_randomised, randomisation_start
 from cryores_lite.half_maps.independence import mean_map, refuse_copies
+from cryores_lite.method.coarse_voxels import scaled_down
 from cryores_lite.method.crop import Box, cut, molecule_box, paste
 from cryores_lite.resources import require_memory
 from cryores_lite.types import Density, Lengths, Shape, Volume, without_offset
@@ -99,7 +100,8 @@ def checked_local_fsc(
     threads: int = 1,
 ) -> LocalFsc:
     """Measure local resolution from half maps that `check_half_maps` has passed; parameters as in `local_fsc`."""
-    voxel_size = first.grid.voxel_size
+    (first, factor), (second, _) = scaled_down(first), scaled_down(second)
+    sigma, voxel_size = sigma / factor if sigma else None, first.grid.voxel_size
     densities = [without_offset(half.values) for half in (first, second)]
     box = molecule_box(mean_map(*densities), voxel_size, MOLECULE_MARGIN)
     require_memory(box.shape, BYTES_PER_VOXEL if mask is None else BYTES_PER_VOXEL + MASK_BYTES_PER_VOXEL)
@@ -119,12 +121,13 @@ def checked_local_fsc(
             mask_fsc = band_fsc(random[0], f, sigma or window_sigma(f), coarse, threads)
             fsc[n] = (fsc[n] - mask_fsc) / np.maximum(1 - mask_fsc, 1e-6)
     fine = bands(spectra[0].nyquist)
-    cuts = np.array([(threshold or fixed_threshold())(float(f), sigma or window_sigma(f)) for f in fine])
+    limit = threshold or fixed_threshold()
+    cuts = np.array([limit(float(f) / factor, factor * (sigma or window_sigma(f))) for f in fine])
     local = np.stack(
         [first_crossing(interpolate_log(plane, frequencies, fine), fine, cuts) for plane in fsc.swapaxes(0, 1)]
     )
-    values = paste(interpolate_to_voxels(local, spectra[0], box), box, first.grid.shape)
-    return LocalFsc(values, frequencies, fsc)
+    values = paste(factor * interpolate_to_voxels(local, spectra[0], box), box, first.grid.shape)
+    return LocalFsc(values, frequencies / factor, fsc)
 
 
 def band_fsc(halves: list[Spectrum], frequency: float, sigma: float, shape: Shape, threads: int = 1) -> Volume:

@@ -29,6 +29,7 @@ HOT_VOXEL_RATIO = 10.0  # distance of a hot voxel from the typical value, over t
 MIN_EXTREME_VOXELS = 8  # fewer extreme voxels are hot voxels
 MIN_OUTSIDE_FRACTION = 0.05  # of a local-resolution map's voxels that hold one value, outside the molecule
 LOCAL_RESOLUTION_RANGE = (1.5, 100.0)  # voxels, Å
+LONGEST_IN_VOXELS = 25.0  # the longest local resolution of a map with large voxels
 MAX_LOCAL_RESOLUTION_SPREAD = 0.5  # standard deviation over mean
 MAX_LOWEST_TENTH = 0.5  # share of a local-resolution map's voxels in the lowest tenth of its range
 
@@ -115,7 +116,8 @@ def is_local_resolution(values: Volume, voxel_size: float) -> bool:
     inside = values[values != values[0, 0, 0]]
     if inside.size > (1 - MIN_OUTSIDE_FRACTION) * values.size:
         return False
-    shortest, longest = LOCAL_RESOLUTION_RANGE[0] * voxel_size, LOCAL_RESOLUTION_RANGE[1]
+    shortest = LOCAL_RESOLUTION_RANGE[0] * voxel_size
+    longest = max(LOCAL_RESOLUTION_RANGE[1], LONGEST_IN_VOXELS * voxel_size)
     low, high = float(inside.min()), float(inside.max())
     deviation, mean = (float(f(inside, dtype=np.float64)) for f in (np.std, np.mean))
     lowest_tenth = np.count_nonzero(inside < low + 0.1 * (high - low)) / inside.size

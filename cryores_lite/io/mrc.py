@@ -57,7 +57,7 @@ from cryores_lite.io.voxels import (
     with_sign,
 )
 from cryores_lite.resources import require_memory_for_file
-from cryores_lite.types import Density, Shape
+from cryores_lite.types import Density, Grid
 
 StrPath: TypeAlias = "str | os.PathLike[str]"
 
@@ -200,12 +200,18 @@ def _check_writable(path: Path, values: npt.NDArray[Any], header: Header, label:
             raise input_error(path, *message)
 
 
-def shape_and_memory(path: StrPath) -> tuple[Shape, int]:
-    """Read the shape of a map, and the bytes that its values take in memory: 0 if they are memory-mapped."""
-    with Path(path).open("rb") as file, _decompressed(file) as stream:
-        data = _read_layout(Path(path), stream)[1]
+def grid_and_memory(path: StrPath, voxel_size: float | None = None) -> tuple[Grid, int]:
+    """Read the grid of a map, and the bytes that its values take in memory: 0 if they are memory-mapped.
+
+    `voxel_size` (Å) overrides the header.
+    """
+    path = Path(path)
+    with path.open("rb") as file, _decompressed(file) as stream:
+        record, data = _read_layout(path, stream)
         is_mapped = stream is file and data.dtype == np.float32
-    return data.shape, 0 if is_mapped else 4 * math.prod(data.shape)
+    header, _ = header_from_record(path, record)
+    grid, _ = grid_from_header(path, header, data.shape, int(record.ispg), voxel_size)
+    return grid, 0 if is_mapped else 4 * math.prod(data.shape)
 
 
 def map_stem(path: StrPath) -> str:

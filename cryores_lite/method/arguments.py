@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cryores_lite.errors import InputError
-from cryores_lite.types import VOXEL_SIZE_RANGE, Density, Grid, Lengths, check_spread
+from cryores_lite.types import VOXEL_SIZE_RANGE, Density, Grid, Lengths, check_spread, is_voxel_size
 
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -72,8 +72,8 @@ def voxel_size_argument(voxel_size: Any) -> Lengths:
         z, y, x = (np.nan,) * 3 if is_text or sizes.size not in (1, 3) else map(float, np.broadcast_to(sizes, 3))
     except (TypeError, ValueError):
         z = y = x = np.nan
-    low, high = VOXEL_SIZE_RANGE
-    if not all(low <= size <= high for size in (z, y, x)):  # also refuses NaN
+    if not all(map(is_voxel_size, (z, y, x))):
+        low, high = VOXEL_SIZE_RANGE
         raise InputError(
             "the voxel size",
             found=voxel_size,

@@ -27,6 +27,7 @@ LOW_PASS_DROPS = ((1.15, 4, 0.05), (1.3, 6, 0.01))
 LOW_PASS_PLATEAU = 1.1  # ratio of frequencies over which the power stays low; sharpened rounding noise may rise beyond
 COARSEST_LOW_PASS = 40.0  # Å
 MIN_POWER = 1e-30
+OUTLINE_POINTS = 8  # points of the grid on which the molecule is searched for, per point of the coarse grid
 MAX_BODY_EDGE = 256  # voxels; a larger part of the molecule does not show a filter better
 BODY_EDGE_SIGMA = 5.0  # Å, σ of the soft edge with which the molecule is cut out to search for a filter
 MIN_BODY_WEIGHT = 0.01  # share of the highest weight; voxels with less are left out
@@ -172,6 +173,7 @@ def find_molecule(spectrum: Spectrum, shape: Shape, in_map: Mask, threads: int =
         values = smoothed[fine_in_map]
         threshold = threshold_otsu(values)
         candidates.append((separability(values, values > threshold), (smoothed > threshold) & fine_in_map))
+    del smoothed, values  # the distances need the memory
     best = max(separation for separation, _ in candidates)
     dense = next(mask for separation, mask in candidates if separation >= best - MAX_SEPARABILITY_LOSS)
     molecule = without_small_pieces(dense, MIN_MOLECULE_PIECE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy.typing as npt
 from cryores_lite.method.arguments import density_argument, threads_argument
 from cryores_lite.method.assemble import assemble
 from cryores_lite.method.band_features import band_features
+from cryores_lite.method.coarse_voxels import scaled_down
 from cryores_lite.method.network import Model
 from cryores_lite.method.network_inputs import network_inputs
 from cryores_lite.method.predict import predict_tiles
@@ -65,15 +67,18 @@ def estimate_local_resolution(
     density: Density, model: Model, threads: int = 1, progress: Progress = iter
 ) -> LocalResolution:
     """Estimate the local resolution of a map with an open model: the complete method."""
-    frame, spectra = prepare(density, threads)
+    scaled, factor = scaled_down(density)
+    frame, spectra = prepare(scaled, threads)
     solvent = solvent_estimate(spectra.powers, spectra.outline)
     features = band_features(spectra.powers, solvent)
     resolution = model.map_resolution(features)
     inputs = network_inputs(spectra, solvent, features, resolution, threads)
     del spectra  # the network needs the memory
     fields = predict_tiles(model, inputs, solvent.molecule, progress)
-    working_voxel_size = float(np.mean(inputs.voxel_size))
+    working_voxel_size = factor * float(np.mean(inputs.voxel_size))
     del inputs
+    fields = fields._replace(relative=factor * fields.relative)
+    resolution = replace(resolution, global_=factor * resolution.global_, median=factor * resolution.median)
     values, uncertainty, mask = assemble(fields, resolution, frame, density.grid, model.spec.mask_threshold, threads)
     return LocalResolution(
         values=values,

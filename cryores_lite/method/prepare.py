@@ -8,18 +8,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from cryores_lite.fourier.local_power import POWER_STEP, GaussianAverage
-from cryores_lite.fourier.spectrum import Spectrum, chunks, grid_for, transform
+from cryores_lite.fourier.spectrum import Spectrum, chunks, grid_for, regrid, transform
 from cryores_lite.method.band_powers import BandPowers, measure_band_powers
 from cryores_lite.method.crop import Box, cut, molecule_box
 from cryores_lite.method.nyquist import filter_to_nyquist, power_share_beyond_nyquist
-from cryores_lite.method.outline import Outline, outline_molecule
+from cryores_lite.method.outline import OUTLINE_POINTS, Outline, outline_molecule
 from cryores_lite.method.soft_edge import soften
-from cryores_lite.resources import require_memory
+from cryores_lite.resources import memory_per_voxel, require_memory
 from cryores_lite.types import Density, Lengths, Shape, Volume, without_offset
 
 MARGIN = 30.0  # Å around the molecule: room for the solvent shell and the reach of the network
 MAX_POWER_BEYOND_NYQUIST = 0.9  # share of a map's power; above, the corners of Fourier space hide the signal
-MAX_CONCURRENT_VOXELS = 1 << 25  # the outline and the band powers of a larger box are measured one after the other
+MAX_CONCURRENT_VOXELS = 1 << 25  # the outline and the band powers of a larger grid are measured one after the other
+FINE_VOXEL_SIZE, FINEST_STEP = 0.3, 0.5  # Å: maps with finer voxels are measured on a grid of the second spacing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,13 +73,8 @@ def prepare(density: Density, threads: int = 1) -> tuple[Frame, Spectra]:
     box, spectrum, coverage, masked_out = transform_molecule(density, threads)
     nyquist_filtered = not power_share_beyond_nyquist(spectrum) <= MAX_POWER_BEYOND_NYQUIST
     if nyquist_filtered:
-        require_memory(density.grid.shape)
+        require_memory(density.grid.shape, memory_per_voxel(density.grid.voxel_size))
         box, spectrum, coverage, masked_out = transform_molecule(filter_to_nyquist(density, threads), threads)
-    # With a small map, neither step keeps two cores busy; with a large one, each takes much memory.
-    workers = min(2, threads) if int(np.prod(spectrum.shape)) <= MAX_CONCURRENT_VOXELS else 1
-    with ThreadPoolExecutor(workers) as pool:
-        outline = pool.submit(outline_molecule, spectrum, coverage, threads)
-        powers = pool.submit(measure_band_powers, spectrum, masked_out, threads).result()
     frame = Frame(
         box=box,
         before=spectrum.before,
@@ -86,13 +82,26 @@ def prepare(density: Density, threads: int = 1) -> tuple[Frame, Spectra]:
         lengths=spectrum.lengths,
         nyquist_filtered=nyquist_filtered,
     )
+    if max(density.grid.voxel_size) < FINE_VOXEL_SIZE:
+        spectrum = without_finest_waves(spectrum, threads)
+    # With a small map, neither step keeps two cores busy; with a large one, each takes much memory.
+    largest_grid = max(int(np.prod(spectrum.shape)), OUTLINE_POINTS * coverage.size)
+    workers = min(2, threads) if largest_grid <= MAX_CONCURRENT_VOXELS else 1
+    with ThreadPoolExecutor(workers) as pool:
+        outline = pool.submit(outline_molecule, spectrum, coverage, threads)
+        powers = pool.submit(measure_band_powers, spectrum, masked_out, threads).result()
     return frame, Spectra(spectrum, powers, outline.result())
+
+
+def without_finest_waves(spectrum: Spectrum, threads: int = 1) -> Spectrum:
+    """Leave out the waves that a grid of `FINEST_STEP` cannot hold: in maps with fine voxels, they hold no signal."""
+    return regrid(spectrum, grid_for(spectrum.lengths, FINEST_STEP), None, threads)
 
 
 def transform_molecule(density: Density, threads: int = 1) -> tuple[Box, Spectrum, Volume, Volume]:
     """Return the box around the molecule, its spectrum, and the two fields of `coarse_coverage`."""
     box = molecule_box(density.values, density.grid.voxel_size, MARGIN)
-    require_memory(box.shape)
+    require_memory(box.shape, memory_per_voxel(density.grid.voxel_size))
     values, edge_weight = soften(cut(density.values, box), density.grid.voxel_size)
     spectrum = transform(values, density.grid.voxel_size, threads)
     density.release_pages()

@@ -11,6 +11,7 @@ import math
 import numpy as np
 
 from cryores_lite.errors import InputError
+from cryores_lite.method.coarse_voxels import scaled_down
 from cryores_lite.method.crop import cut, paste
 from cryores_lite.method.prepare import prepare
 from cryores_lite.method.restore import resample_to_crop
@@ -39,11 +40,12 @@ def estimate_by_noise(density: Density, threads: int = 1) -> LocalResolution:
     NotEnoughMemory
         The map does not fit into memory.
     """
-    frame, spectra = prepare(density, threads)
+    scaled, factor = scaled_down(density)
+    frame, spectra = prepare(scaled, threads)
     solvent = solvent_estimate(spectra.powers, spectra.outline)
     del spectra
     local, molecule, distance = resample_to_crop(
-        frame, solvent.resolution, solvent.molecule.astype(np.float32), solvent.outline.distance
+        frame, factor * solvent.resolution, solvent.molecule.astype(np.float32), solvent.outline.distance
     )
     masked_out = masked_out_share(cut(density.values, frame.box), distance, SOLVENT_SHELL[1] + MASK_EDGE_WIDTH)
     if not solvent.has_solvent or masked_out > MAX_MASKED_OUT:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from cryores_lite import __version__
 from cryores_lite.figures.palette import colour_range
 from cryores_lite.io.mrc_header import has_voxel_size, is_placed_by_origin, is_placed_by_start
+from cryores_lite.method.coarse_voxels import scale_factor
 from cryores_lite.outputs import chimerax as chimerax_script
 from cryores_lite.outputs.outcome import row, voxel_size
 from cryores_lite.outputs.residues import MeasuredModel
@@ -130,7 +131,9 @@ def report(result: MapResult) -> str:
 
     input_map, estimate = result.map_and_estimate()
     density = input_map.density.values
-    trained = report_notes.TRAINING_RANGE if result.model else None
+    low, high = report_notes.TRAINING_RANGE
+    scale = scale_factor(estimate.grid.voxel_size)
+    trained = (scale * low, scale * high) if result.model else None
     notes = (*result.warnings, *report_notes.map_notes(density, estimate, trained))
     fsc = result.comparison.values if result.comparison else None
     shown = in_zyx_order(density, estimate, input_map.header.axes, fsc)

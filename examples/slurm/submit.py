@@ -16,9 +16,9 @@ from pathlib import Path
 
 from cryores_lite import CryoresError
 from cryores_lite.batch.map_list import check_no_duplicates, read_list
-from cryores_lite.io.mrc import shape_and_memory
+from cryores_lite.io.mrc import grid_and_memory
 from cryores_lite.job import plan
-from cryores_lite.resources import estimated_memory
+from cryores_lite.resources import estimated_memory, memory_per_voxel
 
 SCRIPTS = Path(__file__).resolve().parent
 MEMORY_MARGIN = 1.15  # factor on the estimate
@@ -30,10 +30,10 @@ def voxels_and_memory(path: Path) -> tuple[int, float]:
     Both are 0 for a file that cannot be read: the array reports it.
     """
     try:
-        shape, file_memory = shape_and_memory(path)
+        grid, file_memory = grid_and_memory(path)
     except (CryoresError, OSError):
         return 0, 0.0
-    return prod(shape), estimated_memory(shape) + 2 * file_memory
+    return prod(grid.shape), estimated_memory(grid.shape, memory_per_voxel(grid.voxel_size)) + 2 * file_memory
 
 
 def largest_first(sizes: Mapping[Path, tuple[int, float]]) -> list[Path]:

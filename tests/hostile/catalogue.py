@@ -236,7 +236,7 @@ def _kinds() -> list[Case]:
 
 def _lengths() -> list[Case]:
     nan, inf = float("nan"), float("inf")
-    group, limits = "voxel size, cell and axes", "0.3 to 10 Å"
+    group, limits = "voxel size, cell and axes", "0.1 to 50 Å"
 
     def sized(x: float, y: float, z: float) -> Callable[[Path], Path]:
         return map_maker("a.mrc", cell_x=40 * x, cell_y=38 * y, cell_z=36 * z)

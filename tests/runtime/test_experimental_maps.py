@@ -45,9 +45,9 @@ EXPECTED = {
     "emd_1832": Expected(
         shape=(64, 64, 64),
         voxel_size=5.7,
-        median=16.95,
-        spread=(16.1, 18.2),
-        mask_volume=1_246_000,
+        median=19.32,
+        spread=(18.3, 20.7),
+        mask_volume=1_415_000,
         warnings=("solvent", "%"),
     ),
 }

@@ -50,13 +50,14 @@ def _deposited_resolution_row(row: dict[str, str], folder: Path, model: Model) -
     try:
         density = read_map(folder / row["file"]).density
         estimate = estimate_local_resolution(density, model, available_threads(), iter)
-        solvent = prepare_map(density, available_threads()).solvent
+        prepared = prepare_map(density, available_threads())
+        solvent, physical = prepared.solvent, prepared.scale * prepared.solvent.median_resolution
     except CryoresError as error:
         return f"| {row['name']} | {row['kind']} | {deposited} | {error} | | | | | |"
     ratio = f"{estimate.median / float(deposited):.2f}" if deposited else ""
     return (
         f"| {row['name']} | {row['kind']} | {deposited} | {estimate.median:.2f} | {ratio} "
-        f"| {estimate.global_resolution:.2f} | {estimate.median_uncertainty:.2f} | {solvent.median_resolution:.2f} "
+        f"| {estimate.global_resolution:.2f} | {estimate.median_uncertainty:.2f} | {physical:.2f} "
         f"| {'usable' if solvent.has_solvent else 'none'} |"
     )
 

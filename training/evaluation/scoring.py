@@ -34,7 +34,7 @@ def score_case(case: Case, model: Model) -> ScoredCase:
     solvent = prepared.solvent
     local, molecule = resample_to_crop(prepared.frame, solvent.resolution, solvent.molecule.astype(np.float32))
     physical, mask = np.zeros(case.truth.shape, np.float32), np.zeros(case.truth.shape, bool)
-    physical[prepared.frame.box.slices] = local
+    physical[prepared.frame.box.slices] = prepared.scale * local
     mask[prepared.frame.box.slices] = molecule > 0.5
     return ScoredCase(
         case,

@@ -104,7 +104,7 @@ def estimate_from_noise(case: Case) -> tuple[float, bool, dict[float, float]]:
     (distance,) = resample_to_crop(prepared.frame, solvent.outline.distance)
     values = cut(case.density.values, prepared.frame.box)
     masked_out = {reach: masked_out_share(values, distance, reach) for reach in REACHES}
-    return float(np.median(local[solvent.molecule])), solvent.has_solvent, masked_out
+    return prepared.scale * float(np.median(local[solvent.molecule])), solvent.has_solvent, masked_out
 
 
 @dataclass(frozen=True)

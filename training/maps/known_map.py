@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from cryores_lite.fourier.interpolation import interpolate
+from cryores_lite.method.coarse_voxels import scaled_down
 from cryores_lite.types import Density, Mask, Shape, Volume
 
 
@@ -79,3 +80,14 @@ class KnownMap:
         """The truth at the map's own voxels, in Å, 0 outside the molecule."""
         local = self.truth_at([np.arange(n, dtype=np.float64) for n in self.mask.shape])
         return np.where(self.mask, local, 0).astype(np.float32)
+
+    def scaled_down(self) -> KnownMap:
+        """The map at the scale at which the runtime measures it, all lengths included: its voxels are at most 4 Å."""
+        density, factor = scaled_down(self.density)
+        return replace(
+            self,
+            density=density,
+            truth=self.truth / np.float32(factor),
+            global_resolution=self.global_resolution / factor,
+            low_pass_limit=self.low_pass_limit / factor,
+        )

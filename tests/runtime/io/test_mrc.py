@@ -20,8 +20,9 @@ from hypothesis import strategies as st
 
 from cryores_lite.errors import CryoresError, InputError, MapNotFound, NotEnoughMemory, OutputError
 from cryores_lite.io import mrc
-from cryores_lite.io.mrc import map_stem, read_map, shape_and_memory, write_map
+from cryores_lite.io.mrc import grid_and_memory, map_stem, read_map, write_map
 from cryores_lite.io.mrc_header import Header
+from cryores_lite.types import VOXEL_SIZE_RANGE, Grid
 from tests.runtime import maps
 from tests.runtime.maps import PLACEMENT
 from tests.runtime.paths import SHARED
@@ -243,8 +244,8 @@ def test_surplus_bytes_give_a_warning(tmp_path, pack):
         ([(40, "<f", -12.0)], "-1.2"),
         ([(28, "<i", 0)], "nan"),
         ([(44, "<f", 9 * 1.22)], "1.22"),
-        ([(40 + 4 * i, "<f", 0.12 * n) for i, n in enumerate((10, 9, 8))], "0.12"),
-        ([(40 + 4 * i, "<f", 12.0 * n) for i, n in enumerate((10, 9, 8))], "12, 12, 12"),
+        ([(40 + 4 * i, "<f", 0.09 * n) for i, n in enumerate((10, 9, 8))], "0.09"),
+        ([(40 + 4 * i, "<f", 52.0 * n) for i, n in enumerate((10, 9, 8))], "52, 52, 52"),
     ],
 )
 @pytest.mark.parametrize("pack", PACK)
@@ -276,11 +277,21 @@ def test_a_map_without_content_is_refused(tmp_path, values, message):
     assert_message(error, message)
 
 
-@pytest.mark.parametrize("size", [-1.0, 0.0, 0.1, 20.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("size", [-1.0, 0.0, 0.09, 51.0, float("nan"), float("inf")])
 def test_a_passed_voxel_size_out_of_range_is_refused(tmp_path, size):
     with pytest.raises(InputError) as error:
         read_map(save(tmp_path / "m.mrc", noise()), voxel_size=size)
-    assert_message(error, "0.3 to 10 Å")
+    assert_message(error, "0.1 to 50 Å")
+
+
+@pytest.mark.parametrize("size", [*VOXEL_SIZE_RANGE, 0.7, 12.6])
+def test_voxel_sizes_of_the_whole_range_are_read_although_headers_round_them(tmp_path, size):
+    for edge in range(4, 30):
+        values = np.zeros((edge, edge, edge), np.float32)
+        values[1, 1, 1] = 1
+        path = save(tmp_path / "m.mrc", values, voxel_size=size)
+        assert read_map(path).density.grid.voxel_size == pytest.approx((size,) * 3)
+        assert read_map(path, voxel_size=size).density.grid.voxel_size == (size,) * 3
 
 
 def test_missing_files_other_files_and_stacks_by_name_are_refused(tmp_path):
@@ -377,12 +388,14 @@ def test_every_real_map_is_read_and_its_copy_is_valid_and_equal(tmp_path, path):
     np.testing.assert_array_equal(reread.density.values, mrcfile.read(path).astype(np.float32))
 
 
-def test_the_shape_of_a_map_is_read_from_its_header_alone(tmp_path):
+def test_the_grid_of_a_map_is_read_from_its_header_alone(tmp_path):
     path = save(tmp_path / "m.mrc.gz", noise().astype("i2"), pack=lambda raw: gzip.compress(raw)[:-8])
-    assert shape_and_memory(path) == (SHAPE, 4 * noise().size)
-    assert shape_and_memory(save(tmp_path / "m.mrc", noise())) == (SHAPE, 0)
+    grid, memory = grid_and_memory(path)
+    assert (grid.shape, memory) == (SHAPE, 4 * noise().size)
+    assert grid.voxel_size == pytest.approx((1.2,) * 3)
+    assert grid_and_memory(save(tmp_path / "m.mrc", noise()), 12.5) == (Grid(SHAPE, (12.5,) * 3), 0)
     with pytest.raises(InputError, match="mode"):
-        shape_and_memory(save(tmp_path / "m.mrc", noise(), patches=[(12, "<i", 99)]))
+        grid_and_memory(save(tmp_path / "m.mrc", noise(), patches=[(12, "<i", 99)]))
 
 
 def test_the_reader_and_writer_use_only_public_names_of_mrcfile():
