@@ -22,7 +22,8 @@ Lengths: TypeAlias = tuple[float, float, float]
 Progress: TypeAlias = Callable[[Sequence[Any]], Iterable[Any]]
 
 SPREAD_LIMITS = (1e-8, 1e12)  # highest minus lowest value of a map; outside, float32 squares over- or underflow
-VOXEL_SIZE_RANGE = (0.3, 10.0)  # Å; others have a wrong unit, or are not of a cryo-EM map
+VOXEL_SIZE_RANGE = (0.1, 50.0)  # Å; others have a wrong unit, or are not of a cryo-EM map
+VOXEL_SIZE_RTOL = 1e-6  # headers hold 32-bit numbers
 MAX_OFFSET = 10.0  # distance from 0, in units of the range of the values
 OFFSET_STEP = 4  # voxels between those whose median is the offset
 PERCENTILES = (2.5, 25.0, 50.0, 75.0, 97.5)
@@ -170,6 +171,12 @@ class HalfMapComparison:
     edges: list[float]
     counts: list[list[int]]
     warnings: tuple[str, ...] = ()
+
+
+def is_voxel_size(size: float) -> bool:
+    """Return whether a number is the size of a cryo-EM map's voxel in Å: in `VOXEL_SIZE_RANGE`, and not NaN."""
+    low, high = VOXEL_SIZE_RANGE
+    return low * (1 - VOXEL_SIZE_RTOL) <= size <= high * (1 + VOXEL_SIZE_RTOL)
 
 
 def without_offset(values: Volume) -> Volume:

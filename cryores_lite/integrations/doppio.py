@@ -22,6 +22,7 @@ from cryores_lite.errors import CryoresError
 from cryores_lite.integrations.relion import binned
 from cryores_lite.job import Device, plan
 from cryores_lite.outputs.catalogue import KIND, ON_REQUEST
+from cryores_lite.types import VOXEL_SIZE_RANGE
 
 COMMAND = "cryores-lite"
 CRYORES = Ref(
@@ -66,8 +67,8 @@ class LocalResolutionJob(PipelinerJob):
         self.joboptions["voxel_size"] = FloatJobOption(
             label="Voxel size (Å):",
             hard_min=0,
-            suggested_min=0.3,
-            suggested_max=10,
+            suggested_min=VOXEL_SIZE_RANGE[0],
+            suggested_max=VOXEL_SIZE_RANGE[1],
             step_value=0.01,
             help_text="Only if the map's header is wrong. Leave blank to use the header's.",
             in_continue=True,

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cryores_lite.errors import InputError
-from cryores_lite.types import VOXEL_SIZE_RANGE, Grid, Lengths, Shape
+from cryores_lite.types import VOXEL_SIZE_RANGE, Grid, Lengths, Shape, is_voxel_size
 
 Floats: TypeAlias = tuple[float, float, float]
 Ints: TypeAlias = tuple[int, int, int]
@@ -165,8 +165,8 @@ def grid_from_header(
 
 def check_voxel_sizes(path: Path, sizes: Lengths) -> None:
     """Refuse voxel sizes (Å) outside the range of cryo-EM maps."""
-    low, high = VOXEL_SIZE_RANGE
-    if not all(isinstance(size, Real) and low <= size <= high for size in sizes):  # also refuses NaN
+    if not all(isinstance(size, Real) and is_voxel_size(float(size)) for size in sizes):
+        low, high = VOXEL_SIZE_RANGE
         text = f"{', '.join(_number(size) for size in sizes)} Å in x, y, z"
         raise input_error(path, "voxel size", text, f"{low:g} to {high:g} Å", "pass the true one with --voxel-size")
 
