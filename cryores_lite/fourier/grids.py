@@ -1,4 +1,4 @@
-"""Bounding box and connected pieces of voxel masks, and sums over shells of Fourier space."""
+"""Threshold, bounding box and connected pieces of voxel masks, and sums over shells of Fourier space."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from cryores_lite.types import Mask
+from cryores_lite.types import Mask, Volume
 
 Slices = tuple[slice, slice, slice]
+
+MIN_RELATIVE_RANGE = 1e-4  # over the largest value; float32 cannot divide a narrower range into the bins of Otsu
 
 
 def bounding_slices(mask: npt.NDArray[np.generic]) -> Slices | None:
@@ -18,6 +20,17 @@ def bounding_slices(mask: npt.NDArray[np.generic]) -> Slices | None:
         return None
     z, y, x = boxes[0]
     return z, y, x
+
+
+def otsu_threshold(values: Volume) -> float:
+    """Return the threshold of Otsu (1979), IEEE Trans. SMC 9, 62; the highest value if all are nearly the same."""
+    from skimage.filters import threshold_otsu
+
+    lowest, highest = float(values.min()), float(values.max())
+    if highest - lowest <= MIN_RELATIVE_RANGE * max(abs(lowest), abs(highest)):
+        return highest
+    threshold: float = threshold_otsu(values)
+    return threshold
 
 
 def without_small_pieces(mask: Mask, min_fraction: float) -> Mask:

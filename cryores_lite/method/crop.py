@@ -8,7 +8,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from cryores_lite.fourier.grids import without_small_pieces
+from cryores_lite.fourier.grids import otsu_threshold, without_small_pieces
 from cryores_lite.types import Lengths, Shape, Volume
 
 T = TypeVar("T", bound=np.generic)
@@ -49,14 +49,12 @@ def molecule_box(values: Volume, voxel_size: Lengths, margin: float) -> Box:
     ----------
     Dai et al. (2023), CryoRes, J. Mol. Biol. 435, 168059 (the μ + 3σ rule).
     """
-    from skimage.filters import threshold_otsu
-
     block = tuple(max(1, min(round(BLOCK_EDGE / v), n)) for v, n in zip(voxel_size, values.shape, strict=True))
     coarse = block_mean(values, block)
     solvent = float(np.median(coarse))
     solvent_std = 1.4826 * float(np.median(np.abs(coarse - solvent)))
     # Otsu's threshold divides even pure noise into two classes: keep it above the noise.
-    otsu = max(float(threshold_otsu(coarse.ravel())), solvent + MIN_CONTRAST * solvent_std)
+    otsu = max(float(otsu_threshold(coarse.ravel())), solvent + MIN_CONTRAST * solvent_std)
     threshold = min(float(coarse.mean() + 3 * coarse.std()), otsu)
     dense = np.argwhere(without_small_pieces(coarse > threshold, MIN_MOLECULE_PIECE))
     if not len(dense):

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft, ndimage
 
-from cryores_lite.fourier.grids import add_shell_sums, bounding_slices, without_small_pieces
+from cryores_lite.fourier.grids import add_shell_sums, bounding_slices, otsu_threshold, without_small_pieces
 from cryores_lite.fourier.interpolation import resample_periodic
 from cryores_lite.fourier.local_power import POWER_STEP, smooth
 from cryores_lite.fourier.spectrum import Spectrum, gaussian_gain, grid_for, inverse_transform, regrid, sample_density
@@ -161,8 +161,6 @@ def find_molecule(spectrum: Spectrum, shape: Shape, in_map: Mask, threads: int =
     -------
     Mask and distance, both of `shape`
     """
-    from skimage.filters import threshold_otsu
-
     fine = (2 * shape[0], 2 * shape[1], 2 * shape[2])
     fine_in_map = resample_periodic(in_map.astype(np.float32), fine) > 0.5
     if not fine_in_map.any():
@@ -171,7 +169,7 @@ def find_molecule(spectrum: Spectrum, shape: Shape, in_map: Mask, threads: int =
     for sigma in MASK_SIGMAS:
         smoothed = sample_density(spectrum, fine, partial(gaussian_gain, sigma=sigma), threads)
         values = smoothed[fine_in_map]
-        threshold = threshold_otsu(values)
+        threshold = otsu_threshold(values)
         candidates.append((separability(values, values > threshold), (smoothed > threshold) & fine_in_map))
     del smoothed, values  # the distances need the memory
     best = max(separation for separation, _ in candidates)

@@ -63,6 +63,14 @@ def test_a_map_with_voxels_twice_as_large_has_twice_the_local_resolution(model, 
     assert double.values[double.mask].min() >= np.float32(4 * size)
 
 
+@pytest.mark.parametrize("size", [0.1, 0.2, 0.3, 50.0, (0.1, 50.0, 1.0), (10.0, 1.0, 1.0), (0.1, 0.1, 0.4)])
+def test_every_voxel_size_of_the_range_is_answered_also_with_unequal_axes(model, size):
+    result = estimate(lumps(), size, model=model, threads=1)
+    inside = result.values[result.mask]
+    assert np.isfinite(inside).all()
+    assert (inside >= np.float32(2 * np.max(size))).all()
+
+
 def test_half_maps_and_the_statistical_method_scale_with_the_voxels_too():
     halves = molecule_half_maps()
     mean = replace(halves[0], values=(halves[0].values + halves[1].values) / 2)
@@ -117,3 +125,11 @@ def on_voxels_of(values, old, new):
         values = signal.resample(values, points, axis=axis)
         sizes.append(n * old / points)
     return values.astype(np.float32), sizes
+
+
+@pytest.mark.parametrize("name", ["sta_ribosome", "emd_5311"])
+def test_real_maps_with_voxels_beyond_10_angstrom_are_answered(shared, model, name):
+    density = read_map(shared / "data" / "coarse_voxels" / f"{name}.mrc.gz").density
+    result = estimate_local_resolution(density, model, 2)
+    assert result.mask.any()
+    assert 2 * density.grid.voxel_size[0] <= result.median * (1 + 1e-6) < 10 * density.grid.voxel_size[0]
