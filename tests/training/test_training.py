@@ -16,10 +16,20 @@ from cryores_lite.io.mrc import read_map, write_map
 from cryores_lite.method.band_features import FEATURES, MAX_BANDS
 from cryores_lite.method.network_inputs import CHANNELS, CONTEXT
 from cryores_lite.method.tiles import depth_to_space
+from cryores_lite.types import Density, Grid
 from export.calibrate import fit_power_law
 from training import level, losses
-from training.data import LEVELS_FOLDER, Patches, augment, make_file, make_labelled_file, nonempty_files
+from training.data import (
+    LEVELS_FOLDER,
+    Patches,
+    augment,
+    make_file,
+    make_labelled_file,
+    measure_and_cut,
+    nonempty_files,
+)
 from training.evaluation.metrics import INTERVAL, score
+from training.maps.known_map import KnownMap, MapKind, Placement
 from training.maps.recipe import Recipe
 from training.maps.structures import read_manifest
 from training.network import HALO, Heads, LocalResolutionNet, MapResolution, space_to_depth, upsample_nearest
@@ -263,6 +273,29 @@ def test_labelled_real_maps_give_the_records_of_simulated_ones(tmp_path):
         known = file["local"][file["inside"]]
         assert_allclose(np.median(known), np.median(inside), rtol=0.1)
         assert inside.min() * 0.99 <= known.min() <= known.max() <= inside.max() * 1.01
+
+
+def test_a_map_with_voxels_twice_as_large_gives_the_same_training_records():
+    truth = read_map(ROOT / "examples" / "example_truth.mrc.gz").density.values
+    values = read_map(ROOT / "examples" / "example_map.mrc").density.values
+
+    def records(scale):
+        known = KnownMap(
+            density=Density(values, Grid(values.shape, (6.0 * scale,) * 3)),
+            mask=truth > 0,
+            truth=np.float32(5 * scale) * truth,
+            placement=Placement(values.shape),
+            global_resolution=16.0 * scale,
+            low_pass_limit=13.0 * scale,
+            kind=MapKind("average", "none", "protein"),
+        )
+        return measure_and_cut(known, 2, SMALL, np.random.default_rng(0))
+
+    (level_1, patches_1), (level_2, patches_2) = records(1), records(2)
+    assert len(patches_1) == 2
+    for single, double in zip([level_1, *patches_1], [level_2, *patches_2], strict=True):
+        for key in single:
+            np.testing.assert_array_equal(single[key], double[key])
 
 
 def test_a_file_without_patches_is_skipped(patches, tmp_path):

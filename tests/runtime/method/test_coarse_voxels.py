@@ -1,5 +1,8 @@
 """Voxels from 0.1 to 50 Å are answered: lengths follow the voxels of coarse maps, and fine voxels add nothing."""
 
+import runpy
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,9 +22,8 @@ from cryores_lite.method.prepare import prepare
 from cryores_lite.method.statistical import estimate_by_noise
 from cryores_lite.resources import COARSE_STEP, estimated_memory, memory_per_voxel
 from cryores_lite.types import VOXEL_SIZE_RANGE, Density, Grid
-from tests.runtime.maps import density_of, lumps, molecule_half_maps
-
-DATA = Path(__file__).resolve().parents[2] / "data"
+from tests.runtime.maps import ball, density_of, filtered, lumps, molecule_half_maps, save, wave_numbers, white_noise
+from tests.runtime.paths import EXPERIMENTAL, SUBMIT
 
 
 @pytest.fixture(scope="module")
@@ -107,10 +109,36 @@ def test_the_memory_rule_is_the_same_for_all_voxels_beyond_the_limit_and_lower_b
     assert fine < usual < coarse[0]
 
 
+def test_submit_requests_the_same_memory_for_all_voxels_beyond_the_limit(tmp_path):
+    memory_for = runpy.run_path(str(SUBMIT))["voxels_and_memory"]
+    paths = [save(tmp_path / f"{v}.mrc", lumps(), voxel_size=v) for v in (0.2, 5.0, 50.0)]
+    fine, *coarse = (memory_for(path)[1] for path in paths)
+    assert fine < coarse[0] == pytest.approx(coarse[1])
+
+
+PEAK = """
+import resource, numpy as np
+from cryores_lite import estimate
+estimate(np.load("map.npy"), {size}, device="cpu", threads=2)
+print(1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [0.1, 1.2, 2.5, 4.0, 10.0, 50.0])
+def test_the_memory_rule_covers_a_molecule_with_detail_up_to_nyquist_that_fills_its_box(tmp_path, size):
+    box = (96, 96, 96)
+    detail = filtered(white_noise(0, box), np.exp(-((wave_numbers(box, 1.0) / 0.3) ** 2)))
+    np.save(tmp_path / "map.npy", ball(box, 45) * (detail / detail.std() + 1.5) + 0.1 * white_noise(1, box))
+    command = [sys.executable, "-c", PEAK.format(size=size)]
+    finished = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=True)
+    assert int(finished.stdout) < 1.05 * estimated_memory(box, memory_per_voxel((size,) * 3))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["emd_2566_chain9", "riken_6555"])
 def test_voxels_below_0_3_angstrom_give_the_result_of_the_map_at_half_an_angstrom(model, name):
-    density = read_map(DATA / f"{name}.mrc.gz").density
+    density = read_map(EXPERIMENTAL / f"{name}.mrc.gz").density
     part = density.values[:64, :64, :64]
     usual, fine = (estimate(*on_voxels_of(part, density.grid.voxel_size[0], v), model=model) for v in (0.5, 0.25))
     assert abs(np.log(fine.median / usual.median)) < usual.median_uncertainty / usual.median
@@ -127,6 +155,7 @@ def on_voxels_of(values, old, new):
     return values.astype(np.float32), sizes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["sta_ribosome", "emd_5311"])
 def test_real_maps_with_voxels_beyond_10_angstrom_are_answered(shared, model, name):
     density = read_map(shared / "data" / "coarse_voxels" / f"{name}.mrc.gz").density
