@@ -21,6 +21,7 @@ from cryores_lite.method.solvent_noise import SolventEstimate, solvent_estimate
 from cryores_lite.resources import available_threads
 from cryores_lite.types import Density, LocalResolution, MapResolution, Mask, Progress
 
+SOLVENT_LEVEL_TO_WARN = 0.1  # of the solvent inside a mask, over the contrast of the molecule
 LOG_STD_TO_WARN = 0.15  # `MapResolution.log_std` above which the user is warned
 
 
@@ -102,6 +103,12 @@ def reliability_warnings(
     if frame.nyquist_filtered:
         warnings.append(
             "Nearly all power of this map was beyond its Nyquist frequency (sharpened, no low-pass) and was removed."
+        )
+    if abs(frame.solvent_level) > SOLVENT_LEVEL_TO_WARN:
+        place = "above" if frame.solvent_level > 0 else "below"
+        warnings.append(
+            f"The solvent inside the mask or the padding was {abs(frame.solvent_level):.0%} of the molecule's contrast "
+            f"{place} the constant outside: this level was subtracted."
         )
     if not solvent.has_solvent:
         warnings.append(

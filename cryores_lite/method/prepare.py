@@ -14,6 +14,7 @@ from cryores_lite.method.crop import Box, cut, molecule_box
 from cryores_lite.method.nyquist import filter_to_nyquist, power_share_beyond_nyquist
 from cryores_lite.method.outline import OUTLINE_POINTS, Outline, outline_molecule
 from cryores_lite.method.soft_edge import soften
+from cryores_lite.method.solvent_level import level_solvent
 from cryores_lite.resources import memory_per_voxel, require_memory
 from cryores_lite.types import Density, Lengths, Shape, Volume, without_offset
 
@@ -34,6 +35,7 @@ class Frame:
     padded_shape : voxels of the periodic box, which is the box and its padding
     lengths : edges of the periodic box, Å
     nyquist_filtered : whether nearly all power of the map was beyond its Nyquist frequency and was removed
+    solvent_level : level of the solvent inside a mask that was subtracted, over the contrast of the molecule
     """
 
     box: Box
@@ -41,6 +43,7 @@ class Frame:
     padded_shape: Shape
     lengths: Lengths
     nyquist_filtered: bool
+    solvent_level: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +63,9 @@ class Spectra:
 
 
 def prepare(density: Density, threads: int = 1) -> tuple[Frame, Spectra]:
-    """Crop to the molecule, soften mask edges, transform, measure band powers. Training calls this too.
+    """Level the solvent, crop to the molecule, soften mask edges, transform, measure band powers.
+
+    Training calls this too.
 
     Raises
     ------
@@ -70,6 +75,7 @@ def prepare(density: Density, threads: int = 1) -> tuple[Frame, Spectra]:
     values = without_offset(density.values)
     if values is not density.values:
         density = Density(values, density.grid)
+    density, level = level_solvent(density)
     box, spectrum, coverage, masked_out = transform_molecule(density, threads)
     nyquist_filtered = not power_share_beyond_nyquist(spectrum) <= MAX_POWER_BEYOND_NYQUIST
     if nyquist_filtered:
@@ -81,6 +87,7 @@ def prepare(density: Density, threads: int = 1) -> tuple[Frame, Spectra]:
         padded_shape=spectrum.shape,
         lengths=spectrum.lengths,
         nyquist_filtered=nyquist_filtered,
+        solvent_level=level.relative if level else 0.0,
     )
     if max(density.grid.voxel_size) < FINE_VOXEL_SIZE:
         spectrum = without_finest_waves(spectrum, threads)
