@@ -12,15 +12,18 @@ import numpy.typing as npt
 from cryores_lite.method.arguments import density_argument, threads_argument
 from cryores_lite.method.assemble import assemble
 from cryores_lite.method.band_features import band_features
+from cryores_lite.method.band_powers import BandPowers
 from cryores_lite.method.coarse_voxels import scaled_down
 from cryores_lite.method.network import Model
 from cryores_lite.method.network_inputs import network_inputs
 from cryores_lite.method.predict import predict_tiles
 from cryores_lite.method.prepare import Frame, prepare
-from cryores_lite.method.solvent_noise import SolventEstimate, solvent_estimate
+from cryores_lite.method.solvent_noise import MIN_POWER, SolventEstimate, solvent_estimate
+from cryores_lite.method.value_edits import edit_warnings, white_power
 from cryores_lite.resources import available_threads
-from cryores_lite.types import Density, LocalResolution, MapResolution, Mask, Progress
+from cryores_lite.types import Density, Lengths, LocalResolution, MapResolution, Mask, Progress
 
+MAX_ROUNDING_FREQUENCY = 1.7  # in units of 1/median: the rounding of the values is compared with the noise up to it
 SOLVENT_LEVEL_TO_WARN = 0.1  # of the solvent inside a mask, over the contrast of the molecule
 LOG_STD_TO_WARN = 0.15  # `MapResolution.log_std` above which the user is warned
 
@@ -74,6 +77,7 @@ def estimate_local_resolution(
     features = band_features(spectra.powers, solvent)
     resolution = model.map_resolution(features)
     inputs = network_inputs(spectra, solvent, features, resolution, threads)
+    rounding = rounding_share(frame, spectra.powers, solvent, resolution.median, scaled.grid.voxel_size)
     del spectra  # the network needs the memory
     fields = predict_tiles(model, inputs, solvent.molecule, progress)
     working_voxel_size = factor * float(np.mean(inputs.voxel_size))
@@ -89,8 +93,21 @@ def estimate_local_resolution(
         global_resolution=max(resolution.global_, 2 * max(density.grid.voxel_size)),
         working_voxel_size=working_voxel_size,
         provider=model.provider,
-        warnings=(*model.warnings, *reliability_warnings(frame, solvent, resolution, mask)),
+        warnings=(
+            *model.warnings,
+            *reliability_warnings(frame, solvent, resolution, mask),
+            *edit_warnings(frame.edits, rounding),
+        ),
     )
+
+
+def rounding_share(
+    frame: Frame, powers: BandPowers, solvent: SolventEstimate, median: float, voxel_size: Lengths
+) -> float:
+    """Return the largest share of the rounding error in the noise of a band, up to `MAX_ROUNDING_FREQUENCY`."""
+    near = powers.frequencies * median <= MAX_ROUNDING_FREQUENCY
+    power = white_power(frame.edits.rounding_variance, powers.frequencies, voxel_size)
+    return float((power / np.maximum(solvent.noise_power, MIN_POWER))[near].max(initial=0.0))
 
 
 def reliability_warnings(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from cryores_lite.method.nyquist import filter_to_nyquist, power_share_beyond_ny
 from cryores_lite.method.outline import OUTLINE_POINTS, Outline, outline_molecule
 from cryores_lite.method.soft_edge import soften
 from cryores_lite.method.solvent_level import level_solvent
+from cryores_lite.method.value_edits import ValueEdits, value_edits
 from cryores_lite.resources import memory_per_voxel, require_memory
 from cryores_lite.types import Density, Lengths, Shape, Volume, without_offset
 
@@ -36,6 +37,7 @@ class Frame:
     lengths : edges of the periodic box, Å
     nyquist_filtered : whether nearly all power of the map was beyond its Nyquist frequency and was removed
     solvent_level : level of the solvent inside a mask that was subtracted, over the contrast of the molecule
+    edits : marks of changed values
     """
 
     box: Box
@@ -44,6 +46,7 @@ class Frame:
     lengths: Lengths
     nyquist_filtered: bool
     solvent_level: float = 0.0
+    edits: ValueEdits = field(default_factory=ValueEdits)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +78,7 @@ def prepare(density: Density, threads: int = 1) -> tuple[Frame, Spectra]:
     values = without_offset(density.values)
     if values is not density.values:
         density = Density(values, density.grid)
+    edits = value_edits(density)
     density, level = level_solvent(density)
     box, spectrum, coverage, masked_out = transform_molecule(density, threads)
     nyquist_filtered = not power_share_beyond_nyquist(spectrum) <= MAX_POWER_BEYOND_NYQUIST
@@ -88,6 +92,7 @@ def prepare(density: Density, threads: int = 1) -> tuple[Frame, Spectra]:
         lengths=spectrum.lengths,
         nyquist_filtered=nyquist_filtered,
         solvent_level=level.relative if level else 0.0,
+        edits=edits,
     )
     if max(density.grid.voxel_size) < FINE_VOXEL_SIZE:
         spectrum = without_finest_waves(spectrum, threads)

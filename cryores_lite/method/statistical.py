@@ -17,6 +17,7 @@ from cryores_lite.method.prepare import prepare
 from cryores_lite.method.restore import resample_to_crop
 from cryores_lite.method.soft_edge import masked_out_voxels
 from cryores_lite.method.solvent_noise import SOLVENT_SHELL, solvent_estimate
+from cryores_lite.method.value_edits import edit_warnings
 from cryores_lite.types import Density, LocalResolution, Volume
 
 PROVIDER = "numpy"
@@ -68,6 +69,7 @@ def estimate_by_noise(density: Density, threads: int = 1) -> LocalResolution:
         global_resolution=math.nan,
         working_voxel_size=float(np.mean(grid.voxel_size)),
         provider=PROVIDER,
+        warnings=edit_warnings(frame.edits),
     )
 
 
