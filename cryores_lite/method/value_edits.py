@@ -19,6 +19,7 @@ from cryores_lite.types import Density, Lengths, Volume
 SAMPLE_VOXELS = 100_000
 MIN_LOWEST = 0.002  # share of a sample that holds the lowest value; below, the voxels are not counted
 MIN_SCATTERED_LOWEST = 0.01  # share of the voxels outside constant parts that hold the lowest value, if it was cut off
+FACE_BLOCKS = 2  # blocks next to the faces of the box in which the lowest value is not searched for
 MAX_LOWEST = 0.05  # share of a sample that holds the lowest value, in a map without a constant part
 MIN_HIGHEST = 0.02  # share of the strong voxels that hold the highest value, if it was cut off
 MIN_HIGHEST_VOXELS = 20
@@ -77,7 +78,12 @@ def scattered_share(lowest: Volume, voxel_size: Lengths) -> float:
     share = block_mean(lowest, block)
     cube = np.ones((3, 3, 3), bool)
     solid = ndimage.binary_erosion(share == 1, cube, border_value=1)
-    rest = share[~ndimage.binary_dilation(solid, cube, iterations=2)]
+    rest = ~ndimage.binary_dilation(solid, cube, iterations=2)
+    for axis, blocks in enumerate(share.shape):  # between a mask and the faces of the box there may be less than 12 Å
+        if blocks > 4 * FACE_BLOCKS:
+            layers = np.moveaxis(rest, axis, 0)
+            layers[:FACE_BLOCKS] = layers[-FACE_BLOCKS:] = False
+    rest = share[rest]
     return float(rest.mean()) if rest.size else 0.0
 
 

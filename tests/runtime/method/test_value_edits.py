@@ -20,9 +20,9 @@ def example():
         return np.array(file.data, np.float32)
 
 
-def in_sphere(values):
+def in_sphere(values, radius=0.45):
     away = np.sqrt(((np.indices(values.shape).T - np.array(values.shape) / 2) ** 2).sum(-1)).T
-    return np.where(away < 0.45 * min(values.shape), values, 0).astype(np.float32)
+    return np.where(away < radius * min(values.shape), values, 0).astype(np.float32)
 
 
 def to_integers(values, levels):
@@ -47,6 +47,9 @@ NOT_CUT_OFF = {
     "in a sphere": in_sphere,
     "in a sphere, with its solvent above 0": lambda v: in_sphere(v + v.std()),
     "above 0": lambda v: v - v.min(),
+    "above 0, in a sphere": lambda v: in_sphere(v - v.min() + v.std()),
+    "above 0, in a sphere that touches the faces": lambda v: in_sphere(v - v.min() + v.std(), 0.485),
+    "bytes, in a sphere": lambda v: in_sphere(to_integers(v, 256) + 1),
     "16-bit integers": lambda v: to_integers(v, 65536),
     "bytes": lambda v: to_integers(v, 256),
     "16-bit floats": lambda v: v.astype(np.float16).astype(np.float32),
