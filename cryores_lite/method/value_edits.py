@@ -18,7 +18,7 @@ from cryores_lite.types import Density, Lengths, Volume
 
 SAMPLE_VOXELS = 100_000
 MIN_LOWEST = 0.002  # share of a sample that holds the lowest value; below, the voxels are not counted
-MIN_SCATTERED_LOWEST = 0.01  # share of the voxels outside constant parts that hold the lowest value, if it was cut off
+MIN_SCATTERED_LOWEST = 0.02  # share of the voxels outside constant parts that hold the lowest value, if it was cut off
 FACE_BLOCKS = 2  # blocks next to the faces of the box in which the lowest value is not searched for
 MAX_LOWEST = 0.05  # share of a sample that holds the lowest value, in a map without a constant part
 MIN_HIGHEST = 0.02  # share of the strong voxels that hold the highest value, if it was cut off
