@@ -19,6 +19,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from cryores_lite import __version__
+from cryores_lite.types import length_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -146,7 +147,7 @@ def _check_model() -> Iterator[Finding]:
 def _check_self_test() -> Iterator[Finding]:
     expected, start = json.loads(SELF_TEST_EXPECTED.read_text(encoding="utf-8")), time.perf_counter()
     result = self_test_result()
-    text = f"median {result['median']:.3f} Å in {time.perf_counter() - start:.1f} s"
+    text = f"median {length_text(result['median'], 3)} in {time.perf_counter() - start:.1f} s"
     if result["model"] != expected["model"]:
         yield Finding("self-test", f"{text}; no result is recorded for this model", False)
         return

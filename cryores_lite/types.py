@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import mmap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -134,8 +135,8 @@ class LocalResolution:
     def __repr__(self) -> str:
         z, y, x = self.grid.shape
         return (
-            f"LocalResolution({z}×{y}×{x}, median {self.median:.2f} Å, "
-            f"global {self.global_resolution:.2f} Å, mask {self.mask_volume:.0f} Å³)"
+            f"LocalResolution({z}×{y}×{x}, median {length_text(self.median)}, "
+            f"global {length_text(self.global_resolution)}, mask {self.mask_volume:.0f} Å³)"
         )
 
 
@@ -177,6 +178,11 @@ def is_voxel_size(size: float) -> bool:
     """Return whether a number is the size of a cryo-EM map's voxel in Å: in `VOXEL_SIZE_RANGE`, and not NaN."""
     low, high = VOXEL_SIZE_RANGE
     return low * (1 - VOXEL_SIZE_RTOL) <= size <= high * (1 + VOXEL_SIZE_RTOL)
+
+
+def length_text(length: float, digits: int = 2) -> str:
+    """Write a length in Å for people: ``4.20 Å``, or ``none`` for one that is unknown (NaN)."""
+    return f"{length:.{digits}f} Å" if math.isfinite(length) else "none"
 
 
 def without_offset(values: Volume) -> Volume:

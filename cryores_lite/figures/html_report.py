@@ -23,7 +23,7 @@ from cryores_lite.figures.palette import DIFFERENCE_STOPS, difference_limit, rgb
 from cryores_lite.figures.report_notes import protein_mass
 from cryores_lite.figures.surface import surface, to_json
 from cryores_lite.figures.svg_charts import agreement_chart, colour_key, fsc_chart, histogram
-from cryores_lite.types import HalfMapComparison, LocalResolution
+from cryores_lite.types import HalfMapComparison, LocalResolution, length_text
 
 EMPTY_MASK = "No molecule was found in this map, so there is no local resolution to show."
 SURFACE_SETTING = "contour level {:.4g}; density outside the mask and small loose pieces are left out"
@@ -85,7 +85,7 @@ def render(
         notes=_notes(notes),
         surface=_surface(mesh is not None, display),
         histogram=_histogram(display, percentiles["50"]),
-        percentiles=_rows({PERCENTILE_LABELS[n]: _length(value) for n, value in percentiles.items()}),
+        percentiles=_rows({PERCENTILE_LABELS[n]: length_text(value) for n, value in percentiles.items()}),
         mass=_text(PROTEIN_MASS.format(_mass(result.mask_volume))) if display.mask.any() else "",
         orthogonal=_orthogonal(figures[:3], width, display),
         extremes=_extremes(figures[3:]),
@@ -96,20 +96,16 @@ def render(
     )
 
 
-def _length(value: float) -> str:
-    return f"{value:.2f} Å" if math.isfinite(value) else "none"
-
-
 def _numbers(result: LocalResolution, percentiles: Mapping[str, float]) -> str:
     low, high = percentiles["25"], percentiles["75"]
     middle_half = f"{low:.2f} – {high:.2f} Å" if math.isfinite(low) else "none"
     volume = f"{result.mask_volume:,.0f} Å³".replace(",", "\N{NARROW NO-BREAK SPACE}")
     mass = f"at most {_mass(result.mask_volume)} of protein"
     cards = (
-        ("median", "Median local resolution", _length(percentiles["50"]), "inside the mask"),
+        ("median", "Median local resolution", length_text(percentiles["50"]), "inside the mask"),
         ("half", "Middle half of the mask", middle_half, "25th to 75th percentile"),
-        ("global_resolution", "Global resolution", _length(result.global_resolution), "one number for the map"),
-        ("median_uncertainty", "Expected error", _length(result.median_uncertainty), "standard deviation, median"),
+        ("global_resolution", "Global resolution", length_text(result.global_resolution), "one number for the map"),
+        ("median_uncertainty", "Expected error", length_text(result.median_uncertainty), "standard deviation, median"),
         ("mask_volume", "Mask", volume, mass),
     )
     return "".join(
@@ -172,12 +168,12 @@ def _half_maps(comparison: HalfMapComparison | None, difference_slices: str) -> 
     if comparison is None:
         return ""
     numbers = {
-        "Global resolution at FSC 0.143": _length(comparison.resolution),
-        "Global resolution at FSC 0.5": _length(comparison.resolution_half),
-        "Median local resolution by half-map FSC": _length(comparison.median),
+        "Global resolution at FSC 0.143": length_text(comparison.resolution),
+        "Global resolution at FSC 0.5": length_text(comparison.resolution_half),
+        "Median local resolution by half-map FSC": length_text(comparison.median),
         "Correlation with the estimate": f"{comparison.r:.3f}" if math.isfinite(comparison.r) else "none",
-        "Root-mean-square difference": _length(comparison.rmse),
-        "Mean difference, estimate minus half-map FSC": _length(comparison.bias),
+        "Root-mean-square difference": length_text(comparison.rmse),
+        "Mean difference, estimate minus half-map FSC": length_text(comparison.bias),
     }
     caption = (
         "Left: global FSC of the half maps. The corrected curve is free of the correlation that the mask adds. Right: "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from cryores_lite.figures import slices
 from cryores_lite.figures.display_map import DisplayMap, ticks, to_rgba
 from cryores_lite.figures.palette import rgb_colours
-from cryores_lite.types import LocalResolution
+from cryores_lite.types import LocalResolution, length_text
 
 IMAGE_SIZE = (1200, 742)  # pixels
 SLICES_LEFT, SLICES_TOP, SLICE_GAP, SLICE_SIDE = 30, 96, 10, 296  # pixels
@@ -114,12 +113,11 @@ def _draw_key(image: Image.Image, draw: ImageDraw.ImageDraw, colour_limits: tupl
 
 def _draw_numbers(draw: ImageDraw.ImageDraw, result: LocalResolution) -> None:
     lowest, low, median, high, highest = result.percentiles.values()
-    error = result.median_uncertainty
     numbers = (
         ("Median", f"{median:.2f} Å"),
         ("50 % within", f"{low:.2f} to {high:.2f} Å"),
         ("95 % within", f"{lowest:.2f} to {highest:.2f} Å"),
-        ("Expected error (s.d.)", f"{error:.2f} Å" if math.isfinite(error) else "none"),
+        ("Expected error (s.d.)", length_text(result.median_uncertainty)),
     )
     for n, (name, value) in enumerate(numbers):
         y = KEY_BOX[3] + 26 + 58 * n

@@ -37,7 +37,7 @@ def compare(pair: HalfMapPair, result: LocalResolution, threads: int = 1) -> Hal
     curves = global_fsc_curves(pair, result.mask, threads)
     inside = (values > 0) & result.mask
     half_maps, estimate = values[inside].astype(float), result.values[inside].astype(float)
-    varies = bool(half_maps.size) and half_maps.std() > 0 and estimate.std() > 0
+    varies = bool(half_maps.size) and np.ptp(half_maps) > 0 and np.ptp(estimate) > 0
     edges, counts = scatter(half_maps, estimate)
     by_name = {
         "unmasked": curves.unmasked,

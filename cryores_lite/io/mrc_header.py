@@ -172,7 +172,9 @@ def check_voxel_sizes(path: Path, sizes: Lengths) -> None:
 
 
 def _number(size: object) -> str:
-    return f"{size:.4g}" if isinstance(size, Real) else repr(size)
+    if not isinstance(size, Real):
+        return repr(size)
+    return "unknown" if math.isnan(size) else f"{size:.4g}"
 
 
 def other_file_kind(start: bytes) -> str | None:

@@ -7,7 +7,9 @@ from typing import Any
 
 from cryores_lite.outputs.catalogue import KIND
 from cryores_lite.outputs.result import MapResult
-from cryores_lite.types import PERCENTILES, HalfMapComparison, LocalResolution
+from cryores_lite.types import PERCENTILES, HalfMapComparison, LocalResolution, length_text
+
+UNIFORM = "a local resolution is the same everywhere"
 
 
 def row(result: MapResult) -> dict[str, Any]:
@@ -90,19 +92,27 @@ def summary(result: MapResult) -> str:
 
 
 def _network_lines(estimate: LocalResolution) -> tuple[str, ...]:
-    """Return the lines of the summary for numbers that only the network estimates."""
-    return (
-        f"  expected error     {estimate.median_uncertainty:.2f} Å (one standard deviation; median)",
-        f"  global resolution  {estimate.global_resolution:.2f} Å",
+    """Return the lines of the summary for numbers that only the network estimates; unknown numbers have no line."""
+    error, global_ = estimate.median_uncertainty, estimate.global_resolution
+    lines = (
+        (error, f"  expected error     {error:.2f} Å (one standard deviation; median)"),
+        (global_, f"  global resolution  {global_:.2f} Å"),
     )
+    return tuple(line for value, line in lines if math.isfinite(value))
 
 
 def _half_map_lines(comparison: HalfMapComparison) -> tuple[str, ...]:
-    agreement = f"r {comparison.r:.2f}, RMSE {comparison.rmse:.2f} Å, mean difference {comparison.bias:+.2f} Å"
     return (
-        f"  half-map FSC       {comparison.resolution:.2f} Å; local median {comparison.median:.2f} Å",
-        f"  agreement          {agreement}",
+        f"  half-map FSC       {length_text(comparison.resolution)}; local median {length_text(comparison.median)}",
+        f"  agreement          {_agreement(comparison)}",
     )
+
+
+def _agreement(comparison: HalfMapComparison) -> str:
+    if not math.isfinite(comparison.rmse):
+        return "none: no voxel of the mask has a local resolution from the half maps"
+    r = f"r {comparison.r:.2f}" if math.isfinite(comparison.r) else f"no correlation ({UNIFORM})"
+    return f"{r}, RMSE {comparison.rmse:.2f} Å, mean difference {comparison.bias:+.2f} Å"
 
 
 def voxel_size(estimate: LocalResolution) -> float:

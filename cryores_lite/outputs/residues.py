@@ -120,7 +120,9 @@ def read_fitted(path: Path, input_map: Map, map_path: Path) -> FittedModel:
     grid = input_map.density.grid
     in_map = to_voxel_coordinates(positions, input_map.header, grid.voxel_size, map_path)
     if not np.all((in_map >= -0.5) & (in_map <= np.array(grid.shape) - 0.5), axis=1).any():
-        position = "its centre at {:.1f}, {:.1f}, {:.1f} Å, outside the map's box".format(*np.nanmean(positions, 0))
+        position = "its centre at {:.1f}, {:.1f}, {:.1f} Å, outside the map's box".format(
+            *positions[np.isfinite(positions).all(1)].mean(0)
+        )
         raise _refusal(path, position, "a model fitted to this map", "check the fit in ChimeraX")
     return FittedModel(path.name, structure, in_map, tuple(note for note in notes if note))
 
