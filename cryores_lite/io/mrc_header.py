@@ -28,6 +28,7 @@ MAX_VOXEL_SIZE_RATIO = 1.01  # of the longest to the shortest axis
 REAL_MODES = (0, 1, 2, 6, 12)  # int8, int16, float32, uint16, float16
 OTHER_MODES = {3: "complex int16", 4: "complex float32", 101: "4-bit"}
 FIRST_STACK_SPACE_GROUP = 401  # ISPG of stacks of volumes in MRC2014
+MAX_ANGLE_ERROR = 0.1  # degrees, from a right angle
 SAME_POSITION = 0.01  # Å
 FILE_SIGNATURES = {  # of files that users pass by mistake
     b"version https://git-lfs": "a Git LFS pointer",
@@ -67,13 +68,14 @@ def check_record(path: Path, record: Record) -> Shape:
     mode_name = f"{mode} ({OTHER_MODES.get(mode, 'unknown')})"
     has_map_id = bytes(record.map)[:3] == b"MAP"  # missing in files older than MRC2000
     is_mrc = nsymbt >= 0 and (has_map_id or (mode in REAL_MODES and min(shape) > 0))
-    is_one_volume = ispg < FIRST_STACK_SPACE_GROUP
+    is_one_volume = ispg < FIRST_STACK_SPACE_GROUP or int(record.mz) == shape[0]  # MZ is the sections of a volume
+    stack = f"a stack of volumes (ISPG {ispg}, {shape[0]} sections, MZ {int(record.mz)})"
     for is_right, *message in (
         (is_mrc, "format", "an unknown header", "an MRC/CCP4 map", "convert it to .mrc"),
         (mode in REAL_MODES, "mode", mode_name, "0, 1, 2, 6 or 12", "save it as 32-bit float (mode 2)"),
         (min(shape) > 0, "size", size, "1 or more on each axis", "download it again"),
         (min(shape) > 1, "size", size, "a three-dimensional map", "pass the volume, not a projection or slice"),
-        (is_one_volume, "kind", f"a stack of volumes (ISPG {ispg})", "one volume", "pass its volumes one by one"),
+        (is_one_volume, "kind", stack, "one volume", "pass its volumes one by one"),
     ):
         if not is_right:
             raise input_error(path, *message)
@@ -88,9 +90,10 @@ def header_from_record(path: Path, record: Record) -> tuple[Header, list[str]]:
         warnings.append("The header has no axis order (MAPC, MAPR, MAPS are 0); X, Y, Z was assumed.")
     if sorted(axes) != [1, 2, 3]:
         raise input_error(path, "axis order", axes, "1, 2 and 3 in any order", "repair MAPC, MAPR and MAPS")
+    angles, angle_warnings = _cell_angles(path, record.cellb.item())
     header = Header(
         cella=record.cella.item(),
-        cellb=record.cellb.item(),
+        cellb=angles,
         m=(int(record.mx), int(record.my), int(record.mz)),
         nstart=(int(record.nxstart), int(record.nystart), int(record.nzstart)),
         axes=axes,
@@ -98,10 +101,20 @@ def header_from_record(path: Path, record: Record) -> tuple[Header, list[str]]:
         shape=(int(record.nz), int(record.ny), int(record.nx)),
         rotation_label=_rotation_label(record),
     )
-    if header.cellb != (0, 0, 0) and not all(abs(angle - 90) < 0.1 for angle in header.cellb):
-        angles = "{:g}, {:g}, {:g} degrees".format(*header.cellb)
-        raise input_error(path, "cell angles", angles, "90, 90, 90", "resample it on an orthogonal grid")
-    return header, warnings
+    return header, [*warnings, *angle_warnings]
+
+
+def _cell_angles(path: Path, stored: Floats) -> tuple[Floats, list[str]]:
+    """Return the angles of the cell (degrees); 0 beside right angles is 90, with a warning, and no angles stay 0."""
+    text = "{:g}, {:g}, {:g}".format(*stored)
+    if not all(angle == 0 or abs(angle - 90) < MAX_ANGLE_ERROR for angle in stored):
+        try_ = "resample it on an orthogonal grid"
+        raise input_error(path, "cell angles", f"{text} degrees", "90, 90, 90", try_)
+    if all(stored) or not any(stored):
+        return stored, []
+    alpha, beta, gamma = (angle or 90.0 for angle in stored)
+    warning = f"The cell angles in the header are {text} degrees; 0 was read as 90, and is 90 in the output files."
+    return (alpha, beta, gamma), [warning]
 
 
 def _rotation_label(record: Record) -> str:

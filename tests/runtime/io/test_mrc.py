@@ -172,6 +172,40 @@ def test_a_volume_with_a_stack_header_takes_z_from_x_and_so_does_its_copy(tmp_pa
         assert "stack" in source.warnings[0]
 
 
+@pytest.mark.parametrize("ispg", [401, 402, 630])
+def test_a_stack_of_one_volume_is_read_as_that_volume(tmp_path, ispg):
+    path = save(tmp_path / "m.mrc", noise())
+    with mrcfile.open(path, "r+") as file:  # as mrcfile writes a stack of volumes
+        file.set_data(noise()[None])
+        file.voxel_size, file.header.ispg = 1.2, ispg
+        assert file.is_volume_stack()
+    source = read_map(path)
+    np.testing.assert_array_equal(source.density.values, noise())
+    assert source.warnings == ()
+    assert read_map(write_copy(path)).density.grid == source.density.grid
+
+
+right_or_missing = st.tuples(*[st.sampled_from((0.0, 90.0, 89.99))] * 3)
+skewed = st.tuples(*[st.sampled_from((0.0, 90.0, 120.0, 60.0, 180.0, -90.0, np.nan, np.inf))] * 3)
+
+
+@settings(max_examples=25, deadline=None)
+@given(right_or_missing | skewed)
+def test_missing_cell_angles_are_right_angles_and_others_are_refused(tmp_path_factory, angles):
+    path = save(tmp_path_factory.mktemp("angles") / "m.mrc", noise(), fields={"cellb": angles})
+    if not all(angle == 0 or abs(angle - 90) < 0.1 for angle in angles):
+        with pytest.raises(InputError, match="cell angles"):
+            read_map(path)
+        return
+    source = read_map(path)
+    np.testing.assert_array_equal(source.density.values, noise())
+    is_mended = 0 in angles and any(angles)
+    assert ["0 was read as 90" in warning for warning in source.warnings] == [True] * is_mended
+    with mrcfile.open(write_copy(path)) as copy:
+        written = copy.header.cellb.item()
+    np.testing.assert_allclose(written, [angle or 90.0 * is_mended for angle in angles])
+
+
 def test_a_voxel_size_of_exactly_one_gives_a_warning_unless_it_was_passed(tmp_path):
     path = save(tmp_path / "m.mrc", noise(), fields={"cella": (10, 9, 8)})
     assert "exactly 1" in read_map(path).warnings[0]
@@ -229,7 +263,8 @@ def test_surplus_bytes_give_a_warning(tmp_path, pack):
         ([(12, "<i", 3)], "complex"),
         ([(12, "<i", 4)], "complex"),
         ([(12, "<i", 101)], "4-bit"),
-        ([(88, "<i", 401)], "ISPG 401"),
+        ([(88, "<i", 401), (36, "<i", 4)], "ISPG 401, 8 sections, MZ 4"),
+        ([(88, "<i", 401), (36, "<i", 1)], "ISPG 401, 8 sections, MZ 1"),
         ([(88, "<i", 0), (36, "<i", 1), (48, "<f", 1.2)], "8 images"),
         ([(8, "<i", 1)], "three-dimensional"),
         ([(0, "<i", 0)], "0 x 9 x 8"),
