@@ -83,7 +83,8 @@ class Map:
 def read_map(path: StrPath, *, voxel_size: float | None = None) -> Map:
     """Read a cryo-EM map, plain, gzip or bzip2 (detected by content), and check it before any long work.
 
-    The file is opened read-only. A few non-finite voxels are replaced by the median, with a warning.
+    The file is opened read-only. A few non-finite voxels are replaced by the median, with a warning; all those outside
+    a mask are filled with the median of the voxels beside them, with a warning.
 
     Parameters
     ----------

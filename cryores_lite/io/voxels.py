@@ -11,14 +11,17 @@ from typing import IO, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 from cryores_lite.io.mrc_header import Record, input_error, truncation_error
-from cryores_lite.types import Shape, Volume, check_spread
+from cryores_lite.types import Mask, Shape, Volume, check_spread
 
 Stored: TypeAlias = npt.NDArray[Any]  # voxels in the data type of the file
 
 HEADER_SIZE = 1024  # bytes
-MAX_NON_FINITE_FRACTION = 0.01
+MAX_NON_FINITE_FRACTION = 0.01  # of voxels that are not outside a mask
+CORNER_DEPTH = 4  # voxels, of narrow corners between two bodies
+MIN_PIECE = 0.9  # share of the finite voxels that are connected, in a map whose outside is not finite
 CHUNK_SIZE = 1 << 24  # bytes
 MAX_SURPLUS = 1 << 26  # bytes beyond the map in a compressed file, if the map is not larger itself
 IMOD_STAMP = 0x444F4D49  # "IMOD"
@@ -120,18 +123,68 @@ def _roughness(values: Stored) -> int:
 
 
 def finite_float32(path: Path, stored: Stored) -> tuple[Volume, list[str]]:
-    """Convert voxels to float32 and replace a few non-finite ones by the median."""
+    """Convert voxels to float32; fill the non-finite ones outside a mask, and replace a few others by the median."""
     values: Volume = stored.astype(np.float32, copy=False)
-    non_finite, warnings = sum(int(np.count_nonzero(~np.isfinite(plane))) for plane in values), []
-    if non_finite > MAX_NON_FINITE_FRACTION * values.size:
-        found = f"{non_finite} of {values.size} voxels not finite"
-        raise input_error(path, "values", found, "at most 1 %", "recompute the map")
-    if non_finite:
-        is_finite = np.isfinite(values)
-        values = np.where(is_finite, values, np.median(values[is_finite]))
-        warnings.append(f"{non_finite} voxels were NaN or infinite and were replaced by the median.")
+    warnings: list[str] = []
+    if any(not np.isfinite(plane).all() for plane in values):
+        values, warnings = _without_non_finite(path, values)
     lowest, highest = float(values.min()), float(values.max())
     if lowest == highest:
         raise input_error(path, "values", f"the value {lowest:g} everywhere", "a density map", "recompute the map")
     check_spread(lowest, highest, path.name)
     return values, warnings
+
+
+def _without_non_finite(path: Path, values: Volume) -> tuple[Volume, list[str]]:
+    is_finite, few = np.isfinite(values), MAX_NON_FINITE_FRACTION * values.size
+    warnings, count = [], values.size - int(np.count_nonzero(is_finite))
+    if few < count < values.size:
+        outside = outside_voxels(~is_finite)
+        filled = int(np.count_nonzero(outside))
+        if filled and count - filled <= few and is_one_piece(is_finite):
+            level = median_beside(values, is_finite, outside)
+            values = np.where(outside, level, values)
+            is_finite |= outside
+            count -= filled
+            warnings.append(
+                f"{filled} voxels ({filled / values.size:.0%}) outside the density were NaN or infinite and were "
+                f"filled with {level:.4g}, the median of the voxels beside them."
+            )
+    if count > few:
+        found = f"{count} of {values.size} voxels not finite"
+        raise input_error(path, "values", found, "at most 1 %, or all outside a mask", "recompute the map")
+    if count:
+        values = np.where(is_finite, values, np.median(values[is_finite]))
+        warnings.append(f"{count} voxels were NaN or infinite and were replaced by the median.")
+    return values, warnings
+
+
+def outside_voxels(non_finite: Mask) -> Mask:
+    """Find the voxels around the density: they reach a face of the box in a region that is nowhere thin.
+
+    All that lies outside a sphere, a cylinder or another convex body is found, and the narrow corners between two
+    bodies. Damaged slices, rows and single voxels are not.
+
+    Parameters
+    ----------
+    non_finite : (z, y, x) bool
+    """
+    margin = 2  # beyond the faces all is outside, so that a layer of one voxel at a face is wide enough
+    padded = np.pad(non_finite, margin, constant_values=True).astype(np.uint8)
+    opened = ndimage.maximum_filter(ndimage.minimum_filter(padded, 3, mode="nearest"), 3, mode="nearest")
+    pieces, _ = ndimage.label(opened)
+    around = ndimage.binary_dilation(pieces == pieces[0, 0, 0], iterations=CORNER_DEPTH, mask=padded > 0)
+    outside: Mask = around[(slice(margin, -margin),) * 3]
+    return outside
+
+
+def is_one_piece(inside: Mask) -> bool:
+    """Return whether nearly all voxels of a mask are connected: damaged slices would divide them."""
+    sizes = np.bincount(ndimage.label(inside)[0].ravel())[1:]
+    return bool(sizes.max() >= MIN_PIECE * sizes.sum())
+
+
+def median_beside(values: Volume, is_finite: Mask, outside: Mask) -> np.float32:
+    """Return the median of the finite voxels that touch the voxels outside."""
+    beside = is_finite & ndimage.binary_dilation(outside)
+    return np.float32(np.median(values[beside]))
