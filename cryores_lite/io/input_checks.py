@@ -17,6 +17,7 @@ import numpy as np
 from cryores_lite.errors import InputError
 from cryores_lite.io.half_map_names import HALF_MAP_NAME
 from cryores_lite.io.mrc import Map
+from cryores_lite.io.noise_free import is_noise_free
 from cryores_lite.types import Volume, without_offset
 
 BLOCK_LENGTH = 5.0  # Å
@@ -32,6 +33,10 @@ LOCAL_RESOLUTION_RANGE = (1.5, 100.0)  # voxels, Å
 LONGEST_IN_VOXELS = 25.0  # the longest local resolution of a map with large voxels
 MAX_LOCAL_RESOLUTION_SPREAD = 0.5  # standard deviation over mean
 MAX_LOWEST_TENTH = 0.5  # share of a local-resolution map's voxels in the lowest tenth of its range
+NO_NOISE = (
+    "The map holds no noise to judge by: it falls off smoothly to one value, as a map computed from a model does. "
+    "The local resolution is that of a perfect map, and shows only the limits of its filter and its voxels."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +92,8 @@ def check_input(map_path: Path, input_map: Map, by_name: bool = True) -> Map:
         )
     else:
         warnings = other_kind_warnings(map_path.name if by_name else "", statistics)
+    if is_noise_free(values):
+        warnings = (*warnings, NO_NOISE)
     return replace(input_map, warnings=(*input_map.warnings, *warnings))
 
 
