@@ -28,7 +28,7 @@ def _version(requested: bool) -> None:
 
 def _check(requested: bool) -> None:
     if requested:
-        from cryores_lite.diagnostics import report
+        from cryores_lite.installation.diagnostics import report
 
         text, all_passed = report()
         typer.echo(text)

@@ -12,7 +12,7 @@ from pathlib import Path
 import mrcfile
 import numpy as np
 
-from cryores_lite.diagnostics import SELF_TEST_VOXEL_SIZE, self_test_map
+from cryores_lite.installation.diagnostics import SELF_TEST_VOXEL_SIZE, self_test_map
 
 SHAPE = (36, 38, 40)
 HEADER_FIELDS = {  # name: first byte and format

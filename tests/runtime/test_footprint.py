@@ -117,7 +117,7 @@ def test_no_entry_point_loads_onnxruntime_with_its_telemetry_on(surroundings):
     for imports in (
         "from cryores_lite.console import versions; versions()",
         "from cryores_lite import Model; Model.open(device='cpu')",
-        "from cryores_lite.diagnostics import report; report()",
+        "from cryores_lite.installation.diagnostics import report; report()",
         "import cryores_lite.batch.runner",
     ):
         finished = python(surroundings, code + imports + "\nassert 'onnxruntime' in sys.modules")

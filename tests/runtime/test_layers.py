@@ -7,8 +7,9 @@ import cryores_lite
 
 ROOT = Path(cryores_lite.__file__).parent
 LAYERS = (  # from top to bottom; docs/architecture.md draws them
+    ("__main__",),
     ("cli",),
-    ("batch", "integrations", "diagnostics"),
+    ("batch", "integrations", "installation"),
     ("console",),
     ("job",),
     ("outputs",),
@@ -51,6 +52,10 @@ def arrows():
 def test_every_module_belongs_to_a_layer():
     names = {path.relative_to(ROOT).parts[0].removesuffix(".py") for path in ROOT.rglob("*.py")} - {"__init__"}
     assert names == set(DEPTH)
+
+
+def test_the_root_of_the_package_stays_small():
+    assert len([path for path in ROOT.iterdir() if path.is_file()]) <= 9
 
 
 def test_imports_go_down_only():

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cryores_lite.diagnostics import SELF_TEST_VOXEL_SIZE, self_test_map
+from cryores_lite.installation.diagnostics import SELF_TEST_VOXEL_SIZE, self_test_map
 from cryores_lite.io.mrc import read_map
 from tests.runtime.command import one_error, run
 from tests.runtime.maps import save

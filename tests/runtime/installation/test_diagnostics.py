@@ -9,9 +9,16 @@ from importlib import metadata
 import numpy as np
 import pytest
 
-from cryores_lite import diagnostics, resources
-from cryores_lite.diagnostics import SELF_TEST_EXPECTED, SELF_TEST_VOXEL_SIZE, Finding, self_test_map, self_test_result
+from cryores_lite import resources
 from cryores_lite.errors import DeviceError
+from cryores_lite.installation import diagnostics
+from cryores_lite.installation.diagnostics import (
+    SELF_TEST_EXPECTED,
+    SELF_TEST_VOXEL_SIZE,
+    Finding,
+    self_test_map,
+    self_test_result,
+)
 from cryores_lite.io.mrc import write_map
 from cryores_lite.io.mrc_header import Header
 from cryores_lite.method import network
@@ -41,7 +48,7 @@ def test_a_working_installation_passes_every_check(finished):
 
 
 def test_the_self_test_expects_the_result_of_the_shipped_model():
-    """After a change of the model: write `self_test_result()` and a tolerance into `method/self_test.json`."""
+    """After a change of the model: write `self_test_result()` and a tolerance into `installation/self_test.json`."""
     expected, result = json.loads(SELF_TEST_EXPECTED.read_text()), self_test_result()
     assert result["model"] == expected["model"], f"{SELF_TEST_EXPECTED.name} should hold {result}"
     assert result["median"] == pytest.approx(expected["median"], abs=expected["tolerance"]), f"{result}"

@@ -30,7 +30,7 @@ OPTIONAL_PACKAGES = ("gemmi", "matplotlib")
 ONNXRUNTIME_PACKAGES = (  # they install the same files, so only one may be present
     *("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml", "onnxruntime-rocm"),
 )
-SELF_TEST_EXPECTED = files("cryores_lite.method").joinpath("self_test.json")  # result with the shipped model
+SELF_TEST_EXPECTED = files("cryores_lite.installation").joinpath("self_test.json")  # result with the shipped model
 SELF_TEST_EDGE = 48  # voxels
 SELF_TEST_VOXEL_SIZE = 1.5  # Å
 
