@@ -37,6 +37,7 @@ def merge(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace FILE even if it is not a table of this program.")
     ] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print only errors and the names of maps.")] = False,
 ) -> None:
     """Merge the tables of cryores-lite --shard into one, with the latest row of each map.
 
@@ -47,14 +48,21 @@ def merge(
             table.check_replaceable(out)
         listed = [str(path) for path in read_list(maps_from)] if maps_from else []
         rows, missing = merged_rows([row for path in tables for row in table.read(path)], listed)
+        table.check_rows_fit(out, rows)
+    with user_errors_to_exit_code():
         table.write(out, rows)
     failed = [row for row in rows if row["outcome"] != "done"]
     for row in failed:
-        typer.echo(f"failed: {row['input']}", err=True)
+        _print_name("failed", row["input"])
     for name in missing:
-        typer.echo(f"missing: {name}", err=True)
-    typer.echo(f"{len(rows)} maps: {len(rows) - len(failed)} done, {len(failed)} failed; {len(missing)} missing")
+        _print_name("missing", name)
+    if not quiet:
+        typer.echo(f"{len(rows)} maps: {len(rows) - len(failed)} done, {len(failed)} failed; {len(missing)} missing")
     raise typer.Exit(int(bool(failed or missing)))
+
+
+def _print_name(state: str, name: str) -> None:
+    typer.echo(f"{state}: {' '.join(name.split())}", err=True)  # one line, whatever is in the name
 
 
 def main() -> None:

@@ -26,6 +26,13 @@ COLUMNS = (
     *(kind.name for kind in ALWAYS),
 )
 NUMBER_COLUMNS = frozenset(COLUMNS) - {"input", "outcome", "time", "model", "message", *(kind.name for kind in ALWAYS)}
+ROW_FIELDS: dict[str, Any] = {  # of a JSON line, and their types
+    **dict.fromkeys(("input", "outcome", "time"), str),
+    **dict.fromkeys(("percentiles", "files", "model"), dict),
+    "kept": bool,
+    "warnings": list,
+    "error": (str, type(None)),
+}
 SUFFIXES = (".csv", ".jsonl")
 KEPT = "kept: an earlier run finished it"
 
@@ -42,10 +49,10 @@ def csv_row(row: Row) -> Row:
     messages = [row["error"], KEPT if row["kept"] else None, *row["warnings"]]
     return {
         **{name: row[name] for name in COLUMNS if name in row},
-        **{f"p{p}": value for p, value in row["percentiles"].items()},
+        **{f"p{p:g}": row["percentiles"].get(f"{p:g}") for p in PERCENTILES},
         "model": " ".join(filter(None, (row["model"]["name"], row["model"]["version"]))) or row.get("method"),
         "message": "; ".join(filter(None, messages)),
-        **{kind.name: row["files"][kind.name] for kind in ALWAYS},
+        **{kind.name: row["files"].get(kind.name) for kind in ALWAYS},
     }
 
 
@@ -105,23 +112,58 @@ def _parse(path: Path, data: bytes) -> list[Row]:
     if path.suffix == ".csv":
         separator = ";" if text.startswith(f"{COLUMNS[0]};") else ","
         reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator)
-        rows = list(reader)
-        if text and (tuple(reader.fieldnames or ()) != COLUMNS or any(None in row.values() for row in rows)):
+        try:
+            rows = list(reader)
+        except csv.Error as error:  # a cell of more than 131,072 letters
+            raise _not_a_table(path, error) from error
+        is_ours = tuple(reader.fieldnames or ()) == COLUMNS
+        if text and not (is_ours and all(None not in row and None not in row.values() for row in rows)):
             raise _not_a_table(path, "other columns")
         if separator == ";":  # of a spreadsheet whose decimal sign is the comma
             rows = [{name: _with_point(name, cell) for name, cell in row.items()} for row in rows]
         return [{name: unescape_formula(cell) for name, cell in row.items()} for row in rows]
     try:
-        rows = [json.loads(line) for line in text.splitlines()]
-        if all({"input", "outcome", "time", "files"} <= row.keys() for row in rows):
-            return rows
-    except (ValueError, AttributeError):
-        pass
-    raise _not_a_table(path, "other lines")
+        rows = [json.loads(line, parse_constant=_refuse_constant) for line in text.splitlines()]
+    except (ValueError, RecursionError):
+        raise _not_a_table(path, "other lines") from None
+    if not all(map(_is_row, rows)):
+        raise _not_a_table(path, "other lines")
+    return rows
+
+
+def _is_row(row: Any) -> bool:
+    """Whether a line of JSON has the fields that a table is merged and converted by."""
+    if not (isinstance(row, dict) and row.keys() >= ROW_FIELDS.keys()):
+        return False
+    if not all(isinstance(row[name], kind) for name, kind in ROW_FIELDS.items()):
+        return False
+    messages = [*row["warnings"], row["error"] or "", row["model"].get("name") or "", row["model"].get("version") or ""]
+    return row["model"].keys() >= {"name", "version"} and all(isinstance(text, str) for text in messages)
+
+
+def _refuse_constant(word: str) -> None:
+    raise ValueError(word)  # NaN and Infinity are not JSON
 
 
 def write(path: Path, rows: Sequence[Row]) -> None:
     """Write a complete table, or leave the existing one unchanged."""
+    check_rows_fit(path, rows)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path) as stream:
+            stream.write(_lines(path, rows, header=True))
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def check_rows_fit(path: Path, rows: Sequence[Row]) -> None:
+    """Refuse a name that is not that of a table, or of one that can hold rows.
+
+    Raises
+    ------
+    InputError
+        The name ends in neither .csv nor .jsonl, or rows of a CSV file lack the fields of JSON lines.
+    """
     _check_suffix(path)
     if path.suffix == ".jsonl" and any("percentiles" not in row for row in rows):
         raise InputError(
@@ -130,11 +172,6 @@ def write(path: Path, rows: Sequence[Row]) -> None:
             expected="rows of .jsonl tables",
             try_="choose a name that ends in .csv",
         )
-    try:
-        with atomic_write(path) as stream:
-            stream.write(_lines(path, rows, header=True))
-    except OSError as error:
-        raise _unwritable(path, error) from error
 
 
 def check_replaceable(path: Path) -> None:
