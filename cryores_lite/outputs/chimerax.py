@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from types import ModuleType
 
 from cryores_lite.errors import OutputError
 from cryores_lite.figures.palette import OUTSIDE_COLOUR, colour_stops
@@ -26,7 +28,7 @@ def script(
 
     Parameters
     ----------
-    names : file names of the map and its local resolution, relative to the script's folder and `quoted`
+    names : file names of the map and its local resolution, from the script's folder (`path_from`) and `quoted`
     contour_level : density of the surface
     finest : Å, the smallest local resolution; values below it are outside the mask and become grey
     colours : Å of the first and the last colour
@@ -58,6 +60,20 @@ def script(
         "key " + " ".join(f"{colour}:{value:.1f}" for value, colour in pairs) + " size .25,.04 pos .7,.06",
     )
     return "\n".join(lines) + "\n"
+
+
+def path_from(path: str, folder: str, system: ModuleType = os.path) -> str:
+    """Return a path relative to a folder, or the path itself if they lie on different drives of Windows.
+
+    Parameters
+    ----------
+    path, folder : absolute paths
+    system : `os.path`, `posixpath` or `ntpath`
+    """
+    try:
+        return str(system.relpath(path, folder))
+    except ValueError:  # of Windows: no relative path leads to another drive
+        return path
 
 
 def quoted(name: str) -> str:

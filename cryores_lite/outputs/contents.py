@@ -5,7 +5,6 @@ Every function takes the result of a finished map. Libraries that only some file
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -106,7 +105,7 @@ def chimerax(result: MapResult) -> str:
 
 
 def chimerax_names(job: Job) -> tuple[str, str]:
-    """Return the paths of the map and of the map that colours it, relative to the script's folder and quoted.
+    """Return the paths of the map and of the map that colours it, from the script's folder and quoted.
 
     Links to folders are followed, as ChimeraX follows them.
 
@@ -116,12 +115,12 @@ def chimerax_names(job: Job) -> tuple[str, str]:
         A script cannot hold the name.
     """
 
-    def relative_to_script(path: Path) -> str:
-        return chimerax_script.quoted(os.path.relpath(path.parent.resolve() / path.name, script_folder))
+    def from_script(path: Path) -> str:
+        return chimerax_script.quoted(chimerax_script.path_from(str(path.parent.resolve() / path.name), script_folder))
 
-    script_folder = job.outputs["chimerax"].parent.resolve()
+    script_folder = str(job.outputs["chimerax"].parent.resolve())
     colouring_map = job.outputs.get("display", job.outputs["locres"])
-    return relative_to_script(job.displayed_path), relative_to_script(colouring_map)
+    return from_script(job.displayed_path), from_script(colouring_map)
 
 
 def report(result: MapResult) -> str:

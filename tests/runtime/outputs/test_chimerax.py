@@ -1,6 +1,10 @@
 """The ChimeraX script: it names files safely, finds them, and colours surfaces by the palette."""
 
+import ntpath
+import os
+import posixpath
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +14,7 @@ from hypothesis import strategies as st
 from cryores_lite.errors import OutputError
 from cryores_lite.figures.palette import COLOUR_STOPS, OUTSIDE_COLOUR, colour_range, colour_stops
 from cryores_lite.io.mrc import read_map
-from cryores_lite.outputs.chimerax import quoted
+from cryores_lite.outputs.chimerax import path_from, quoted
 from cryores_lite.outputs.result import Job, MapResult, ModelIdentity
 from cryores_lite.outputs.write import write
 from cryores_lite.types import LocalResolution
@@ -140,3 +144,36 @@ def test_a_map_without_a_molecule_has_a_script(tmp_path):
     places = [float(pair.split(",")[0]) for pair in sample.split(" palette ")[1].split(":")]
     assert places == sorted(set(places))
     assert places[0] == 0
+
+
+WINDOWS_ROOTS = ("C:\\", "c:\\", "D:\\", r"\\server\maps" + "\\", r"\\server\out" + "\\", "\\\\?\\C:\\")
+folders = st.lists(st.sampled_from(("a", "b c", "ü", "maps")), max_size=3)
+
+
+@given(st.sampled_from(WINDOWS_ROOTS), folders, st.sampled_from(WINDOWS_ROOTS), folders)
+def test_the_script_finds_its_files_on_any_drive_of_windows(map_root, map_folders, script_root, script_folders):
+    path, folder = (
+        root + "\\".join(names) for root, names in ((map_root, [*map_folders, "m.mrc"]), (script_root, script_folders))
+    )
+    name = path_from(path, folder, ntpath)
+    found = ntpath.normpath(ntpath.join(folder, name))
+    assert ntpath.normcase(found) == ntpath.normcase(ntpath.normpath(path))
+    on_one_drive = ntpath.normcase(ntpath.splitdrive(path)[0]) == ntpath.normcase(ntpath.splitdrive(folder)[0])
+    assert ntpath.isabs(name) != on_one_drive
+
+
+@given(folders, folders)
+def test_the_script_finds_its_files_by_a_relative_name_elsewhere(map_folders, script_folders):
+    path, folder = ("/" + "/".join(names) for names in ([*map_folders, "m.mrc"], script_folders))
+    name = path_from(path, folder, posixpath)
+    assert not posixpath.isabs(name)
+    assert posixpath.normpath(posixpath.join(folder, name)) == path
+    assert name == os.path.relpath(path, folder) or os.name == "nt"
+
+
+def test_no_other_module_makes_relative_paths():
+    package = Path(path_from.__code__.co_filename).parents[1]
+    users = {
+        path.name for path in package.rglob("*.py") if re.search(r"relpath|\.relative_to\(", path.read_text("utf-8"))
+    }
+    assert users == {"chimerax.py"}
