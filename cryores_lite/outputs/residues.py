@@ -201,8 +201,10 @@ def _read(path: Path) -> Any:
 def _with_gemmi(gemmi: Any, path: Path) -> Any:
     """Read a structure. gemmi would lose the first line of a text that begins with a byte-order mark."""
     with path.open("rb") as file:
-        has_mark = file.read(len(BYTE_ORDER_MARK)) == BYTE_ORDER_MARK
-    if not has_mark:
+        start = file.read(len(BYTE_ORDER_MARK))
+    if not start:
+        raise ValueError("an empty file")
+    if start != BYTE_ORDER_MARK:
         return gemmi.read_structure(os.fspath(path), format=gemmi.CoorFormat.Detect)
     return gemmi.read_structure_string(decode_text(path.read_bytes()), format=gemmi.CoorFormat.Detect)
 

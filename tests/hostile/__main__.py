@@ -9,6 +9,7 @@ from pathlib import Path
 from tests.hostile import fuzz, kills, limits
 from tests.hostile.attempts import attempt_all
 from tests.hostile.catalogue import CASES, UNREADABLE
+from tests.hostile.lines import LINES, run_all
 
 MARK = "<!-- written by the command above -->"
 MAX_CELL = 400  # characters of a message
@@ -24,7 +25,7 @@ def main():
     options = parser.parse_args()
     introduction = options.out.read_text(encoding="utf-8").split(MARK)[0].rstrip()
     start, sections, all_faults = time.monotonic(), [], []
-    for campaign in (hostile_inputs, stopped_runs, scarce_resources, mutated_maps):
+    for campaign in (hostile_inputs, command_lines, stopped_runs, scarce_resources, mutated_maps):
         section, faults = campaign(options)
         sections.append(section)
         all_faults += faults
@@ -54,6 +55,20 @@ def hostile_inputs(options):
         faults += [f"{group}, {case.name}: {fault}" for fault in attempt.faults]
     note = f"The tests also try *{UNREADABLE.name}*, unless they run as root."
     heading = f"## {len(CASES)} inputs\n\n{note}"
+    return "\n".join((heading, *rows)), faults
+
+
+def command_lines(options):
+    """Run command lines with lists, tables, models and half maps as other programs write them."""
+    rows, faults, group = [], [], None
+    for ran in run_all(LINES):
+        line = ran.line
+        if line.group != group:
+            group = line.group
+            rows += ["", f"### {group[0].upper()}{group[1:]}", "", "| input | outcome | message |", "|---|---|---|"]
+        rows.append(f"| {_cell(line.name)} | {ran.outcome} | {_cell(ran.message)} |")
+        faults += [f"{group}, {line.name}: {fault}" for fault in ran.faults]
+    heading = f"## {len(LINES)} command lines\n\nThe results of all lines of a group that are done are equal."
     return "\n".join((heading, *rows)), faults
 
 

@@ -21,7 +21,7 @@ from tests.hostile.files import (
     with_inverted_byte,
 )
 
-REFUSED, WARNED, DONE = "refused", "done, warned", "done"
+REFUSED, WARNED, DONE, ANY = "refused", "done, warned", "done", "any"
 HEADER_SIZE, EXTENDED_HEADER = 1024, bytes(800)
 MAX_INT32 = 2**31 - 1
 
@@ -34,9 +34,10 @@ class Case:
     ----------
     group, name : description
     make : a function that writes the input into a folder and returns its path
-    outcome : REFUSED, WARNED or DONE
+    outcome : REFUSED, WARNED, DONE, or ANY of them
     message : a part of the error or of the warnings
     same : whether the result must equal that of the unchanged map
+    within : largest relative error of the median against the unchanged map, for a result without a warning
     """
 
     group: str
@@ -45,6 +46,7 @@ class Case:
     outcome: str
     message: str = ""
     same: bool = False
+    within: float | None = None
 
 
 def _truncated() -> list[Case]:
@@ -183,6 +185,20 @@ def _values() -> list[Case]:
         values[18, 18, 18] = 1
         return values
 
+    def outermost(value: float) -> Callable[[np.ndarray], np.ndarray]:
+        return lambda v: np.pad(v[1:-1, 1:-1, 1:-1], 1, constant_values=value)
+
+    def sections(value: float) -> Callable[[np.ndarray], np.ndarray]:
+        def change(values: np.ndarray) -> np.ndarray:
+            values[::5] = value
+            return values
+
+        return change
+
+    def gaussian_atoms(values: np.ndarray) -> np.ndarray:
+        atoms = (rng(3).random(values.shape) < 0.02) & ball()
+        return ndimage.gaussian_filter(atoms.astype(np.float32), 1.2)
+
     rng = np.random.default_rng
     group = "values"
     table = (
@@ -200,11 +216,45 @@ def _values() -> list[Case]:
         ("one hot voxel", hot_voxel, WARNED, "Very few voxels"),
         ("times 1e20", lambda v: v * 1e20, REFUSED, "a range of"),
         ("times 1e-20", lambda v: v * 1e-20, REFUSED, "a range of"),
+        ("NaN outside a sphere", lambda v: np.where(ball(0.48), v, np.nan), WARNED, "were filled with"),
+        ("infinite outside a sphere", lambda v: np.where(ball(0.48), v, np.inf), WARNED, "were filled with"),
+        ("NaN in the outermost layer", outermost(np.nan), WARNED, "were filled with"),
+        ("NaN in a ball in the molecule", lambda v: np.where(ball(0.2), np.nan, v), REFUSED, "not finite"),
+        ("NaN in every fifth section", sections(np.nan), REFUSED, "not finite"),
+        ("40 % NaN, scattered", lambda v: np.where(rng(2).random(v.shape) < 0.4, np.nan, v), REFUSED, "not finite"),
+        ("a map of Gaussian atoms", gaussian_atoms, WARNED, "no noise to judge by"),
     )
     return [
         Case(group, name, changed_map_maker("a.mrc", change), outcome, message)
         for name, change, outcome, message in table
     ]
+
+
+def _edited() -> list[Case]:
+    """Values that were edited: the median must be right, or a warning must name what is wrong."""
+    group, noise = "edited values", float(density()[:4].std())
+
+    def sphere(level: float) -> Callable[[np.ndarray], np.ndarray]:
+        return lambda v: np.where(ball(0.48), v + level * noise, 0)
+
+    def bits(values: np.ndarray) -> np.ndarray:
+        low, high = values.min(), values.max()
+        return np.round((values - low) / (high - low) * 255)
+
+    table = (
+        *(
+            (f"solvent at {level:+g} standard deviations in a sphere", sphere(level), 0.1)
+            for level in (-0.5, 0, 0.5, 1)
+        ),
+        ("solvent at +1 standard deviation in a cube", lambda v: np.pad(v[4:-4, 4:-4, 4:-4] + noise, 4), 0.1),
+        ("negative values set to 0", lambda v: np.maximum(v, 0), 0.1),
+        ("stored from 0", lambda v: v - v.min(), 0.05),
+        ("cut at the top", lambda v: np.minimum(v, np.quantile(v, 0.999)), 0.1),
+        ("in 256 steps", bits, 0.1),
+        ("an offset of 1000 standard deviations", lambda v: v + 1000 * noise, 0.05),
+        ("times 1e6", lambda v: v * 1e6, 0.01),
+    )
+    return [Case(group, name, changed_map_maker("a.mrc", change), ANY, within=within) for name, change, within in table]
 
 
 def _kinds() -> list[Case]:
@@ -223,6 +273,8 @@ def _kinds() -> list[Case]:
         Case(group, "a stack of images", map_maker("a.mrc", **stack), REFUSED, "a stack of 36 images"),
         Case(group, "a stack by name", map_maker("a.mrcs"), REFUSED, "a stack of images"),
         Case(group, "a stack of volumes", map_maker("a.mrc", ispg=401, mz=12), REFUSED, "a stack of volumes"),
+        Case(group, "a stack of one volume", map_maker("a.mrc", ispg=401), DONE, same=True),
+        Case(group, "a stack of volumes, MZ 0", map_maker("a.mrc", ispg=401, mz=0), REFUSED, "a stack of volumes"),
         Case(
             group,
             "a volume with a stack's header",
@@ -237,6 +289,8 @@ def _kinds() -> list[Case]:
 def _lengths() -> list[Case]:
     nan, inf = float("nan"), float("inf")
     group, limits = "voxel size, cell and axes", "0.1 to 50 Å"
+    right_in_radians = dict.fromkeys(("alpha", "beta", "gamma"), 1.5708)
+    twice = {"mx": 80, "my": 76, "mz": 72, "cell_x": 120.0, "cell_y": 114.0, "cell_z": 108.0}
 
     def sized(x: float, y: float, z: float) -> Callable[[Path], Path]:
         return map_maker("a.mrc", cell_x=40 * x, cell_y=38 * y, cell_z=36 * z)
@@ -252,6 +306,14 @@ def _lengths() -> list[Case]:
         ),
         Case(group, "a cell angle of NaN", map_maker("a.mrc", beta=nan), REFUSED, "cell angles"),
         Case(group, "cell angles of 0", map_maker("a.mrc", alpha=0.0, beta=0.0, gamma=0.0), DONE, same=True),
+        Case(group, "cell angles of 90, 90, 0", map_maker("a.mrc", gamma=0.0), WARNED, "0 was read as 90", same=True),
+        Case(group, "cell angles of 0, 90, 0", map_maker("a.mrc", alpha=0.0, gamma=0.0), WARNED, "as 90", same=True),
+        Case(group, "a cell angle of 90.05°", map_maker("a.mrc", beta=90.05), DONE, same=True),
+        Case(group, "cell angles in radians", map_maker("a.mrc", **right_in_radians), REFUSED, "cell angles"),
+        *(Case(group, f"{v:g} Å, far from usual", sized(v, v, v), ANY) for v in (0.1, 0.2, 12.0, 20.0, 50.0)),
+        Case(group, "a cell of twice the box", map_maker("a.mrc", **twice), DONE, same=True),
+        Case(group, "ORIGIN 1e9", map_maker("a.mrc", origin_x=1e9, origin_y=-1e9), DONE, same=True),
+        Case(group, "NSTART 2147483647", map_maker("a.mrc", nxstart=MAX_INT32, nystart=-MAX_INT32), DONE, same=True),
         Case(group, "ORIGIN NaN", map_maker("a.mrc", origin_x=nan), DONE, same=True),
         Case(group, "statistics NaN", map_maker("a.mrc", dmin=nan, dmax=nan, dmean=nan), DONE, same=True),
         Case(
@@ -380,6 +442,7 @@ CASES = [
         _wrong_sizes,
         _streams,
         _values,
+        _edited,
         _kinds,
         _lengths,
         _stamps,

@@ -10,12 +10,18 @@ from hypothesis import strategies as st
 from tests.hostile import fuzz, kills, limits
 from tests.hostile.attempts import attempt_all
 from tests.hostile.catalogue import CASES, UNREADABLE
+from tests.hostile.lines import LINES, run_all
 
 
 def test_every_input_of_the_catalogue_has_the_expected_outcome():
     attempts = list(attempt_all(CASES))
     assert len(attempts) == len(CASES)
     assert [f"{a.case.group}, {a.case.name}: {a.faults}" for a in attempts if a.faults] == []
+
+
+def test_every_command_line_has_the_expected_outcome():
+    pytest.importorskip("gemmi")
+    assert [f"{ran.line.group}, {ran.line.name}: {ran.faults}" for ran in run_all(LINES) if ran.faults] == []
 
 
 def test_a_map_without_read_permission_is_refused(tmp_path):
