@@ -23,9 +23,8 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from cryores_lite.fourier.grids import without_small_pieces
 from cryores_lite.method.assemble import aggregate
-from cryores_lite.method.mask import MIN_MASK_PIECE
+from cryores_lite.method.mask import likely_pieces
 from cryores_lite.method.network import Model
 from cryores_lite.method.predict import PROBABILITY_ONE, predict_tiles
 from cryores_lite.method.restore import resample_to_crop
@@ -83,7 +82,7 @@ def measure(case: Case, model: Model, rng: np.random.Generator) -> tuple[list[Sc
     values, uncertainty = aggregate(resolution.global_, local, error, everywhere, 2 * max(case.density.grid.voxel_size))
     scores = []
     for threshold in MASK_THRESHOLDS:
-        mask = without_small_pieces(probability > threshold * PROBABILITY_ONE, MIN_MASK_PIECE)
+        mask, _ = likely_pieces(probability > threshold * PROBABILITY_ONE, probability)
         scores.append(score(np.where(mask, values, 0), truth, mask, case.low_pass_limit))
     inside = truth > 0
     limit = case.low_pass_limit

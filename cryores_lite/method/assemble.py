@@ -19,7 +19,7 @@ def assemble(
     grid: Grid,
     mask_threshold: float,
     threads: int = 1,
-) -> tuple[Volume, Volume, Mask]:
+) -> tuple[Volume, Volume, Mask, float]:
     """Compute local resolution on the grid of the map from the network's fields.
 
     Parameters
@@ -29,10 +29,11 @@ def assemble(
 
     Returns
     -------
-    Local resolution and its standard deviation, (z, y, x) float32, Å, 0 outside the mask; and the mask.
+    Local resolution and its standard deviation, (z, y, x) float32, Å, 0 outside the mask; the mask; and the volume
+    of the pieces that were left out of the mask, over that of the mask.
     """
     box, nyquist_limit = frame.box, 2 * max(grid.voxel_size)
-    mask = molecule_mask(fields.mask_probability, mask_threshold, frame, threads)
+    mask, left_out = molecule_mask(fields.mask_probability, mask_threshold, frame, threads)
     values, uncertainty = np.zeros(grid.shape, np.float32), np.zeros(grid.shape, np.float32)
 
     def fill(part: slice, relative: Volume, error: Volume) -> None:
@@ -41,7 +42,7 @@ def assemble(
             np.copyto(out[box.slices][part], plane, where=mask[part])
 
     for_each_chunk(frame, fill, threads, fields.relative, fields.error)
-    return values, uncertainty, paste(mask, box, grid.shape)
+    return values, uncertainty, paste(mask, box, grid.shape), left_out
 
 
 def aggregate(

@@ -4,28 +4,63 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
-from cryores_lite.fourier.grids import without_small_pieces
 from cryores_lite.method.predict import PROBABILITY_ONE
 from cryores_lite.method.prepare import Frame
 from cryores_lite.method.restore import for_each_chunk
 from cryores_lite.types import Mask, Volume
 
-MIN_MASK_PIECE = 0.1  # share of the largest piece of the mask; smaller pieces are noise
+LARGE_PIECE = 0.1  # share of the largest piece of the mask; pieces from this size on are kept
+SMALL_PIECE = 0.03  # the same; pieces between the two are kept if they are as certain as the largest one
+CERTAIN_PIECE = 0.8  # mean probability over a piece / that over the largest one
 
 
-def molecule_mask(probability: npt.NDArray[np.uint8], threshold: float, frame: Frame, threads: int = 1) -> Mask:
-    """Return the molecule's mask on the voxels of the box.
+def molecule_mask(
+    probability: npt.NDArray[np.uint8], threshold: float, frame: Frame, threads: int = 1
+) -> tuple[Mask, float]:
+    """Return the molecule's mask on the voxels of the box, and the volume of the pieces that were left out.
 
     Parameters
     ----------
     probability : (z, y, x) on the working grid, in units of 1/255
     threshold : lowest probability (0 to 1) of a voxel of the molecule
+
+    Returns
+    -------
+    The mask, and the volume that was left out over that of the mask
     """
+    in_box = np.empty(frame.box.shape, np.uint8)
     mask = np.empty(frame.box.shape, bool)
 
     def decide(part: slice, values: Volume) -> None:
         np.greater(values, threshold * PROBABILITY_ONE, out=mask[part])
+        in_box[part] = values
 
     for_each_chunk(frame, decide, threads, probability)
-    return without_small_pieces(mask, MIN_MASK_PIECE)
+    return likely_pieces(mask, in_box)
+
+
+def likely_pieces(mask: Mask, probability: npt.NDArray[np.generic]) -> tuple[Mask, float]:
+    """Keep the connected pieces of a mask that are large, or as certain as the largest one.
+
+    Parameters
+    ----------
+    mask : (z, y, x) bool
+    probability : (z, y, x), of the molecule at each voxel, in any unit
+
+    Returns
+    -------
+    The mask, and the volume that was left out over that of the mask
+    """
+    labels, count = ndimage.label(mask)
+    if count < 2:
+        return mask, 0.0
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    kept = sizes >= LARGE_PIECE * sizes.max()
+    doubtful = np.flatnonzero(~kept & (sizes >= SMALL_PIECE * sizes.max()))
+    if len(doubtful):
+        certainty = ndimage.mean(probability, labels, np.append(sizes.argmax(), doubtful))
+        kept[doubtful] = certainty[1:] >= CERTAIN_PIECE * certainty[0]
+    return kept[labels], float(sizes[~kept].sum() / sizes[kept].sum())

@@ -25,6 +25,7 @@ from cryores_lite.types import Density, Lengths, LocalResolution, MapResolution,
 
 MAX_ROUNDING_FREQUENCY = 1.7  # in units of 1/median: the rounding of the values is compared with the noise up to it
 SOLVENT_LEVEL_TO_WARN = 0.1  # of the solvent inside a mask, over the contrast of the molecule
+LEFT_OUT_TO_WARN = 0.01  # volume of the pieces that were left out of the mask, over that of the mask
 LOG_STD_TO_WARN = 0.15  # `MapResolution.log_std` above which the user is warned
 
 
@@ -84,7 +85,9 @@ def estimate_local_resolution(
     del inputs
     fields = fields._replace(relative=factor * fields.relative)
     resolution = replace(resolution, global_=factor * resolution.global_, median=factor * resolution.median)
-    values, uncertainty, mask = assemble(fields, resolution, frame, density.grid, model.spec.mask_threshold, threads)
+    values, uncertainty, mask, left_out = assemble(
+        fields, resolution, frame, density.grid, model.spec.mask_threshold, threads
+    )
     return LocalResolution(
         values=values,
         mask=mask,
@@ -95,7 +98,7 @@ def estimate_local_resolution(
         provider=model.provider,
         warnings=(
             *model.warnings,
-            *reliability_warnings(frame, solvent, resolution, mask),
+            *reliability_warnings(frame, solvent, resolution, mask, left_out),
             *edit_warnings(frame.edits, rounding),
         ),
     )
@@ -111,12 +114,19 @@ def rounding_share(
 
 
 def reliability_warnings(
-    frame: Frame, solvent: SolventEstimate, resolution: MapResolution, mask: Mask
+    frame: Frame, solvent: SolventEstimate, resolution: MapResolution, mask: Mask, left_out: float
 ) -> tuple[str, ...]:
-    """Return warnings about properties of the map that make this estimate less reliable."""
+    """Return warnings about properties of the map that make this estimate less reliable.
+
+    `left_out` is the volume of the pieces that were left out of the mask, over that of the mask.
+    """
     warnings = []
     if not mask.any():
         warnings.append("No molecule was found: the mask is empty.")
+    if left_out >= LEFT_OUT_TO_WARN:
+        warnings.append(
+            f"Separate small pieces were left out of the mask ({left_out:.0%} of its volume): they may be noise."
+        )
     if frame.nyquist_filtered:
         warnings.append(
             "Nearly all power of this map was beyond its Nyquist frequency (sharpened, no low-pass) and was removed."

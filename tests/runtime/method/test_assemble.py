@@ -26,9 +26,10 @@ def test_fields_over_the_padded_box_come_back_at_the_place_of_the_crop():
     relative[4, 4, 8], probability[4, 4, 8] = 1.0, 255
     fields = NetworkFields(relative, np.full_like(relative, 0.5), probability)
     grid = Grid((9, 9, 11), (1.0, 1.0, 1.0))
-    values, uncertainty, mask = assemble(fields, MapResolution(4.0, 4.0, 0.1), frame, grid, 0.5)
+    values, uncertainty, mask, left_out = assemble(fields, MapResolution(4.0, 4.0, 0.1), frame, grid, 0.5)
     expected = np.zeros(grid.shape, np.float32)
     expected[1 + 4 - 2, 2 + 4 - 1, 3 + 8 - 3] = 5.0
     assert_allclose(values, expected)
     assert_allclose(uncertainty, 0.5 * expected)
     assert_allclose(mask, expected > 0)
+    assert left_out == 0
