@@ -24,7 +24,9 @@ MAX_LOWEST = 0.05  # share of a sample that holds the lowest value, in a map wit
 MIN_HIGHEST = 0.02  # share of the strong voxels that hold the highest value, if it was cut off
 MIN_HIGHEST_VOXELS = 20
 MAX_TAIL = 1.3  # (median - lowest value) / (median - 5th percentile); 3 or more for noise, 1.0 to 1.1 for its square
-MIN_QUARTILE = 0.1  # (25th percentile - lowest value) / (median - lowest value); the tail of a noise-free map has less
+# (25th percentile - lowest value) / (median - lowest value): 0.22 for squared noise, 0.47 for its absolute values; less
+# for the tail of a noise-free map, and 0.5 for values of equal probability
+QUARTILE_RANGE = (0.1, 0.485)
 ROUNDING_TO_WARN = 0.05  # share of the rounding error in the noise of a band
 MAX_LEVELS = 0.5  # distinct values over voxels of a sample; with more, the values are not rounded
 
@@ -104,7 +106,8 @@ def share_at_top(values: Volume, typical: float, highest: float) -> float:
 def is_one_sided(sample: Volume, lowest: float) -> bool:
     """Whether the values crowd at the lowest one, as those of a squared map do."""
     fifth, quarter, median = (float(np.percentile(sample, q)) - lowest for q in (5, 25, 50))
-    return median < MAX_TAIL * (median - fifth) and quarter > MIN_QUARTILE * median
+    low, high = QUARTILE_RANGE
+    return median < MAX_TAIL * (median - fifth) and low * median < quarter < high * median
 
 
 def rounding(sample: Volume) -> tuple[int, float]:

@@ -82,6 +82,11 @@ def test_no_mark_is_found_in_a_map_that_keeps_all_values(example, edit):
     assert edit_warnings(edits) == ()
 
 
+def test_values_of_equal_probability_are_not_taken_for_squares():
+    values = np.random.default_rng(4).random((40, 40, 40)).astype(np.float32)
+    assert not value_edits(density_of(values)).one_sided
+
+
 def test_a_gain_and_an_offset_change_no_mark(example):
     for edit in (*CUT_OFF_BELOW.values(), *CUT_OFF_ABOVE.values(), np.square):
         edited = edit(example).astype(np.float32)
