@@ -44,6 +44,14 @@ def without_small_pieces(mask: Mask, min_fraction: float) -> Mask:
     return large
 
 
+def pieces_at_faces(mask: Mask) -> Mask:
+    """Keep the connected pieces of a mask that touch a face of the box."""
+    labels, _ = ndimage.label(mask)
+    at_face = np.unique(np.concatenate([np.moveaxis(labels, axis, 0)[[0, -1]].ravel() for axis in range(3)]))
+    kept: Mask = np.isin(labels, at_face[at_face > 0])
+    return kept
+
+
 def add_shell_sums(
     sums: npt.NDArray[np.float64], shells: npt.NDArray[np.intp], *fields: npt.NDArray[np.floating]
 ) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from cryores_lite.fourier.grids import pieces_at_faces
 from cryores_lite.fourier.interpolation import interpolate
 from cryores_lite.method.crop import BLOCK_EDGE, block_mean
 from cryores_lite.types import Density, Lengths, Mask, Volume
@@ -97,7 +98,7 @@ def solvent_level(values: Volume, voxel_size: Lengths) -> SolventLevel | None:
     None if no part of the map is constant, or if only the molecule is inside the mask, or if the levels are equal
     """
     edges = (max(round(BLOCK_EDGE / v), -(-n // MAX_BLOCKS)) for v, n in zip(voxel_size, values.shape, strict=True))
-    block = tuple(max(1, min(edge, n)) for edge, n in zip(edges, values.shape, strict=True))
+    block = tuple(min(max(2, edge), n) for edge, n in zip(edges, values.shape, strict=True))
     regions = constant_regions(values, block)
     if not regions:
         return None
@@ -115,13 +116,23 @@ def solvent_level(values: Volume, voxel_size: Lengths) -> SolventLevel | None:
 
 
 def constant_regions(values: Volume, block: tuple[int, ...]) -> list[tuple[np.float32, Mask]]:
-    """Find the values that a part of a map holds, each with the blocks that hold nothing else."""
+    """Find the values that the map holds outside a mask, each with the blocks that hold nothing else.
+
+    A constant part that no constant blocks connect with the faces of the box is not outside.
+    """
     step = max(1, min(SAMPLE_STEP, min(values.shape) // 16))
     sample = values[::step, ::step, ::step]
     levels, counts = np.unique(sample, return_counts=True)
     common = levels[counts >= MIN_CONSTANT * sample.size]
-    regions = [(constant, block_mean(values == constant, block) == 1) for constant in common]
-    return [(constant, region) for constant, region in regions if region.mean() >= MIN_CONSTANT and not region.all()]
+    regions = [block_mean(values == constant, block) == 1 for constant in common]
+    if not regions:
+        return []
+    outside = pieces_at_faces(np.logical_or.reduce(regions))
+    return [
+        (constant, region & outside)
+        for constant, region in zip(common, regions, strict=True)
+        if (region & outside).mean() >= MIN_CONSTANT and not region.all()
+    ]
 
 
 def even_profile(means: Volume, covered: Mask, depth: Volume) -> tuple[npt.NDArray[np.float64], float]:

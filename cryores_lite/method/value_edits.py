@@ -12,21 +12,23 @@ import numpy as np
 from scipy import ndimage
 
 from cryores_lite.fourier.fsc import Curve
+from cryores_lite.fourier.grids import pieces_at_faces
 from cryores_lite.fourier.local_power import BAND_WIDTH
 from cryores_lite.method.crop import BLOCK_EDGE, block_mean
 from cryores_lite.types import Density, Lengths, Volume
 
 SAMPLE_VOXELS = 100_000
 MIN_LOWEST = 0.002  # share of a sample that holds the lowest value; below, the voxels are not counted
-MIN_SCATTERED_LOWEST = 0.02  # share of the voxels outside constant parts that hold the lowest value, if it was cut off
+MIN_SCATTERED_LOWEST = 0.02  # share of the voxels inside a mask that hold the lowest value, if it was cut off
 FACE_BLOCKS = 2  # blocks next to the faces of the box in which the lowest value is not searched for
 MAX_LOWEST = 0.05  # share of a sample that holds the lowest value, in a map without a constant part
 MIN_HIGHEST = 0.02  # share of the strong voxels that hold the highest value, if it was cut off
 MIN_HIGHEST_VOXELS = 20
 MAX_TAIL = 1.3  # (median - lowest value) / (median - 5th percentile); 3 or more for noise, 1.0 to 1.1 for its square
-# (25th percentile - lowest value) / (median - lowest value): 0.22 for squared noise, 0.47 for its absolute values; less
-# for the tail of a noise-free map, and 0.5 for values of equal probability
-QUARTILE_RANGE = (0.1, 0.485)
+# (25th percentile - lowest value) / (median - lowest value): 0.22 for squared noise, 0.47 for its absolute values, and
+# less for the tail of a noise-free map
+MIN_QUARTILE = 0.1
+EQUAL_PROBABILITY = (1 / 0.9, 0.5, 0.02)  # the two ratios for values of equal probability, and the largest difference
 ROUNDING_TO_WARN = 0.05  # share of the rounding error in the noise of a band
 MAX_LEVELS = 0.5  # distinct values over voxels of a sample; with more, the values are not rounded
 
@@ -37,7 +39,7 @@ class ValueEdits:
 
     Attributes
     ----------
-    scattered_lowest : share of the voxels outside constant parts that hold the lowest value, if it was cut off, else 0
+    scattered_lowest : share of the voxels inside a mask that hold the lowest value, if it was cut off, else 0
     strongest : share of the strong voxels that hold the highest value, if it was cut off, else 0
     one_sided : whether the values crowd at the lowest one, as those of a squared map do
     levels : number of distinct values in a sample, if the values are rounded, else 0
@@ -72,14 +74,15 @@ def value_edits(density: Density) -> ValueEdits:
 
 
 def scattered_share(lowest: Volume, voxel_size: Lengths) -> float:
-    """Return the share of lowest values among the voxels that are not in or next to a constant part of 12 Å or more.
+    """Return the share of lowest values among the voxels that are not outside a mask.
 
+    Outside is what is connected with the faces of the box, in or next to a constant part of 12 Å or more.
     `lowest` is (z, y, x) bool.
     """
-    block = tuple(max(1, min(round(BLOCK_EDGE / v), n)) for v, n in zip(voxel_size, lowest.shape, strict=True))
+    block = tuple(min(max(2, round(BLOCK_EDGE / v)), n) for v, n in zip(voxel_size, lowest.shape, strict=True))
     share = block_mean(lowest, block)
     cube = np.ones((3, 3, 3), bool)
-    solid = ndimage.binary_erosion(share == 1, cube, border_value=1)
+    solid = pieces_at_faces(ndimage.binary_erosion(share == 1, cube, border_value=1))
     rest = ~ndimage.binary_dilation(solid, cube, iterations=2)
     for axis, blocks in enumerate(share.shape):  # between a mask and the faces of the box there may be less than 12 Å
         if blocks > 4 * FACE_BLOCKS:
@@ -106,8 +109,11 @@ def share_at_top(values: Volume, typical: float, highest: float) -> float:
 def is_one_sided(sample: Volume, lowest: float) -> bool:
     """Whether the values crowd at the lowest one, as those of a squared map do."""
     fifth, quarter, median = (float(np.percentile(sample, q)) - lowest for q in (5, 25, 50))
-    low, high = QUARTILE_RANGE
-    return median < MAX_TAIL * (median - fifth) and low * median < quarter < high * median
+    tail, quartile = median / max(median - fifth, 1e-6 * median), quarter / median
+    first, second, tolerance = EQUAL_PROBABILITY
+    if max(abs(tail - first), abs(quartile - second)) < tolerance:
+        return False
+    return tail < MAX_TAIL and quartile > MIN_QUARTILE
 
 
 def rounding(sample: Volume) -> tuple[int, float]:

@@ -40,7 +40,7 @@ EXPECTED = {
         median=3.20,
         spread=(2.79, 4.12),
         mask_volume=28_500,
-        warnings=("solvent", "%"),
+        warnings=("solvent", "%", "cut off at the bottom"),
     ),
     "emd_1832": Expected(
         shape=(64, 64, 64),
@@ -48,7 +48,7 @@ EXPECTED = {
         median=19.32,
         spread=(18.3, 20.7),
         mask_volume=1_415_000,
-        warnings=("solvent", "%"),
+        warnings=("solvent", "%", "cut off at the bottom"),
     ),
 }
 pytestmark = pytest.mark.slow

@@ -92,6 +92,15 @@ def test_a_mask_that_follows_the_molecule_has_no_solvent(name):
         assert solvent_level(np.array(file.data, np.float32), (float(file.voxel_size.x),) * 3) is None
 
 
+def test_a_constant_part_inside_the_map_is_not_outside(example):
+    """Dark values around a molecule that were cut off are no mask."""
+    values = masked(example, depth_in_sphere(example), 0.0, 0.0)
+    ring = (depth_in_sphere(example) > 12) & (depth_in_sphere(example) < 24)
+    cut_off = np.where(ring, values.min(), values)
+    levelled, _ = level_solvent(Density(cut_off, example.grid))
+    assert (levelled.values[ring] < np.percentile(levelled.values[~ring], 1)).all()
+
+
 def test_a_map_without_a_constant_part_is_not_changed(example):
     levelled, measured = level_solvent(example)
     assert measured is None
