@@ -90,8 +90,13 @@ class GaussianAverage:
 
     def values(self) -> Volume:
         """Return the average on the result's grid, at least 0."""
-        out: Volume = np.tensordot(self.z, self.planes, (1, 0))
+        out = self.signed_values()
         return np.maximum(out, 0, out=out)
+
+    def signed_values(self) -> Volume:
+        """Return the average of a field that can be negative, on the result's grid."""
+        out: Volume = np.tensordot(self.z, self.planes, (1, 0))
+        return out
 
 
 def gaussian_matrix(n: int, m: int, length: float, sigma: float) -> Volume:

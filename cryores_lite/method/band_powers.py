@@ -50,5 +50,18 @@ def measure_band_powers(spectrum: Spectrum, masked_out: Volume, threads: int = 1
     for power, f in zip(values, frequencies, strict=True):
         power[:] = local_power(spectrum, f, shape, threads)
         if masked_out.any():
-            power /= np.maximum(1 - smooth(masked_out, spectrum.lengths, window_sigma(f), shape), MIN_COVERAGE)
+            power /= window_coverage(masked_out, spectrum.lengths, window_sigma(f))
     return BandPowers(frequencies, values, spectrum.lengths)
+
+
+def window_coverage(masked_out: Volume, lengths: Lengths, sigma: float) -> Volume:
+    """Return the share of each window's power that a mask has left, at least `MIN_COVERAGE`.
+
+    Parameters
+    ----------
+    masked_out : (z, y, x) float32, share of each coarse voxel's power that a mask has removed
+    lengths : edges of the box, Å
+    sigma : σ of the windows, Å
+    """
+    z, y, x = masked_out.shape
+    return np.maximum(1 - smooth(masked_out, lengths, sigma, (z, y, x)), MIN_COVERAGE)

@@ -1,0 +1,259 @@
+"""Phase coupling: how much the waves of a band know of the waves below it. Noise knows nothing of them.
+
+For a band at frequency f, b is its wave and h the sum of the waves between f/2.3 and f/1.25. The coupling is the local
+correlation of b and h², c = ⟨b h²⟩ / √(⟨b²⟩ (⟨h⁴⟩ − ⟨h²⟩²)), in a Gaussian window of σ = 13 Å, at least 1.5/f.
+It is a statistic of third order. Atoms make it positive: a band has its crests where the lower bands are strong.
+Gaussian noise of any spectrum and envelope makes it 0. Radial filters, gains that vary slowly, and masks cancel.
+The power of a band is measured in the same pass, since both need the band's wave. docs/method.md says more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import fft
+
+from cryores_lite.fourier.fsc import Curve
+from cryores_lite.fourier.local_power import GaussianAverage, band_frequencies, filter_to_band, window_sigma
+from cryores_lite.fourier.spectrum import Gain, Spectrum, grid_for, inverse_transform, low_pass, regrid
+from cryores_lite.method.band_powers import MIN_COVERAGE, BandPowers, window_coverage
+from cryores_lite.types import Lengths, Shape, Volume
+
+COUPLING_WINDOW = 13.0  # Å, least σ of the averages
+COUPLING_STEP = 8.0  # Å, spacing of the grid on which the averages are computed
+LOWER_WAVES = (1 / 2.3, 1 / 1.25)  # frequencies of h, in units of the band's
+LOWER_EDGE = 0.04  # half width of the edges of h, in units of the band's frequency; h ends below most of b
+FIRST_COUPLED_BAND = 3  # bands below have too few waves under them
+POWER_FLOOR = 0.01  # share of the map's typical power; weaker windows are divided by no less, and count little
+FOURTH_ORDER_FLOOR = 1e-5  # the same for ⟨h⁴⟩
+LIVE_POWER_RATIO = (0.03, 0.08)  # local power of a band over the band below: under it emptied (first), live (second)
+EMPTIED_DECAY = 0.2  # per band, of the power below which an emptied band stays emptied
+ROUNDING_POWER = 1e-13  # share of the strongest band's typical power that is rounding noise
+CACHED_VOXELS = 1 << 18  # processed at a time; several arrays of this size fit into a processor's cache
+GAIN_POINTS = 4096  # of a table of gains, per frequency of the band
+
+
+@dataclass(frozen=True, eq=False)
+class PhaseCoupling:
+    """Local coupling of each band with the waves below it, on the coarse grid of the band powers.
+
+    Attributes
+    ----------
+    frequencies : (bands,) 1/Å
+    values : (bands, z, y, x) float32, from -1 to 1; near 0 where there is no signal
+    lengths : edges of the box, Å
+    """
+
+    frequencies: Curve
+    values: Volume
+    lengths: Lengths
+
+    @property
+    def shape(self) -> Shape:
+        """Points of the coarse grid."""
+        _, z, y, x = self.values.shape
+        return z, y, x
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class BandAverages:
+    """Local averages of a band's wave b and of the waves h below it.
+
+    Attributes
+    ----------
+    power : ⟨b²⟩, the local power of the band, on the grid of the band powers
+    product : ⟨b h²⟩, on the same grid, with the same window
+    square, fourth : ⟨h²⟩ and ⟨h⁴⟩, on the grid of the coupling, with its window
+    """
+
+    power: Volume
+    product: Volume
+    square: Volume
+    fourth: Volume
+
+
+def measure_powers_and_coupling(
+    spectrum: Spectrum, masked_out: Volume, threads: int = 1
+) -> tuple[BandPowers, PhaseCoupling]:
+    """Measure the local power and the coupling of every band up to the Nyquist frequency, in one pass.
+
+    The powers are those of `measure_band_powers`.
+
+    Parameters
+    ----------
+    masked_out : (z, y, x) float32, share of each coarse voxel's power that a mask has removed
+    """
+    frequencies, lengths = band_frequencies(spectrum.nyquist), spectrum.lengths
+    shape = (masked_out.shape[0], masked_out.shape[1], masked_out.shape[2])
+    grid = grid_for(lengths, COUPLING_STEP)
+    powers, coupling = (np.zeros((len(frequencies), *shape), np.float32) for _ in range(2))
+    typical = np.zeros(len(frequencies))
+    live = np.zeros(grid, np.float32)
+    for n, f in enumerate(frequencies):
+        averages = band_averages(spectrum, f, lower_waves_gain(f, frequencies[:n], typical[:n]), shape, threads)
+        powers[n], typical[n] = averages.power, typical_value(averages.power)
+        local = np.maximum(average(powers[n], lengths, widening(f), grid), 0)
+        weight, live = live_weight(local, live)
+        if n >= FIRST_COUPLED_BAND and typical[n] > ROUNDING_POWER * typical.max():
+            coverage = average(1 - masked_out, lengths, coupling_window(f), grid)
+            correlated = correlation(averages, typical[n], coverage, lengths, widening(f))
+            coupling[n] = average(weight * correlated, lengths, 0.0, shape)
+        if masked_out.any():
+            powers[n] /= window_coverage(masked_out, lengths, window_sigma(f))
+    return BandPowers(frequencies, powers, lengths), PhaseCoupling(frequencies, coupling, lengths)
+
+
+def coupling_window(frequency: float) -> float:
+    """Return σ of the window in which a band's coupling is measured, in Å."""
+    return max(COUPLING_WINDOW, window_sigma(frequency))
+
+
+def widening(frequency: float) -> float:
+    """Return σ of the Gaussian that widens the window of a band's power to that of its coupling, in Å."""
+    return float(np.sqrt(coupling_window(frequency) ** 2 - window_sigma(frequency) ** 2))
+
+
+def average(values: Volume, lengths: Lengths, sigma: float, shape: Shape) -> Volume:
+    """Average a periodic field of any sign with a Gaussian of `sigma` Å (0: resample), on a grid of `shape` points."""
+    z, y, x = values.shape
+    gaussian = GaussianAverage((z, y, x), lengths, sigma, shape)
+    gaussian.add(slice(0, z), values)
+    return gaussian.signed_values()
+
+
+def typical_value(power: Volume) -> float:
+    """Return the mean of a power over a map, weighted by the power itself, so that empty surroundings do not count."""
+    total = float(power.sum(dtype=np.float64))
+    return float(np.square(power, dtype=np.float64).sum()) / total if total > 0 else 0.0
+
+
+def lower_waves_gain(frequency: float, frequencies: Curve, typical: Curve) -> Gain:
+    """Return the filter that leaves the waves below a band, with equal power in all bands.
+
+    Parameters
+    ----------
+    frequency : of the band, 1/Å
+    frequencies, typical : (lower bands,) their centres in 1/Å, and the typical powers of the map in them
+    """
+    k = np.arange(int(GAIN_POINTS * lower_waves_end(frequency) / frequency) + 2) * (frequency / GAIN_POINTS)
+    low, high, edge = LOWER_WAVES[0] * frequency, LOWER_WAVES[1] * frequency, LOWER_EDGE * frequency
+    table = low_pass(k, high, edge) * (1 - low_pass(k, low, edge))
+    if typical.any():
+        log_power = np.log(np.maximum(typical, ROUNDING_POWER * typical.max()))
+        table *= np.exp(-0.5 * np.interp(np.log(np.maximum(k, k[1])), np.log(frequencies), log_power))
+    table[-1] = 0
+    table = table.astype(np.float32)
+
+    def gain(radii: Volume) -> Volume:
+        nearest = radii * np.float32(GAIN_POINTS / frequency) + np.float32(0.5)
+        return np.take(table, nearest.astype(np.intp), mode="clip")
+
+    return gain
+
+
+def lower_waves_end(frequency: float) -> float:
+    """Return the frequency beyond which `lower_waves_gain` is 0, in 1/Å."""
+    return (LOWER_WAVES[1] + LOWER_EDGE) * frequency
+
+
+def band_averages(spectrum: Spectrum, frequency: float, lower: Gain, shape: Shape, threads: int = 1) -> BandAverages:
+    """Average the power of a band, and its products with the waves that `lower` leaves of the map.
+
+    `shape` is the grid of the band powers. The memory is that of the band's power and about as much again.
+    """
+    band, lengths = filter_to_band(spectrum, frequency, threads), spectrum.lengths
+    below = PlanesBelow(spectrum, band.shape, lower_waves_end(frequency), lower, threads)
+    power, product = (GaussianAverage(band.shape, lengths, window_sigma(frequency), shape) for _ in range(2))
+    coarse = (coupling_window(frequency), grid_for(lengths, COUPLING_STEP))
+    square, fourth = (GaussianAverage(band.shape, lengths, *coarse) for _ in range(2))
+
+    def add(part: slice, b: Volume) -> None:
+        step = max(1, CACHED_VOXELS // (b.shape[1] * b.shape[2]))
+        for first in range(part.start, part.stop, step):
+            planes = slice(first, min(first + step, part.stop))
+            wave, h2 = b[first - part.start : planes.stop - part.start], below.density(planes)
+            np.square(h2, out=h2)
+            square.add(planes, h2)
+            product.add(planes, wave * h2)
+            fourth.add(planes, np.square(h2, out=h2))
+            power.add(planes, np.square(wave, out=wave))
+
+    inverse_transform(band, add, threads)
+    return BandAverages(
+        power=power.values(), product=product.signed_values(), square=square.values(), fourth=fourth.values()
+    )
+
+
+class PlanesBelow:
+    """Density of the waves of a map below a frequency, plane by plane, on a finer grid than they need.
+
+    Parameters
+    ----------
+    shape : points of the grid over the periodic box
+    end : 1/Å; the filter `gain` is 0 beyond
+    """
+
+    def __init__(self, spectrum: Spectrum, shape: Shape, end: float, gain: Gain, threads: int = 1) -> None:
+        z, y, x = (min(n, 2 * (int(end * a) + 1)) for n, a in zip(shape, spectrum.lengths, strict=True))
+        waves = regrid(spectrum, (z, y, x), gain, threads).waves
+        waves *= np.float32(np.prod(shape) / (z * y * x))
+        self.shape, self.waves = shape, fft.ifft(padded(waves, 0, shape[0]), axis=0, overwrite_x=True, workers=threads)
+
+    def density(self, part: slice) -> Volume:
+        """Return the planes at `part` along z."""
+        planes = fft.ifft(padded(self.waves[part], 1, self.shape[1]), axis=1)
+        out: Volume = fft.irfft(planes, n=self.shape[2], axis=2)
+        return out
+
+
+def padded(waves: npt.NDArray[np.complex64], axis: int, size: int) -> npt.NDArray[np.complex64]:
+    """Insert zeros beyond the highest waves of an axis of a spectrum, so that it has `size` points."""
+    points = waves.shape[axis]
+    if points == size:
+        return waves
+    first, second = np.split(waves, [(points + 1) // 2], axis)
+    zeros = np.zeros([size - points if n == axis else length for n, length in enumerate(waves.shape)], np.complex64)
+    return np.concatenate([first, zeros, second], axis)
+
+
+def correlation(averages: BandAverages, typical: float, coverage: Volume, lengths: Lengths, sigma: float) -> Volume:
+    """Return the correlation of b and h² from their averages, on the grid of the coupling.
+
+    b is divided by the root of its local power, so that strong places in a window do not outweigh weak ones. Where the
+    power is below `POWER_FLOOR`, it is not, and the correlation fades to 0.
+
+    Parameters
+    ----------
+    typical : power of the band that is typical of the map
+    coverage : (z, y, x), share of each window that a mask has left; ⟨h²⟩² / coverage belongs to ⟨h⁴⟩ within the mask
+    lengths : edges of the box, Å
+    sigma : σ of the Gaussian that widens the window of the power to that of the coupling, Å
+    """
+    z, y, x = averages.square.shape
+    normal = np.reciprocal(np.maximum(averages.power, np.float32(POWER_FLOOR * typical)))
+    product = average(averages.product * np.sqrt(normal), lengths, sigma, (z, y, x))
+    power = np.maximum(average(averages.power * normal, lengths, sigma, (z, y, x)), 0) + np.float32(POWER_FLOOR)
+    variance = averages.fourth - np.square(averages.square) / np.maximum(coverage, MIN_COVERAGE)
+    floor = np.float32(FOURTH_ORDER_FLOOR * typical_value(averages.fourth))
+    scale = np.sqrt(power) * np.sqrt(np.maximum(variance, 0) + floor)
+    out: Volume = product / np.maximum(scale, np.finfo(np.float32).tiny)
+    return out
+
+
+def live_weight(power: Volume, live: Volume) -> tuple[Volume, Volume]:
+    """Return the weight, 0 to 1, of a band that may be emptied, and the power with which the next band is compared.
+
+    A band is Gaussian. Where a filter has removed its waves, its tail brings in those of the bands below, with their
+    coupling, but with 5 % of their power at most. Filters that fall less steeply are kept.
+
+    Parameters
+    ----------
+    power : local power of the band
+    live : local power of the highest lower band that is not emptied, or less if that is several bands below
+    """
+    ratio = np.divide(np.clip(power, 0, live), live, out=np.ones_like(power), where=live > 0)
+    none, full = LIVE_POWER_RATIO
+    weight: Volume = np.clip((ratio - np.float32(none)) / np.float32(full - none), 0, 1)
+    return weight, np.where(weight > 0, power, np.float32(EMPTIED_DECAY) * live)
