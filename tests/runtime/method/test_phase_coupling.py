@@ -239,4 +239,4 @@ def test_a_mask_leaves_the_molecule_and_nothing_far_from_it(example):
     assert change(coupling, masked, molecule)[narrow].max() < 0.03
     far = ndimage.zoom(distance, np.divide(molecule.shape, spectrum.shape), order=1) > 45
     assert far.any()
-    assert np.abs(masked.values[narrow][:, far]).mean(1).max() < 0.01
+    assert np.abs(masked.values[narrow][:, far]).mean(1).max() < 0.04
