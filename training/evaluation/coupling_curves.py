@@ -4,7 +4,7 @@
 
 The atoms of one kind are taken out of structures of the training split, all with a B factor of 30 Å². Prints for every
 band the median coupling near the atoms, its mean over the structures and its standard deviation between them. The curve
-of proteins is `PROTEIN_COUPLING` of `cryores_lite.method.phase_coupling`.
+of proteins is `PROTEIN_COUPLING` of `cryores_lite.method.coupling_estimate`.
 """
 
 from __future__ import annotations

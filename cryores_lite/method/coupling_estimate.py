@@ -1,0 +1,99 @@
+"""What the phase coupling says without a network: the median resolution, the order of the voxels, and the contrast."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cryores_lite.fourier.fsc import Curve
+from cryores_lite.fourier.local_power import BAND_STEP
+from cryores_lite.method.band_powers import BandPowers
+from cryores_lite.method.phase_coupling import PhaseCoupling
+from cryores_lite.types import Mask, Volume
+
+# Medians over noise-free protein, in the bands of `band_frequencies` from 12.7 to 1.7 Å; coarser bands differ between
+# proteins. `training.evaluation.coupling_curves` measures them.
+FIRST_PROTEIN_BAND = 12
+PROTEIN_COUPLING = (
+    *(0.069, 0.079, 0.084, 0.101, 0.120, 0.117, 0.094, 0.076, 0.060, 0.043, 0.054),  # to 4.9 Å
+    *(0.079, 0.114, 0.139, 0.155, 0.163, 0.163, 0.184, 0.224, 0.250, 0.259, 0.295),
+)
+RESOLVED_SHARE = 0.25  # of the coupling of noise-free protein, at the median local resolution
+PATTERN_BANDS = (0.65, 1.5)  # lowest and highest band of the pattern, in units of the frequency of the level
+SIGN_LIMIT = 0.1  # sum over the bands from `FIRST_SIGN_BAND` of the mean coupling; above, the sign is certain
+FIRST_SIGN_BAND = 1 / 10  # 1/Å; coarser bands can be negative in any map
+MAX_MASKED_SHARE = 0.05  # of the box around the molecule: mask edges couple waves too, with any sign
+
+
+@dataclass(frozen=True, eq=False)
+class CouplingEstimate:
+    """Local resolution from the coupling alone, without a network.
+
+    Attributes
+    ----------
+    level : Å, median local resolution; NaN if no band is coupled
+    pattern : (z, y, x) float32, sum of the coupling over the bands about the level: high where the map is well resolved
+    """
+
+    level: float
+    pattern: Volume
+
+
+def coupling_estimate(coupling: PhaseCoupling, molecule: Mask) -> CouplingEstimate:
+    """Estimate the median resolution of a map, and the order of its voxels, from the coupling alone.
+
+    The level is the highest frequency at which the median coupling reaches `RESOLVED_SHARE` of that of noise-free
+    protein. Maps that were clipped have too high a coupling near Nyquist, and too fine a level.
+
+    Parameters
+    ----------
+    molecule : (z, y, x) bool, on the grid of the coupling
+    """
+    frequencies = coupling.frequencies[FIRST_PROTEIN_BAND:]
+    reference = np.array(PROTEIN_COUPLING)[np.minimum(np.arange(len(frequencies)), len(PROTEIN_COUPLING) - 1)]
+    medians = np.array([np.median(band[molecule]) for band in coupling.values[FIRST_PROTEIN_BAND:]])
+    share = medians / reference
+    resolved = np.flatnonzero(share >= RESOLVED_SHARE)
+    if not len(resolved):
+        return CouplingEstimate(float("nan"), np.zeros(coupling.shape, np.float32))
+    last = int(resolved[-1])
+    beyond = 0.0
+    if last + 1 < len(share):
+        beyond = float((share[last] - RESOLVED_SHARE) / (share[last] - share[last + 1]))
+    level = 1 / float(frequencies[last] * BAND_STEP**beyond)
+    lowest, highest = (factor / level for factor in PATTERN_BANDS)
+    near = (coupling.frequencies >= lowest) & (coupling.frequencies <= highest)
+    pattern: Volume = coupling.values[near].sum(0)
+    return CouplingEstimate(level, pattern)
+
+
+def contrast_sign(powers: BandPowers, coupling: PhaseCoupling, masked_out: Volume) -> int:
+    """Judge the contrast of a map: 1 if molecules are brighter than the solvent, -1 if darker, 0 if that is uncertain.
+
+    A negated map has the negative coupling, and the molecule is not needed: empty places have no power. Masked maps and
+    maps coarser than about 7 Å can only be found to be right, or are uncertain.
+
+    Parameters
+    ----------
+    masked_out : (z, y, x) float32, share of each coarse voxel's power that a mask has removed
+    """
+    total = float(mean_coupling(powers, coupling)[coupling.frequencies > FIRST_SIGN_BAND].sum())
+    if total >= SIGN_LIMIT:
+        return 1
+    return -1 if total <= -SIGN_LIMIT and float(masked_out.mean()) <= MAX_MASKED_SHARE else 0
+
+
+def contrast_warnings(sign: int) -> tuple[str, ...]:
+    """Return the warning for a map whose `contrast_sign` is negative."""
+    if sign >= 0:
+        return ()
+    return ("The contrast of this map is inverted (its waves are coupled negatively): multiply the map by -1.",)
+
+
+def mean_coupling(powers: BandPowers, coupling: PhaseCoupling) -> Curve:
+    """Return the mean coupling of each band over the map, weighted by the band's power, (bands,)."""
+    total = powers.values.sum((1, 2, 3), dtype=np.float64)
+    weighted = np.array([np.vdot(p, c) for p, c in zip(powers.values, coupling.values, strict=True)], np.float64)
+    mean: Curve = weighted / np.maximum(total, np.finfo(np.float32).tiny)
+    return mean
