@@ -34,12 +34,19 @@ def window_sigma(frequency: float) -> float:
     return max(WINDOW_SIGMA / frequency, MIN_WINDOW_SIGMA)
 
 
-def filter_to_band(spectrum: Spectrum, frequency: float, threads: int = 1) -> Spectrum:
-    """Filter a map to one band, on the coarsest grid that holds the band and its square."""
+def band_grid(spectrum: Spectrum, frequency: float) -> Shape:
+    """Return the shape of the coarsest grid that holds a band and its square."""
     coarsest = grid_for(spectrum.lengths, 1 / (POINTS_PER_WAVE * frequency))
     z, y, x = (min(n, m) for n, m in zip(spectrum.shape, coarsest, strict=True))
+    return z, y, x
+
+
+def filter_to_band(spectrum: Spectrum, frequency: float, threads: int = 1) -> Spectrum:
+    """Filter a map to one band, on its `band_grid`."""
     centre, width = np.float32(frequency), np.float32(BAND_WIDTH * frequency)
-    return regrid(spectrum, (z, y, x), lambda k: np.exp(-0.5 * ((k - centre) / width) ** 2), threads)
+    return regrid(
+        spectrum, band_grid(spectrum, frequency), lambda k: np.exp(-0.5 * ((k - centre) / width) ** 2), threads
+    )
 
 
 def local_power(spectrum: Spectrum, frequency: float, shape: Shape, threads: int = 1) -> Volume:

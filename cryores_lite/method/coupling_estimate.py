@@ -21,8 +21,8 @@ PROTEIN_COUPLING = (
 )
 RESOLVED_SHARE = 0.25  # of the coupling of noise-free protein, at the median local resolution
 PATTERN_BANDS = (0.65, 1.5)  # lowest and highest band of the pattern, in units of the frequency of the level
-SIGN_LIMIT = 0.1  # sum over the bands from `FIRST_SIGN_BAND` of the mean coupling; above, the sign is certain
-FIRST_SIGN_BAND = 1 / 10  # 1/Å; coarser bands can be negative in any map
+SIGN_BANDS = ((1 / 10, 0.1), (1 / 6, 0.05))  # 1/Å, and the sum of the mean coupling from there that makes a sign sure
+MAX_OPPOSITE_COUPLING = 0.3  # of a band, of the other sign, as a share of the largest
 MAX_MASKED_SHARE = 0.05  # of the box around the molecule: mask edges couple waves too, with any sign
 
 
@@ -71,17 +71,23 @@ def coupling_estimate(coupling: PhaseCoupling, molecule: Mask) -> CouplingEstima
 def contrast_sign(powers: BandPowers, coupling: PhaseCoupling, masked_out: Volume) -> int:
     """Judge the contrast of a map: 1 if molecules are brighter than the solvent, -1 if darker, 0 if that is uncertain.
 
-    A negated map has the negative coupling, and the molecule is not needed: empty places have no power. Masked maps and
-    maps coarser than about 7 Å can only be found to be right, or are uncertain.
+    A negated map has the negative coupling. The molecule is not needed: empty places have no power. Nothing is said of
+    masked maps, whose mask shows the contrast, and of most maps coarser than 5 Å.
 
     Parameters
     ----------
     masked_out : (z, y, x) float32, share of each coarse voxel's power that a mask has removed
     """
-    total = float(mean_coupling(powers, coupling)[coupling.frequencies > FIRST_SIGN_BAND].sum())
-    if total >= SIGN_LIMIT:
-        return 1
-    return -1 if total <= -SIGN_LIMIT and float(masked_out.mean()) <= MAX_MASKED_SHARE else 0
+    if float(masked_out.mean()) > MAX_MASKED_SHARE:
+        return 0
+    mean = mean_coupling(powers, coupling)
+    sums = [(float(mean[coupling.frequencies > first].sum()), limit) for first, limit in SIGN_BANDS]
+    bands = mean[coupling.frequencies > SIGN_BANDS[0][0]]
+    for sign in (1, -1):
+        if all(sign * total >= limit for total, limit in sums):
+            one_sided = -(sign * bands).min() <= MAX_OPPOSITE_COUPLING * (sign * bands).max()
+            return sign if one_sided else 0
+    return 0
 
 
 def contrast_warnings(sign: int) -> tuple[str, ...]:

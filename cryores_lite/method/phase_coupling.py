@@ -16,7 +16,7 @@ import numpy.typing as npt
 from scipy import fft
 
 from cryores_lite.fourier.fsc import Curve
-from cryores_lite.fourier.local_power import GaussianAverage, band_frequencies, filter_to_band, window_sigma
+from cryores_lite.fourier.local_power import GaussianAverage, band_frequencies, band_grid, filter_to_band, window_sigma
 from cryores_lite.fourier.spectrum import Gain, Spectrum, grid_for, inverse_transform, low_pass, regrid
 from cryores_lite.method.band_powers import MIN_COVERAGE, BandPowers, window_coverage
 from cryores_lite.types import Lengths, Shape, Volume
@@ -26,7 +26,7 @@ COUPLING_STEP = 8.0  # Å, spacing of the grid on which the averages are compute
 LOWER_WAVES = (1 / 2.3, 1 / 1.25)  # frequencies of h, in units of the band's
 LOWER_EDGE = 0.04  # half width of the edges of h, in units of the band's frequency; h ends below most of b
 FIRST_COUPLED_BAND = 3  # bands below have too few waves under them
-POWER_FLOOR = 0.01  # share of the map's typical power; weaker windows are divided by no less, and count little
+POWER_FLOOR = 1e-3  # share of the typical power of a band; weaker windows are divided by no less, and fade to 0
 FOURTH_ORDER_FLOOR = 1e-5  # the same for ⟨h⁴⟩
 LIVE_POWER_RATIO = (0.03, 0.08)  # local power of a band over the band below: under it emptied (first), live (second)
 EMPTIED_DECAY = 0.2  # per band, of the power below which an emptied band stays emptied
@@ -163,8 +163,9 @@ def band_averages(spectrum: Spectrum, frequency: float, lower: Gain, shape: Shap
 
     `shape` is the grid of the band powers. The memory is that of the band's power and about as much again.
     """
-    band, lengths = filter_to_band(spectrum, frequency, threads), spectrum.lengths
-    below = PlanesBelow(spectrum, band.shape, lower_waves_end(frequency), lower, threads)
+    lengths = spectrum.lengths
+    below = PlanesBelow(spectrum, band_grid(spectrum, frequency), lower_waves_end(frequency), lower, threads)
+    band = filter_to_band(spectrum, frequency, threads)
     power, product = (GaussianAverage(band.shape, lengths, window_sigma(frequency), shape) for _ in range(2))
     coarse = (coupling_window(frequency), grid_for(lengths, COUPLING_STEP))
     square, fourth = (GaussianAverage(band.shape, lengths, *coarse) for _ in range(2))
