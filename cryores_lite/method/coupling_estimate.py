@@ -20,7 +20,7 @@ PROTEIN_COUPLING = (
     *(0.079, 0.114, 0.139, 0.155, 0.163, 0.163, 0.184, 0.224, 0.250, 0.259, 0.295),
 )
 RESOLVED_SHARE = 0.25  # of the coupling of noise-free protein, at the median local resolution
-PATTERN_BANDS = (0.65, 1.5)  # lowest and highest band of the pattern, in units of the frequency of the level
+PATTERN_BANDS = (0.85, 1.3)  # lowest and highest band of the pattern, in units of the frequency of the level
 SIGN_BANDS = ((1 / 10, 0.1), (1 / 6, 0.05))  # 1/Å, and the sum of the mean coupling from there that makes a sign sure
 MAX_OPPOSITE_COUPLING = 0.3  # of a band, of the other sign, as a share of the largest
 MAX_MASKED_SHARE = 0.05  # of the box around the molecule: mask edges couple waves too, with any sign

@@ -25,6 +25,8 @@ from cryores_lite.method.restore import resample_to_crop
 from tests.runtime.maps import density_of, white_noise
 from tests.runtime.paths import EXAMPLE, EXPERIMENTAL
 
+pytestmark = pytest.mark.slow
+
 MAPS = {"example": EXAMPLE, **{path.name.split(".")[0]: path for path in sorted(EXPERIMENTAL.glob("*.mrc.gz"))}}
 
 
