@@ -16,8 +16,8 @@ from cryores_lite.types import Mask, Volume
 # proteins. `training.evaluation.coupling_curves` measures them.
 FIRST_PROTEIN_BAND = 12
 PROTEIN_COUPLING = (
-    *(0.069, 0.079, 0.084, 0.101, 0.120, 0.117, 0.094, 0.076, 0.060, 0.043, 0.054),  # to 4.9 Å
-    *(0.079, 0.114, 0.139, 0.155, 0.163, 0.163, 0.184, 0.224, 0.250, 0.259, 0.295),
+    *(0.069, 0.079, 0.084, 0.102, 0.120, 0.118, 0.095, 0.076, 0.061, 0.043, 0.054),  # to 4.9 Å
+    *(0.079, 0.113, 0.136, 0.152, 0.158, 0.158, 0.178, 0.216, 0.241, 0.250, 0.285),
 )
 RESOLVED_SHARE = 0.25  # of the coupling of noise-free protein, at the median local resolution
 PATTERN_BANDS = (0.85, 1.3)  # lowest and highest band of the pattern, in units of the frequency of the level
