@@ -130,7 +130,7 @@ def typical_value(power: Volume) -> float:
 
 
 def lower_waves_gain(frequency: float, frequencies: Curve, typical: Curve) -> Gain:
-    """Return the filter that leaves the waves below a band, with equal power in all bands.
+    """Return the filter that leaves the waves below a band, with equal power in all bands; 0 without lower bands.
 
     Parameters
     ----------
@@ -139,10 +139,11 @@ def lower_waves_gain(frequency: float, frequencies: Curve, typical: Curve) -> Ga
     """
     k = np.arange(int(GAIN_POINTS * lower_waves_end(frequency) / frequency) + 2) * (frequency / GAIN_POINTS)
     low, high, edge = LOWER_WAVES[0] * frequency, LOWER_WAVES[1] * frequency, LOWER_EDGE * frequency
-    table = low_pass(k, high, edge) * (1 - low_pass(k, low, edge))
+    table = np.zeros(len(k))
     if typical.any():
         log_power = np.log(np.maximum(typical, ROUNDING_POWER * typical.max()))
-        table *= np.exp(-0.5 * np.interp(np.log(np.maximum(k, k[1])), np.log(frequencies), log_power))
+        equal_power = np.exp(-0.5 * np.interp(np.log(np.maximum(k, k[1])), np.log(frequencies), log_power))
+        table = low_pass(k, high, edge) * (1 - low_pass(k, low, edge)) * equal_power
     table[-1] = 0
     table = table.astype(np.float32)
 

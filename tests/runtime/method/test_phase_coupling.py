@@ -111,10 +111,12 @@ def test_a_negated_map_has_the_negative_coupling(measured):
     assert_array_equal(negated.values, -coupling.values)
 
 
-def test_gain_and_offset_change_nothing():
+@pytest.mark.parametrize(("gain", "offset"), [(1e-3, 7e-3), (1.2e-8, 0), (0.9e12, 0)])
+def test_gain_and_offset_change_nothing(gain, offset):
     density = read_map(MAPS["emd_2566_chain9"]).density
-    coupling, scaled = (measure(replace(density, values=a * density.values + b))[3] for a, b in ((1, 0), (1e-3, 7e-3)))
-    assert_allclose(scaled.values, coupling.values, atol=1e-3)
+    scaled = (gain / np.ptp(density.values) * density.values + offset).astype(np.float32)
+    coupling, again = (measure(replace(density, values=values))[3] for values in (density.values, scaled))
+    assert_allclose(again.values, coupling.values, atol=1e-3)
 
 
 @pytest.mark.parametrize("b_factor", [100, -100])
