@@ -30,8 +30,8 @@ from cryores_lite.method.coarse_voxels import scale_factor
 from cryores_lite.types import MapResolution, Mask, Shape, Volume
 from training.maps.known_map import KnownMap
 from training.maps.labels import read_known_map, read_labels
-from training.maps.recipe import Recipe
-from training.maps.simulate import draw_log, draw_map, draw_signal
+from training.maps.recipe import Recipe, draw_log
+from training.maps.simulate import draw_map, draw_signal
 from training.maps.structures import Structure, read_manifest
 from training.prepared_map import PreparedMap, prepare_map
 

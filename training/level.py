@@ -31,7 +31,7 @@ from training.train import RunState, append, average_of, load_local, rate_at, sa
 RATE, WEIGHT_DECAY = 2e-3, 0.05
 MAPS_PER_STEP = 64  # for each member
 FEATURE_NOISE = 0.05  # standard deviation; no single feature of a simulated map is reliable
-KIND_COLUMNS = (1, 0, 2)  # masking, processing, molecule
+KIND_COLUMNS = {1: "", 0: "", 2: "", 3: "editing_"}  # masking, processing, molecule, editing: prefix of a score
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +79,7 @@ def validate(network: LevelNet, folder: Path) -> dict[str, float]:
     median_held : share of the true medians within the 80 % interval
     median_physical : rms error of the physical estimate
     median_KIND : rms error of maps of one masking, processing or molecule
+    median_editing_KIND : rms error of maps of one kind of editing
     """
     network.eval()
     levels, kinds = read_levels(folder)
@@ -93,9 +94,9 @@ def validate(network: LevelNet, folder: Path) -> dict[str, float]:
         "median_held": float((error.abs() <= INTERVAL * estimate.log_std[:, 0]).float().mean()),
         "median_physical": _rms(physical_error),
     }
-    for column in KIND_COLUMNS:
+    for column, prefix in KIND_COLUMNS.items():
         for kind in np.unique(kinds[:, column]):
-            scores[f"median_{kind}"] = _rms(error[torch.from_numpy(kinds[:, column] == kind)])
+            scores[f"median_{prefix}{kind}"] = _rms(error[torch.from_numpy(kinds[:, column] == kind)])
     network.train()
     return scores
 

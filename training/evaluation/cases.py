@@ -34,7 +34,7 @@ class Case:
     density : the map
     truth : (z, y, x) float32, local resolution in Å on the map's grid, 0 outside the molecule
     low_pass_limit : Å, resolution at which the map was low-passed, or 0
-    masking, kind : how the map was masked, and the kind of its molecule, if known
+    masking, kind, editing : how the map was masked, the kind of its molecule, and how it was edited, if known
     """
 
     name: str
@@ -43,6 +43,7 @@ class Case:
     low_pass_limit: float = 0.0
     masking: str = ""
     kind: str = ""
+    editing: str = ""
 
     @property
     def median(self) -> float:
@@ -59,6 +60,7 @@ def case_of(name: str, known: KnownMap) -> Case:
         low_pass_limit=known.low_pass_limit,
         masking=known.kind.masking,
         kind=known.kind.molecule,
+        editing=known.kind.editing,
     )
 
 
@@ -112,7 +114,7 @@ def cases_at_range_ends(structures: Path, count: int = 3) -> Iterator[Case]:
             structure = rows[n * len(rows) // count]
             known = draw_map(draw_signal(structure, recipe, rng), recipe, rng)
             name = f"{structure.id}, {resolution:g} Å on {voxel_size:g} Å voxels"
-            yield replace(case_of(name, known), masking="", kind="")
+            yield replace(case_of(name, known), masking="", kind="", editing="")
 
 
 def masked(case: Case, extend: float, edge: float) -> Case:

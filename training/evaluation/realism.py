@@ -42,16 +42,15 @@ CHANGES: dict[str, dict[str, Any]] = {
     "all effects": {},
     "no processing": {"processing": {"average": 1.0}},
     "no masking": {"masking": {"none": 1.0}},
-    "no local filter or sharpening": {
-        "processing": {"postprocess": 0.5, "average": 0.2, "sharpened": 0.15, "lowpass": 0.15}
-    },
+    "no local filter": {"processing": {"postprocess": 0.5, "average": 0.2, "sharpened": 0.15, "lowpass": 0.15}},
     "noise does not decrease from the centre": {"radial_noise": 0.0},
     "noise not stronger or weaker at the molecule": {"molecule_noise": 0.0},
     "no noise from pose errors": {"pose_noise": 0.0},
     "no missing views": {"missing_views": 0.0},
     "uniform mobility": {"mobility_spread": (1e-3, 1e-3)},
     "no envelope": {"amplitude_falloff": (1e-6, 1e-6)},
-    "no resampling, padding, 8 bits": {"resampled": 0.0, "padded": 0.0, "quantised": 0.0},
+    "no resampling, padding": {"resampled": 0.0, "padded": 0.0},
+    "no editing": {"editing": {"none": 1.0}, "composite": 0.0, "solvent_level": 0.0},
     "not sharpened or blurred afterwards": {"resharpened": 0.0},
 }
 

@@ -23,12 +23,13 @@ def resolution_class(scored: ScoredCase) -> str:
 GROUPS: dict[str, Callable[[ScoredCase], str]] = {
     "masking": lambda scored: scored.case.masking,
     "kind of molecule": lambda scored: scored.case.kind,
+    "editing": lambda scored: scored.case.editing,
     "resolution": resolution_class,
 }
 
 
 def simulated_tables(cases: list[ScoredCase]) -> str:
-    """Means over simulated maps of validation structures, by masking, by kind of molecule, by resolution."""
+    """Means over simulated maps of validation structures, by masking, kind of molecule, editing and resolution."""
     parts = []
     for title, group in GROUPS.items():
         rows: list[Row] = []

@@ -11,6 +11,8 @@ from cryores_lite.fourier.interpolation import interpolate
 from cryores_lite.method.coarse_voxels import scaled_down
 from cryores_lite.types import Density, Mask, Shape, Volume
 
+EDITINGS = ("none", "locally sharpened", "clipped", "enhanced", "low precision")  # of finished maps; "none" first
+
 
 @dataclass(frozen=True)
 class Placement:
@@ -26,15 +28,16 @@ class Placement:
 
 @dataclass(frozen=True)
 class MapKind:
-    """How a map was made: its processing, its masking and the kind of its molecule."""
+    """How a map was made: its processing, its masking, the kind of its molecule, and one of `EDITINGS`."""
 
     processing: str
     masking: str
     molecule: str
+    editing: str
 
     def labels(self) -> list[str]:
-        """Processing, masking and molecule, as training files keep them."""
-        return [self.processing, self.masking, self.molecule]
+        """Processing, masking, molecule and editing, as training files keep them."""
+        return [self.processing, self.masking, self.molecule, self.editing]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

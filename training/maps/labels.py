@@ -24,7 +24,7 @@ from training.maps.processing import nearest_inside
 REQUIRED_COLUMNS = ("map", "mask")
 HALF_MAP_COLUMNS = ("half1", "half2")
 LOCAL_RESOLUTION_COLUMNS = ("local_resolution", "global_resolution")
-REAL_MAP_KIND = MapKind("real", "real", "real")
+REAL_MAP_KIND = MapKind("real", "real", "real", "real")
 
 
 def read_labels(path: Path) -> list[dict[str, str]]:

@@ -26,6 +26,9 @@ EXAMPLE_RECIPE = Recipe(
     masking={"none": 1.0},
     molecule_noise=0.0,
     missing_views=0.0,
+    editing={"none": 1.0},
+    composite=0.0,
+    solvent_level=0.0,
 )
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 from scipy import fft, ndimage
 
-from cryores_lite.fourier.local_power import smooth
 from cryores_lite.fourier.spectrum import low_pass
-from cryores_lite.types import Lengths, Mask, Shape, Volume
+from cryores_lite.types import Mask, Shape, Volume
 from training.maps.recipe import Recipe
 
 Curve = npt.NDArray[np.float64]
@@ -111,6 +112,11 @@ def guinier(waves: npt.NDArray[np.complex64], k: Volume, resolution: float) -> f
 
 def filter_locally(values: Volume, k: Volume, local: Volume) -> Volume:
     """Low-pass a map at every voxel at its local resolution, as RELION and cryoSPARC do."""
+    return vary_filter(values, local, lambda cut: low_pass(k, 1 / cut, 2 * k[0, 0, 1]))
+
+
+def vary_filter(values: Volume, local: Volume, gain: Callable[[float], Volume]) -> Volume:
+    """Filter a map at every voxel with the gain for its local resolution, interpolated between six resolutions."""
     local = resample_wrapped(local, values.shape)
     lowest, highest = np.maximum(np.percentile(local, (1, 99)), [1e-3, 1.1e-3])
     cuts = np.geomspace(lowest, highest, 6)
@@ -118,16 +124,8 @@ def filter_locally(values: Volume, k: Volume, local: Volume) -> Volume:
     waves, out = fft.rfftn(values), np.zeros_like(values)
     for n, cut in enumerate(cuts):
         weight = np.clip(1 - np.abs(position - n), 0, 1).astype(np.float32)
-        out += weight * fft.irfftn(waves * low_pass(k, 1 / cut, 2 * k[0, 0, 1]), s=values.shape)
+        out += weight * fft.irfftn(waves * gain(cut), s=values.shape)
     return out
-
-
-def sharpen_locally(values: Volume, lengths: Lengths, resolution: float, rng: np.random.Generator) -> Volume:
-    """Make the local amplitude of a map more even, as LocScale-like sharpening does."""
-    sigma = max(5.0, 2 * resolution)
-    amplitude = np.sqrt(smooth(values**2, lengths, sigma, values.shape))
-    out: Volume = values / np.maximum(amplitude, np.percentile(amplitude, 20)) ** rng.uniform(0.3, 0.9)
-    return out / out.std()
 
 
 def nearest_inside(values: Volume, inside: Mask) -> Volume:
@@ -175,13 +173,25 @@ def apply_mask(
     return crop_to(region, out, rng) if kind == "zone" else (out, mask, (0, 0, 0))
 
 
-def zone_around_an_atom(mask: Mask, rng: np.random.Generator) -> Mask:
-    """The part of the molecule within a random ellipsoid around one of its voxels."""
+def ellipsoid_around_an_atom(mask: Mask, rng: np.random.Generator) -> Mask:
+    """A random ellipsoid around one of the molecule's voxels."""
     molecule = np.argwhere(mask)
     axes = np.linalg.qr(rng.normal(size=(3, 3)))[0] * rng.uniform(0.6, 1.4, 3)
     offsets = (np.indices(mask.shape).reshape(3, -1).T - molecule[rng.integers(len(molecule))]) @ axes
-    inside: Mask = mask & (np.linalg.norm(offsets, axis=1).reshape(mask.shape) < rng.uniform(0.15, 0.5) * mask.shape[0])
+    inside: Mask = np.linalg.norm(offsets, axis=1).reshape(mask.shape) < rng.uniform(0.15, 0.5) * mask.shape[0]
     return inside
+
+
+def zone_around_an_atom(mask: Mask, rng: np.random.Generator) -> Mask:
+    """The part of the molecule within a random ellipsoid around one of its voxels."""
+    return mask & ellipsoid_around_an_atom(mask, rng)
+
+
+def soft_region(mask: Mask, voxel_size: float, rng: np.random.Generator) -> Volume:
+    """A part of the box around one of the molecule's voxels, from 0 to 1, with an edge of 3 to 12 Å."""
+    inside = ellipsoid_around_an_atom(mask, rng).astype(np.float32)
+    region: Volume = ndimage.gaussian_filter(inside, rng.uniform(3, 12) / 2 / voxel_size)
+    return region
 
 
 def distance_from_sphere(mask: Mask) -> Volume:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 Range = tuple[float, float]
 
 
@@ -38,12 +40,11 @@ class Recipe:
     # processing
     processing: dict[str, float] = field(
         default_factory=lambda: {
-            "postprocess": 0.42,
+            "postprocess": 0.45,
             "average": 0.16,
-            "sharpened": 0.11,
-            "lowpass": 0.14,
+            "sharpened": 0.12,
+            "lowpass": 0.15,
             "local filter": 0.12,
-            "local sharpening": 0.05,
         }
     )
     fsc_weight: float = 0.8  # weighting by the FSC, of all kinds of processing except the plain average
@@ -60,16 +61,70 @@ class Recipe:
     # the finished map
     resampled: float = 0.25  # to another voxel size by interpolation
     padded: float = 0.08  # with zeros
-    quantised: float = 0.06  # to 8 bits
     resharpened: float = 0.3  # or blurred
+
+    # editing, which changes no truth
+    editing: dict[str, float] = field(  # the label of a map; half of "low precision" shows none and becomes "none"
+        default_factory=lambda: {
+            "none": 0.48,
+            "locally sharpened": 0.15,
+            "clipped": 0.12,
+            "enhanced": 0.09,
+            "low precision": 0.16,
+        }
+    )
+    local_sharpening: dict[str, float] = field(
+        default_factory=lambda: {"flat bands": 0.3, "bands": 0.2, "profile": 0.2, "whole": 0.15, "local B": 0.15}
+    )
+    sharpening_window: Range = (6.0, 25.0)  # Å, σ of the window of the local rms, log-uniform
+    floor_of_local_sharpening: float = 0.5  # solvent is not raised to the strength of the molecule
+    sharpening_floor: Range = (0.05, 0.5)  # smallest rms / that of the molecule
+    low_pass_of_local_sharpening: float = 0.4  # near the global resolution
+    clipping: dict[str, float] = field(
+        default_factory=lambda: {"contour": 0.55, "non-negative": 0.3, "top": 0.15},
+    )
+    contour_volume: Range = (0.25, 1.2)  # volume above the contour level / that of the molecule
+    contour_subtracted: float = 0.25
+    zone_of_clipped_maps: float = 0.35  # a zone mask before a map is clipped, instead of a drawn masking
+    locally_sharpened_before_enhancement: float = 0.7
+    enhanced_volume: Range = (0.8, 2.0)  # volume of the soft mask / that of the molecule
+    matched_histogram: float = 0.4  # with that of a noise-free map or a heavy tail, else gamma
+    gamma: Range = (0.6, 2.0)  # log-uniform
+    resampled_after_editing: float = 0.15  # of clipped and enhanced maps, by interpolation
+    storing: dict[str, float] = field(
+        default_factory=lambda: {"float16": 0.35, "int16": 0.2, "int8": 0.25, "uint8": 0.2},
+    )
+    cut_off_when_stored: float = 0.4  # integers of a narrower range than the map
+    low_precision_of_edited_maps: float = 0.1  # of clipped, enhanced and locally sharpened maps
+    composite: float = 0.06  # of two regions of different noise, gain and sharpening
+    composite_noise: Range = (-0.6, 0.6)  # log of the noise amplitude in the second region / in the first
+    solvent_level: float = 0.12  # not 0, before masking and padding
+    solvent_levels: Range = (-0.5, 1.5)  # standard deviations of the map
 
     # the network's input
     guess_error: Range = (0.02, 0.3)  # standard deviation of the given median resolution, in log units, log-uniform
 
 
 AVERAGES = Recipe(  # averages of two half maps, unprocessed
-    processing={"average": 1.0}, masking={"none": 1.0}, resampled=0.0, padded=0.0, quantised=0.0, resharpened=0.0
+    processing={"average": 1.0},
+    masking={"none": 1.0},
+    resampled=0.0,
+    padded=0.0,
+    resharpened=0.0,
+    editing={"none": 1.0},
+    composite=0.0,
+    solvent_level=0.0,
 )
 EVEN_NOISE = replace(  # noise of equal power everywhere and in all directions, independent of the signal
     AVERAGES, molecule_noise=0.0, drifting_noise=0.0, radial_noise=0.0, pose_noise=0.0, missing_views=0.0
 )
+
+
+def draw_log(limits: Range, rng: np.random.Generator) -> float:
+    """Draw a number whose logarithm is uniform between those of the limits."""
+    return float(np.exp(rng.uniform(*np.log(limits))))
+
+
+def choose(shares: dict[str, float], rng: np.random.Generator) -> str:
+    """Draw one of the keys, with probabilities proportional to the values."""
+    return str(rng.choice(list(shares), p=np.array(list(shares.values())) / sum(shares.values())))

@@ -17,6 +17,14 @@ from cryores_lite.fourier.local_power import POWER_STEP, local_power, smooth
 from cryores_lite.fourier.spectrum import Spectrum, grid_for, radius
 from cryores_lite.types import Density, Grid, Lengths, Mask, Shape, Volume
 from training.maps import structures, truth
+from training.maps.editing import (
+    clip,
+    edit_region,
+    enhance,
+    rounding_is_visible,
+    sharpen_locally,
+    store,
+)
 from training.maps.known_map import KnownMap, MapKind, Placement
 from training.maps.noise import noise_envelope, noise_filter, pose_noise_share, random_field, white_noise_powers
 from training.maps.processing import (
@@ -25,9 +33,9 @@ from training.maps.processing import (
     nearest_inside,
     process,
     resample_wrapped,
-    sharpen_locally,
+    soft_region,
 )
-from training.maps.recipe import Range, Recipe
+from training.maps.recipe import Recipe, choose, draw_log
 
 Curve = npt.NDArray[np.float64]
 
@@ -70,6 +78,7 @@ class Noise:
     envelope : (z, y, x), amplitude of the noise over space
     pose_share : (bands,), power of the noise from pose errors / power of the signal
     scale : power of the filtered white noise in one half map
+    region : (z, y, x) from 0 to 1, the second part of a composite map, or None
     local : coarse (z, y, x), local resolution, Å
     inside : coarse (z, y, x), the molecule
     curve : (bands,), FSC over the molecule
@@ -80,15 +89,11 @@ class Noise:
     envelope: Volume
     pose_share: Curve
     scale: float
+    region: Volume | None
     local: Volume
     inside: Mask
     curve: Curve
     global_resolution: float
-
-
-def draw_log(limits: Range, rng: np.random.Generator) -> float:
-    """Draw a number whose logarithm is uniform between those of the limits."""
-    return float(np.exp(rng.uniform(*np.log(limits))))
 
 
 def draw_signal(structure: structures.Structure, recipe: Recipe, rng: np.random.Generator) -> Signal:
@@ -144,6 +149,9 @@ def draw_noise(signal: Signal, recipe: Recipe, rng: np.random.Generator) -> Nois
 
     amplitude = noise_filter(k, signal.resolution, recipe, rng)
     envelope = noise_envelope(signal.mask, signal.voxel_size, recipe, rng)
+    region = soft_region(signal.mask, signal.voxel_size, rng) if rng.random() < recipe.composite else None
+    if region is not None:
+        envelope = envelope * np.exp(np.float32(rng.uniform(*recipe.composite_noise)) * region)
     white_power = white_noise_powers(amplitude, k, frequencies)
     window = smooth(envelope**2, signal.lengths, 8.0, coarse)
     white = white_power[:, None, None, None].astype(np.float32) * window
@@ -161,6 +169,7 @@ def draw_noise(signal: Signal, recipe: Recipe, rng: np.random.Generator) -> Nois
         envelope=envelope,
         pose_share=pose_share,
         scale=scale,
+        region=region,
         local=truth.first_crossing(fsc, frequencies),
         inside=inside,
         curve=curve,
@@ -184,16 +193,22 @@ def draw_halves(signal: Signal, recipe: Recipe, rng: np.random.Generator) -> tup
     """Two unprocessed half maps of a molecule, and their local resolution in Å, 0 outside the molecule."""
     noise = draw_noise(signal, recipe, rng)
     first, second = (with_noise(signal, noise, 1.0, rng).astype(np.float32) for _ in range(2))
-    half = _known_map(signal, noise, first, signal.mask, (0, 0, 0), 0.0, ("none", "none"))
+    kind = MapKind("none", "none", signal.molecule_kind, "none")
+    half = _known_map(signal, noise, first, signal.mask, (0, 0, 0), 0.0, kind)
     return first, second, half.local_resolution()
 
 
 def draw_map(signal: Signal, recipe: Recipe, rng: np.random.Generator) -> KnownMap:
-    """Add fresh noise to a molecule, matched to its median local resolution, and process the map."""
+    """Add fresh noise to a molecule, matched to its median local resolution, process the map, and edit it."""
     k, frequencies = radius(signal.density.shape, signal.lengths), truth.bands(signal.voxel_size)
     noise = draw_noise(signal, recipe, rng)
     average = with_noise(signal, noise, 0.5, rng)
+    editing = choose(recipe.editing, rng)
+    enhanced_later = editing == "enhanced" and rng.random() < recipe.locally_sharpened_before_enhancement
+    sharpened = editing == "locally sharpened" or enhanced_later
     processing = choose(recipe.processing, rng)
+    if sharpened and processing == "local filter":  # what a local filter removed is not sharpened
+        processing = "sharpened"
     values, limit = process(
         average, k, frequencies, noise.curve, noise.global_resolution, kind=processing, recipe=recipe, rng=rng
     )
@@ -201,20 +216,33 @@ def draw_map(signal: Signal, recipe: Recipe, rng: np.random.Generator) -> KnownM
         outwards = rng.random() < recipe.local_filter_outwards
         local = nearest_inside(noise.local, noise.inside) if outwards else noise.local
         values = filter_locally(values, k, local * np.float32(rng.uniform(0.9, 1.1)))
-    if processing == "local sharpening":
-        values = sharpen_locally(values, signal.lengths, noise.global_resolution, rng)
-    masking = choose(recipe.masking, rng)
+    if noise.region is not None:
+        values = edit_region(values, k, noise.region, noise.global_resolution, rng)
+    if sharpened:
+        values, last = sharpen_locally(values, signal.lengths, noise.local, noise.global_resolution, recipe, rng)
+        limit = max(limit, last)
+    if rng.random() < recipe.solvent_level:
+        values = values + np.float32(rng.uniform(*recipe.solvent_levels) * values.std())
+    zone = editing == "clipped" and rng.random() < recipe.zone_of_clipped_maps
+    masking = "zone" if zone else choose(recipe.masking, rng)
     values, mask, start = apply_mask(values, signal.mask, signal.voxel_size, masking, rng)
     gain = np.float32(np.exp(rng.normal(0, 2)))
-    known = _known_map(signal, noise, (values * gain).astype(np.float32), mask, start, limit, (processing, masking))
+    kind = MapKind(processing, masking, signal.molecule_kind, editing)
+    known = _known_map(signal, noise, (values * gain).astype(np.float32), mask, start, limit, kind)
     for probability, effect in (
         (recipe.resampled, resampled),
         (recipe.padded, padded),
-        (recipe.quantised, quantised),
         (recipe.resharpened, resharpened),
     ):
         if rng.random() < probability:
             known = effect(known, rng)
+    if editing in ("clipped", "enhanced"):
+        known = clipped(known, recipe, rng) if editing == "clipped" else enhanced(known, signal, recipe, rng)
+        if rng.random() < recipe.resampled_after_editing:
+            known = resampled(known, rng)
+    edited = editing not in ("none", "low precision")
+    if editing == "low precision" or (edited and rng.random() < recipe.low_precision_of_edited_maps):
+        known = stored(known, recipe, rng)
     return known
 
 
@@ -225,7 +253,7 @@ def _known_map(
     mask: Mask,
     start: Shape,
     low_pass_limit: float,
-    kind: tuple[str, str],
+    kind: MapKind,
 ) -> KnownMap:
     """Put a map that begins at voxel `start` of the simulated box together with its truth."""
     z, y, x = signal.density.shape
@@ -236,7 +264,7 @@ def _known_map(
         placement=Placement((z, y, x), start),
         global_resolution=noise.global_resolution,
         low_pass_limit=low_pass_limit,
-        kind=MapKind(*kind, signal.molecule_kind),
+        kind=kind,
     )
 
 
@@ -246,16 +274,27 @@ def _cubic(values: Volume, voxel_size: float) -> Density:
 
 
 def resampled(known: KnownMap, rng: np.random.Generator) -> KnownMap:
-    """The map on voxels 0.8 to 1.4 times as large, by cubic interpolation, as viewers and model builders write it."""
+    """The map on voxels 0.8 to 1.4 times as large, by cubic interpolation, as viewers and model builders write it.
+
+    A map of fewer than 48 voxels is not made coarser. No detail finer than two of the new voxels remains.
+    """
     values, voxel_size = known.density.values, known.density.grid.voxel_size[0]
-    ratio = max(rng.uniform(0.8, 1.4), 48 / min(values.shape))
+    ratio = min(rng.uniform(0.8, 1.4), max(min(values.shape) / 48, 1.0))
     sizes = [max(int(n / ratio), 8) for n in values.shape]
     stride = max(n / m for n, m in zip(values.shape, sizes, strict=True))
     positions = np.meshgrid(*(np.arange(int((n - 1) / stride) + 1) * stride for n in values.shape), indexing="ij")
     density = ndimage.map_coordinates(values, positions, order=3, output=np.float32)
     mask = ndimage.map_coordinates(known.mask.astype(np.float32), positions, order=1) > 0.5
     placement = replace(known.placement, stride=stride)
-    return replace(known, density=_cubic(density, voxel_size * stride), mask=mask, placement=placement)
+    limit = max(known.low_pass_limit, 2 * voxel_size * stride)
+    return replace(
+        known,
+        density=_cubic(density, voxel_size * stride),
+        mask=mask,
+        truth=np.maximum(known.truth, limit),
+        placement=placement,
+        low_pass_limit=limit,
+    )
 
 
 def padded(known: KnownMap, rng: np.random.Generator) -> KnownMap:
@@ -273,26 +312,39 @@ def padded(known: KnownMap, rng: np.random.Generator) -> KnownMap:
     )
 
 
-def quantised(known: KnownMap, rng: np.random.Generator) -> KnownMap:
-    """The map rounded to 8 bits, with clipped or full range."""
-    values = known.density.values
-    low, high = np.percentile(values, (0, 100) if rng.random() < 0.5 else (0.02, 99.98))
-    step = max(high - low, 1e-20) / 255
-    rounded = (np.round(np.clip(values, low, high) / step) * step).astype(np.float32)
-    return replace(known, density=replace(known.density, values=rounded))
-
-
 def resharpened(known: KnownMap, rng: np.random.Generator) -> KnownMap:
     """The finished map sharpened or blurred once more, including its rounding errors and cut edges."""
     voxel_size = known.density.grid.voxel_size[0]
     b = rng.uniform(-14, 14) * known.global_resolution**2
     values = damped(known.density.values, voxel_size, max(b, -60 * voxel_size**2))
-    return replace(known, density=replace(known.density, values=values.astype(np.float32)))
+    return with_values(known, values.astype(np.float32))
 
 
-def choose(shares: dict[str, float], rng: np.random.Generator) -> str:
-    """Draw one of the keys, with probabilities proportional to the values."""
-    return str(rng.choice(list(shares), p=np.array(list(shares.values())) / sum(shares.values())))
+def clipped(known: KnownMap, recipe: Recipe, rng: np.random.Generator) -> KnownMap:
+    """The map clipped at a contour, at 0 or at the top."""
+    return with_values(known, clip(known.density.values, known.mask, recipe, rng))
+
+
+def enhanced(known: KnownMap, signal: Signal, recipe: Recipe, rng: np.random.Generator) -> KnownMap:
+    """The map as if enhanced by a network, sometimes with the histogram of its noise-free density."""
+    z, y, x = (n * known.density.grid.voxel_size[0] for n in known.density.values.shape)
+    noise_free = np.sort(signal.density[signal.mask & (signal.density > 0)])
+    resolution = known.visible_global_resolution
+    values = enhance(known.density.values, (z, y, x), known.mask, resolution, noise_free, recipe, rng)
+    return with_values(known, values)
+
+
+def stored(known: KnownMap, recipe: Recipe, rng: np.random.Generator) -> KnownMap:
+    """The map stored with low precision; a label "low precision" becomes "none" where this cannot be seen."""
+    values = store(known.density.values, recipe, rng)
+    unseen = known.kind.editing == "low precision" and not rounding_is_visible(known.density.values, values)
+    kind = replace(known.kind, editing="none") if unseen else known.kind
+    return replace(with_values(known, values), kind=kind)
+
+
+def with_values(known: KnownMap, values: Volume) -> KnownMap:
+    """The map with other values on the same grid."""
+    return replace(known, density=replace(known.density, values=values))
 
 
 def match_noise(signal: Signal, frequencies: Curve, white: Volume, pose: Volume, inside: Mask) -> float:

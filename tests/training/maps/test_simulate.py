@@ -40,7 +40,6 @@ from training.maps.simulate import (
     match_noise,
     padded,
     periodic,
-    quantised,
     resampled,
     resharpened,
 )
@@ -184,7 +183,7 @@ def test_moving_a_map_to_another_grid_keeps_its_truth_in_place(signal, effect):
         medians.append(np.median(local[local > 0]))
         centres.append(np.argwhere(local > 0).mean(0) * known.placement.stride + known.placement.start)
     assert_allclose(volumes[1], volumes[0], rtol=0.03)
-    assert_allclose(medians[1], medians[0], rtol=0.01)
+    assert_allclose(medians[1], max(medians[0], moved.low_pass_limit), rtol=0.01)
     assert_allclose(centres[1], centres[0], atol=0.2)
     values = moved.density.values
     assert values[truths[1] > 0].mean() > 2 * np.abs(np.median(values[truths[1] == 0]))
@@ -258,11 +257,6 @@ def test_the_truth_is_interpolated_and_zero_outside_the_molecule(signal):
     assert_allclose(known.truth_at([np.zeros(1)] * 3)[0, 0, 0], known.truth[0, 0, 0])
     limited = replace(known, low_pass_limit=2 * known.global_resolution)
     assert limited.visible_global_resolution == 2 * known.global_resolution
-
-
-def test_an_8_bit_map_has_at_most_256_values(signal):
-    moved = quantised(draw_map(signal, PLAIN, np.random.default_rng(11)), np.random.default_rng(12))
-    assert len(np.unique(moved.density.values)) <= 256
 
 
 def test_a_local_filter_removes_detail_finer_than_the_local_resolution(signal):
