@@ -125,7 +125,8 @@ def make_file(structure: Structure, seed: int, number: int, recipe: Recipe, out:
         level, patches = measure_and_cut(known, PATCHES_PER_MAP if n < MAPS_WITH_PATCHES else 0, recipe, rng)
         # the FSC of a map that is much coarser than drawn dips before it falls
         scale = scale_factor(known.density.grid.voxel_size)
-        if level and scale * level["median"] < MAX_RESOLUTION_RATIO * max(signal.resolution, known.low_pass_limit):
+        drawn = max(signal.resolution * signal.scale, known.low_pass_limit)
+        if level and scale * level["median"] < MAX_RESOLUTION_RATIO * drawn:
             levels.append(level)
             records += patches
     _write(f"{number:06d}", records, levels, out)

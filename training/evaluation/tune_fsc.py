@@ -79,7 +79,7 @@ def pairs(structures: Path, count: int) -> Iterator[SimulatedPair]:
         structure = rows[n * len(rows) // count]
         signal = draw_signal(structure, recipe, rng)
         first, second, truth = draw_halves(signal, recipe, rng)
-        grid = Grid(truth.shape, (signal.voxel_size,) * 3)
+        grid = Grid(truth.shape, (signal.voxel_size * signal.scale,) * 3)
         yield SimulatedPair(structure.id, Density(first, grid), Density(second, grid), truth)
 
 

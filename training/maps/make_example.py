@@ -29,6 +29,8 @@ EXAMPLE_RECIPE = Recipe(
     editing={"none": 1.0},
     composite=0.0,
     solvent_level=0.0,
+    arrangement={"single": 1.0},
+    high_pass=0.0,
 )
 
 

@@ -56,6 +56,12 @@ def process(
     return out / out.std(), limit
 
 
+def high_passed(values: Volume, k: Volume, length: float, share: float) -> Volume:
+    """Remove a share of the waves longer than `length` Å, which leaves dark fringes around a molecule."""
+    out: Volume = fft.irfftn(fft.rfftn(values) * (1 - share * np.exp(-((k * length) ** 2))), s=values.shape)
+    return out
+
+
 def fsc_weight(k: Volume, frequencies: Curve, curve: Curve) -> Volume:
     """Gain sqrt(2 FSC / (1 + FSC)), Rosenthal & Henderson (2003), J. Mol. Biol. 333, 721."""
     weight = np.sqrt(2 * np.clip(curve, 0, 1) / (1 + np.clip(curve, 0, 1)))
@@ -143,6 +149,7 @@ def resample_wrapped(values: Volume, shape: Shape) -> Volume:
     return out
 
 
+SMALL_SPHERES = (0.36, 0.5)  # radius of a sphere that cuts what leaves the box, in units of the shortest edge
 SOFT_EDGES = {  # Å from the molecule to the beginning of the edge, and width of the edge
     "soft": ((1, 8), (3, 14)),
     "tight": ((-2, 1), (0.1, 5)),
@@ -163,8 +170,11 @@ def apply_mask(
         return cut_out(values, mask, rng)
     region = zone_around_an_atom(mask, rng) if kind == "zone" else mask
     if kind == "sphere":
-        distance = distance_from_sphere(mask)
-        extend, edge = rng.uniform(0, 15), rng.uniform(4, 14)
+        cuts = leaves_box(mask)
+        sphere = rng.uniform(*SMALL_SPHERES) * min(mask.shape) if cuts else enclosing_radius(mask)
+        distance = distance_from_centre(mask.shape) - sphere
+        extend, edge = 0.0 if cuts else rng.uniform(0, 15), rng.uniform(4, 14)
+        mask = mask & (distance * voxel_size < extend + edge / 2)
     else:
         distance = ndimage.distance_transform_edt(~region) - ndimage.distance_transform_edt(region)  # negative inside
         extend, edge = (rng.uniform(*limits) for limits in SOFT_EDGES[kind])
@@ -194,11 +204,21 @@ def soft_region(mask: Mask, voxel_size: float, rng: np.random.Generator) -> Volu
     return region
 
 
-def distance_from_sphere(mask: Mask) -> Volume:
-    """Distance in voxels from the sphere around the box's centre that encloses the molecule; negative inside."""
-    centre = np.array(mask.shape) / 2
-    sphere_radius = np.sqrt(((np.argwhere(mask) - centre) ** 2).sum(1).max())
-    distance: Volume = np.sqrt(((np.indices(mask.shape).T - centre) ** 2).sum(-1)).T - sphere_radius
+def leaves_box(mask: Mask) -> bool:
+    """Whether a molecule reaches a face of the box."""
+    inner = mask[1:-1, 1:-1, 1:-1]
+    return bool(mask.sum() > inner.sum())
+
+
+def enclosing_radius(mask: Mask) -> float:
+    """Radius in voxels of the sphere around the box's centre that encloses the molecule."""
+    return float(distance_from_centre(mask.shape)[mask].max())
+
+
+def distance_from_centre(shape: Shape) -> Volume:
+    """Distance of every voxel from the box's centre, in voxels."""
+    z, y, x = (np.arange(n, dtype=np.float32) - n / 2 for n in shape)
+    distance: Volume = np.sqrt(z[:, None, None] ** 2 + y[:, None] ** 2 + x**2)
     return distance
 
 

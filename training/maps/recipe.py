@@ -18,6 +18,22 @@ class Recipe:
     """
 
     # the molecule
+    arrangement: dict[str, float] = field(
+        default_factory=lambda: {
+            "single": 0.75,
+            "filament": 0.06,
+            "lattice": 0.03,
+            "bilayer": 0.04,
+            "capsid": 0.03,
+            "ring": 0.03,
+            "several": 0.03,
+            "negative stain": 0.03,
+        }
+    )
+    coarse: float = 0.5  # averages of all arrangements but single particles
+    coarse_resolution: Range = (8.0, 40.0)  # Å, of coarse averages, log-uniform
+    finest_bilayer: float = 3.5  # Å; a finer one would fill its box
+    stain_resolution: Range = (15.0, 30.0)  # Å, of negative stain, log-uniform
     resolution: Range = (1.3, 20.0)  # Å, median local resolution, log-uniform
     usual_resolution: Range = (2.0, 12.0)  # Å, the narrower range of most molecules, log-uniform
     usual_share: float = 0.7  # probability of the narrower range
@@ -38,6 +54,7 @@ class Recipe:
     missing_views: float = 0.2  # noise amplified in a cone of directions
 
     # processing
+    high_pass: float = 0.12  # long waves weakened, with dark fringes around the molecule
     processing: dict[str, float] = field(
         default_factory=lambda: {
             "postprocess": 0.45,
@@ -84,7 +101,7 @@ class Recipe:
         default_factory=lambda: {"contour": 0.55, "non-negative": 0.3, "top": 0.15},
     )
     contour_volume: Range = (0.25, 1.2)  # volume above the contour level / that of the molecule
-    contour_subtracted: float = 0.25
+    contour_subtracted: float = 0.5
     zone_of_clipped_maps: float = 0.35  # a zone mask before a map is clipped, instead of a drawn masking
     locally_sharpened_before_enhancement: float = 0.7
     enhanced_volume: Range = (0.8, 2.0)  # volume of the soft mask / that of the molecule
@@ -114,6 +131,8 @@ AVERAGES = Recipe(  # averages of two half maps, unprocessed
     editing={"none": 1.0},
     composite=0.0,
     solvent_level=0.0,
+    arrangement={"single": 1.0},
+    high_pass=0.0,
 )
 EVEN_NOISE = replace(  # noise of equal power everywhere and in all directions, independent of the signal
     AVERAGES, molecule_noise=0.0, drifting_noise=0.0, radial_noise=0.0, pose_noise=0.0, missing_views=0.0

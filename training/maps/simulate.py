@@ -17,6 +17,7 @@ from cryores_lite.fourier.local_power import POWER_STEP, local_power, smooth
 from cryores_lite.fourier.spectrum import Spectrum, grid_for, radius
 from cryores_lite.types import Density, Grid, Lengths, Mask, Shape, Volume
 from training.maps import structures, truth
+from training.maps.arrangements import LEAVES_THE_BOX, MERGED_EDGE, arrange, stained
 from training.maps.editing import (
     clip,
     edit_region,
@@ -30,6 +31,7 @@ from training.maps.noise import noise_envelope, noise_filter, pose_noise_share, 
 from training.maps.processing import (
     apply_mask,
     filter_locally,
+    high_passed,
     nearest_inside,
     process,
     resample_wrapped,
@@ -38,6 +40,8 @@ from training.maps.processing import (
 from training.maps.recipe import Recipe, choose, draw_log
 
 Curve = npt.NDArray[np.float64]
+
+FINEST_SCALED = 10.0  # Å; signals of coarser resolution are simulated with this one, on a smaller scale
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -51,7 +55,9 @@ class Signal:
     voxel_size : Å
     resolution : Å, the intended median local resolution of its maps
     powers : (bands, coarse z, y, x), local band powers
-    molecule_kind : kind of the structure, from the manifest
+    molecule_kind : kind of the structure, from the manifest, or of the arrangement
+    scale : all lengths in Å of the signal were divided by this number
+    rim : voxels that maps lack at every face, where what leaves the box would come in again on the other side
     """
 
     density: Volume
@@ -60,6 +66,14 @@ class Signal:
     resolution: float
     powers: Volume
     molecule_kind: str
+    scale: float = 1.0
+    rim: int = 0
+
+    @property
+    def inner(self) -> tuple[slice, slice, slice]:
+        """The box without its rim."""
+        z, y, x = (slice(self.rim, n - self.rim) for n in self.density.shape)
+        return z, y, x
 
     @property
     def lengths(self) -> Lengths:
@@ -97,34 +111,71 @@ class Noise:
 
 
 def draw_signal(structure: structures.Structure, recipe: Recipe, rng: np.random.Generator) -> Signal:
-    """Put a moving molecule into a box and measure the local band powers of its mean density."""
+    """Put a moving molecule or an arrangement of copies into a box, and measure the band powers of its mean density.
+
+    What is to be coarser than 10 Å is simulated at 10 Å, with all lengths divided by `Signal.scale`.
+    """
     atoms = structures.rotated(structures.read_atoms(structure.path), rng)
-    resolution = draw_log(recipe.usual_resolution if rng.random() < recipe.usual_share else recipe.resolution, rng)
-    resolution = min(
-        resolution, float(np.ptp(atoms.positions, axis=0).max()) / rng.uniform(*recipe.resolution_elements)
-    )
-    voxel_size = float(np.clip(resolution / draw_log(recipe.oversampling, rng), 0.3, 6.0))
-    margin = rng.uniform(1.25, 1.9)
-    atoms = structures.cut_ball(atoms, recipe.box[1] * voxel_size / margin, rng)
-    if structure.kind == "membrane" and rng.random() < recipe.membrane_belt:
-        atoms = structures.with_membrane(atoms, rng)
-    extent = float(np.ptp(atoms.positions, axis=0).max())
-    edge = int(np.clip(max(extent * margin, extent + 30) / voxel_size, *recipe.box)) // 2 * 2
+    kind = choose(recipe.arrangement, rng)
+    resolution = draw_resolution(kind, recipe, rng)
+    if kind == "negative stain" and extent_of(atoms) < 4 * resolution:
+        atoms = arrange("ring", atoms, 10 * resolution, resolution, rng)
+    if kind == "single":
+        resolution = min(resolution, extent_of(atoms) / rng.uniform(*recipe.resolution_elements))
+    voxel_size = max(resolution / draw_log(recipe.oversampling, rng), 0.3)
+    rim = 0
+    if kind in ("single", "negative stain"):
+        margin = rng.uniform(1.25, 1.9)
+        atoms = structures.cut_ball(atoms, recipe.box[1] * voxel_size / margin, rng)
+        if kind == "single" and structure.kind == "membrane" and rng.random() < recipe.membrane_belt:
+            atoms = structures.with_membrane(atoms, rng)
+        extent = extent_of(atoms)
+        edge = int(np.clip(max(extent * margin, extent + 30) / voxel_size, *recipe.box)) // 2 * 2
+    else:
+        edge = int(max(rng.uniform(0.7, 1) * recipe.box[1], recipe.box[0])) // 2 * 2
+        atoms = arrange(kind, atoms, edge * voxel_size, resolution, rng)
+        rim = int(np.ceil(0.8 * resolution / voxel_size)) if kind in LEAVES_THE_BOX else 0
+    scale = max(1.0, resolution / FINEST_SCALED)
+    atoms, resolution, voxel_size = atoms.at(atoms.positions / scale), resolution / scale, voxel_size / scale
     shape = (edge, edge, edge)
+    lengths = (edge * voxel_size,) * 3
     molecule = structures.ensemble(atoms, resolution, recipe.conformers, draw_log(recipe.mobility_spread, rng), rng)
-    density = structures.mean_density(molecule, shape, voxel_size)
+    density = structures.mean_density(molecule, shape, voxel_size, scale)
+    mask = structures.molecule_mask(molecule, shape, voxel_size, scale)
+    if kind == "negative stain":
+        density = stained(density, mask, lengths, resolution, rng)
+        mask = structures.closed(mask, 0.4 * resolution / voxel_size)
+    elif kind != "single":
+        mask = structures.closed(mask, MERGED_EDGE * resolution / voxel_size)
     density = damped(density, voxel_size, 4 * draw_log(recipe.amplitude_falloff, rng) * resolution**2)
     spectrum = periodic(density, voxel_size)
     coarse = grid_for(spectrum.lengths, POWER_STEP)
     powers = np.stack([local_power(spectrum, f, coarse) for f in truth.bands(voxel_size)])
     return Signal(
         density=density / density.std(),
-        mask=structures.molecule_mask(molecule, shape, voxel_size),
+        mask=mask,
         voxel_size=voxel_size,
         resolution=resolution,
         powers=powers / density.var(),
-        molecule_kind=structure.kind,
+        molecule_kind=structure.kind if kind == "single" else kind,
+        scale=scale,
+        rim=rim,
     )
+
+
+def draw_resolution(kind: str, recipe: Recipe, rng: np.random.Generator) -> float:
+    """The intended median resolution in Å of an arrangement's maps, a key of ``recipe.arrangement``."""
+    if kind == "negative stain":
+        return draw_log(recipe.stain_resolution, rng)
+    if kind != "single" and rng.random() < recipe.coarse:
+        return draw_log(recipe.coarse_resolution, rng)
+    resolution = draw_log(recipe.usual_resolution if rng.random() < recipe.usual_share else recipe.resolution, rng)
+    return max(resolution, recipe.finest_bilayer) if kind == "bilayer" else resolution
+
+
+def extent_of(atoms: structures.Atoms) -> float:
+    """The longest edge of the box around a molecule, in Å."""
+    return float(np.ptp(atoms.positions, axis=0).max())
 
 
 def damped(density: Volume, voxel_size: float, b: float) -> Volume:
@@ -145,7 +196,9 @@ def draw_noise(signal: Signal, recipe: Recipe, rng: np.random.Generator) -> Nois
     k = radius(signal.density.shape, signal.lengths)
     frequencies = truth.bands(signal.voxel_size)
     coarse = signal.powers.shape[1:]
-    inside = resample_wrapped(signal.mask.astype(np.float32), coarse) > 0.5
+    inner = np.zeros(signal.mask.shape, np.float32)
+    inner[signal.inner] = signal.mask[signal.inner]
+    inside = resample_wrapped(inner, coarse) > 0.5
 
     amplitude = noise_filter(k, signal.resolution, recipe, rng)
     envelope = noise_envelope(signal.mask, signal.voxel_size, recipe, rng)
@@ -194,8 +247,9 @@ def draw_halves(signal: Signal, recipe: Recipe, rng: np.random.Generator) -> tup
     noise = draw_noise(signal, recipe, rng)
     first, second = (with_noise(signal, noise, 1.0, rng).astype(np.float32) for _ in range(2))
     kind = MapKind("none", "none", signal.molecule_kind, "none")
-    half = _known_map(signal, noise, first, signal.mask, (0, 0, 0), 0.0, kind)
-    return first, second, half.local_resolution()
+    inner = signal.inner
+    half = _known_map(signal, noise, first[inner], signal.mask[inner], (signal.rim,) * 3, 0.0, kind)
+    return first[inner], second[inner], half.local_resolution()
 
 
 def draw_map(signal: Signal, recipe: Recipe, rng: np.random.Generator) -> KnownMap:
@@ -203,6 +257,8 @@ def draw_map(signal: Signal, recipe: Recipe, rng: np.random.Generator) -> KnownM
     k, frequencies = radius(signal.density.shape, signal.lengths), truth.bands(signal.voxel_size)
     noise = draw_noise(signal, recipe, rng)
     average = with_noise(signal, noise, 0.5, rng)
+    if rng.random() < recipe.high_pass:
+        average = high_passed(average, k, rng.uniform(2, 8) * signal.resolution, rng.uniform(0.5, 1))
     editing = choose(recipe.editing, rng)
     enhanced_later = editing == "enhanced" and rng.random() < recipe.locally_sharpened_before_enhancement
     sharpened = editing == "locally sharpened" or enhanced_later
@@ -225,7 +281,9 @@ def draw_map(signal: Signal, recipe: Recipe, rng: np.random.Generator) -> KnownM
         values = values + np.float32(rng.uniform(*recipe.solvent_levels) * values.std())
     zone = editing == "clipped" and rng.random() < recipe.zone_of_clipped_maps
     masking = "zone" if zone else choose(recipe.masking, rng)
-    values, mask, start = apply_mask(values, signal.mask, signal.voxel_size, masking, rng)
+    inner = signal.inner
+    values, mask, (z, y, x) = apply_mask(values[inner], signal.mask[inner], signal.voxel_size, masking, rng)
+    start = (z + signal.rim, y + signal.rim, x + signal.rim)
     gain = np.float32(np.exp(rng.normal(0, 2)))
     kind = MapKind(processing, masking, signal.molecule_kind, editing)
     known = _known_map(signal, noise, (values * gain).astype(np.float32), mask, start, limit, kind)
@@ -255,15 +313,15 @@ def _known_map(
     low_pass_limit: float,
     kind: MapKind,
 ) -> KnownMap:
-    """Put a map that begins at voxel `start` of the simulated box together with its truth."""
+    """Put a map that begins at voxel `start` of the simulated box together with its truth, in unscaled lengths."""
     z, y, x = signal.density.shape
     return KnownMap(
-        density=_cubic(values, signal.voxel_size),
+        density=_cubic(values, signal.voxel_size * signal.scale),
         mask=mask,
-        truth=np.maximum(noise.local, low_pass_limit),
+        truth=np.maximum(noise.local, low_pass_limit) * np.float32(signal.scale),
         placement=Placement((z, y, x), start),
-        global_resolution=noise.global_resolution,
-        low_pass_limit=low_pass_limit,
+        global_resolution=noise.global_resolution * signal.scale,
+        low_pass_limit=low_pass_limit * signal.scale,
         kind=kind,
     )
 

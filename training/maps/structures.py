@@ -6,7 +6,8 @@ A folder of structures contains mmCIF files and a `manifest.csv` with the column
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import gemmi
@@ -24,6 +25,8 @@ Points = npt.NDArray[np.float64]
 
 B_CLASSES = np.geomspace(8.0, 600.0, 9)  # Å²; the density is computed for one B factor after another
 SOLVENT_B = 200.0  # Å², B factor of the displaced solvent
+MAX_BELT_DISORDER = 4.0  # largest factor of the B factors of a belt's lipids
+MIN_MERGED_EDGE = 1.5  # Å; atoms in smaller cells are not merged
 MASK_RADIUS = 3.0  # Å, largest distance of a voxel of the mask from a non-hydrogen atom
 MASK_MIN_SHARE = 0.3  # smallest share of the conformers in which a voxel of the mask is that near
 DOMAIN_COUNTS = {1: 0.25, 2: 0.25, 3: 0.3, 4: 0.2}  # probabilities of the numbers of rigid domains
@@ -48,10 +51,24 @@ class Atoms:
     ----------
     positions : (n, 3) in Å, (z, y, x), centred
     weights : (n,), electron scattering factors at zero angle
+    disorder : (n,), factor of the B factors: 1, or more in lipids
     """
 
     positions: Points
     weights: Points
+    disorder: Points
+
+    def at(self, positions: Points) -> Atoms:
+        """The atoms at other positions."""
+        return replace(self, positions=positions)
+
+    def moved(self, z: float, y: float, x: float) -> Atoms:
+        """The atoms shifted by lengths in Å."""
+        return self.at(self.positions + np.array([z, y, x]))
+
+    def where(self, chosen: npt.NDArray[np.bool_]) -> Atoms:
+        """Some of the atoms."""
+        return Atoms(self.positions[chosen], self.weights[chosen], self.disorder[chosen])
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +107,29 @@ def read_atoms(path: Path) -> Atoms:
     atoms = [atom for chain in model for residue in chain for atom in residue if atom.element.name != "H"]
     positions = np.array([(atom.pos.z, atom.pos.y, atom.pos.x) for atom in atoms])
     weights = np.array([sum(a.element.c4322.a) if a.element.c4322 else 2.5 for a in atoms])
-    return Atoms(positions - (positions.min(0) + positions.max(0)) / 2, np.maximum(weights, 0.5))
+    return centred(Atoms(positions, np.maximum(weights, 0.5), np.ones(len(weights))))
+
+
+def centred(atoms: Atoms) -> Atoms:
+    """The atoms with the middle of their extent at 0."""
+    return atoms.at(atoms.positions - (atoms.positions.min(0) + atoms.positions.max(0)) / 2)
+
+
+def joined(parts: Sequence[Atoms]) -> Atoms:
+    """All atoms of several molecules."""
+    columns = zip(*((p.positions, p.weights, p.disorder) for p in parts), strict=True)
+    return Atoms(*(np.concatenate(column) for column in columns))
+
+
+def merged(atoms: Atoms, edge: float) -> Atoms:
+    """Replace the atoms in each cell of `edge` Å, if larger than 1.5 Å, by one at their centre of scattering."""
+    if edge <= MIN_MERGED_EDGE:
+        return atoms
+    cells = np.floor((atoms.positions - atoms.positions.min(0)) / edge).astype(int)
+    index = np.unique(np.ravel_multi_index(tuple(cells.T), tuple(cells.max(0) + 1)), return_inverse=True)[1]
+    weights = np.asarray(np.bincount(index, atoms.weights), np.float64)
+    means = [np.bincount(index, atoms.weights * c) / weights for c in (*atoms.positions.T, atoms.disorder)]
+    return Atoms(np.column_stack(means[:3]), weights, means[3])
 
 
 def cut_ball(atoms: Atoms, max_extent: float, rng: np.random.Generator) -> Atoms:
@@ -99,14 +138,12 @@ def cut_ball(atoms: Atoms, max_extent: float, rng: np.random.Generator) -> Atoms
         return atoms
     centre = atoms.positions[rng.integers(len(atoms.positions))]
     inside = ((atoms.positions - centre) ** 2).sum(1) < (max_extent / 2) ** 2
-    positions = atoms.positions[inside]
-    return Atoms(positions - (positions.min(0) + positions.max(0)) / 2, atoms.weights[inside])
+    return centred(atoms.where(inside))
 
 
 def rotated(atoms: Atoms, rng: np.random.Generator) -> Atoms:
     """The molecule in a random orientation."""
-    positions = Rotation.random(random_state=rng).apply(atoms.positions)
-    return Atoms(positions - (positions.min(0) + positions.max(0)) / 2, atoms.weights)
+    return centred(atoms.at(Rotation.random(random_state=rng).apply(atoms.positions)))
 
 
 def with_membrane(atoms: Atoms, rng: np.random.Generator) -> Atoms:
@@ -119,7 +156,8 @@ def with_membrane(atoms: Atoms, rng: np.random.Generator) -> Atoms:
     angle, r = rng.uniform(0, 2 * np.pi, count), np.sqrt(rng.uniform(inner**2, outer**2, count))
     belt = centre + np.stack([rng.uniform(-height / 2, height / 2, count), r * np.sin(angle), r * np.cos(angle)], 1)
     belt = belt[cKDTree(atoms.positions).query(belt)[0] >= 3.0]
-    return Atoms(np.concatenate([atoms.positions, belt]), np.append(atoms.weights, np.full(len(belt), 2.5)))
+    disorder = np.full(len(belt), np.exp(rng.uniform(0, np.log(MAX_BELT_DISORDER))))
+    return joined([atoms, Atoms(belt, np.full(len(belt), 2.5), disorder)])
 
 
 def smooth_field(positions: Points, scale: float, rng: np.random.Generator) -> Points:
@@ -180,15 +218,16 @@ def ensemble(atoms: Atoms, scale: float, conformers: int, log_spread: float, rng
     if domains > 1 and rng.random() < MISSING_DOMAIN_PROBABILITY:
         complete = np.arange(conformers) < rng.uniform(0.35, 0.8) * conformers
         present[np.ix_(~complete, label == domains - 1)] = 0.0
-    mobility = mobility_field(atoms.positions, log_spread, rng) * max(scale / 3, 0.5) ** 2
+    mobility = mobility_field(atoms.positions, log_spread, rng) * atoms.disorder * max(scale / 3, 0.5) ** 2
     return Ensemble(positions, atoms.weights, np.clip(mobility, 8, 2500), present)
 
 
-def mean_density(molecule: Ensemble, shape: Shape, voxel_size: float) -> Volume:
+def mean_density(molecule: Ensemble, shape: Shape, voxel_size: float, scale: float = 1.0) -> Volume:
     """The average density of the conformers, in solvent, on a cubic grid centred on the molecule.
 
     Every atom has the electron scattering factor of carbon (International Tables C, 4.3.2.2), scaled to its own f(0),
-    times exp(-B k²/4); the displaced solvent is a Gaussian of B = 200 Å².
+    times exp(-B k²/4); the displaced solvent is a Gaussian of B = 200 Å². All lengths are those of a molecule that was
+    scaled down by `scale`.
     """
     lengths = (shape[0] * voxel_size, shape[1] * voxel_size, shape[2] * voxel_size)
     k2 = radius(shape, lengths) ** 2
@@ -203,7 +242,7 @@ def mean_density(molecule: Ensemble, shape: Shape, voxel_size: float) -> Volume:
         for positions, present in zip(molecule.positions, molecule.present, strict=True):
             splat(points, positions[inside] / voxel_size, molecule.weights[inside] * present[inside])
         b = np.float32(b_classes[index])
-        solvent = 0.7 * np.exp(-np.maximum(SOLVENT_B, b) * k2 / 4)
+        solvent = 0.7 * np.exp(-np.maximum(SOLVENT_B / scale**2, b) * k2 / 4)
         waves += fft.rfftn(points / len(molecule.positions)) * (factor * np.exp(-b * k2 / 4) - solvent)
     density: Volume = fft.irfftn(waves, s=shape)
     return density
@@ -223,8 +262,11 @@ def splat(grid: Volume, positions: Points, weights: Points) -> None:
     grid += total.reshape(grid.shape).astype(np.float32)
 
 
-def molecule_mask(molecule: Ensemble, shape: Shape, voxel_size: float) -> Mask:
-    """Voxels within 3 Å of a non-hydrogen atom in at least 30 % of the conformers."""
+def molecule_mask(molecule: Ensemble, shape: Shape, voxel_size: float, scale: float = 1.0) -> Mask:
+    """Voxels within 3 Å of a non-hydrogen atom in at least 30 % of the conformers.
+
+    The lengths are those of a molecule that was scaled down by `scale`.
+    """
     stride = max(1, len(molecule.positions) // 6)
     conformers, occupancies = molecule.positions[::stride], molecule.present[::stride]
     near = np.zeros(shape, np.float32)
@@ -233,6 +275,13 @@ def molecule_mask(molecule: Ensemble, shape: Shape, voxel_size: float) -> Mask:
         indices = indices[((indices >= 0) & (indices < shape)).all(1)]
         empty = np.ones(shape, bool)
         empty[tuple(indices.T)] = False
-        near += ndimage.distance_transform_edt(empty) * voxel_size <= MASK_RADIUS
+        near += ndimage.distance_transform_edt(empty) * voxel_size <= MASK_RADIUS / scale
     mask: Mask = near / len(conformers) >= MASK_MIN_SHARE
     return mask
+
+
+def closed(mask: Mask, radius: float) -> Mask:
+    """Fill the gaps of a mask that no ball of a radius in voxels fits into."""
+    wide = ndimage.distance_transform_edt(~mask) <= radius
+    out: Mask = mask | (ndimage.distance_transform_edt(wide) > radius)
+    return out

@@ -61,7 +61,7 @@ def test_even_bands_remove_gain_that_varies_slowly_and_keep_the_phases(uneven, s
     even = editing.even_bands(uneven, signal.lengths, 8.0, 0.05)
     same_without_gain = unevenness(editing.even_bands(signal.density, signal.lengths, 8.0, 0.05), signal.mask)
     assert unevenness(uneven, signal.mask) > 1.7 * unevenness(signal.density, signal.mask)
-    assert unevenness(even, signal.mask) == pytest.approx(same_without_gain, rel=0.15)
+    assert unevenness(even, signal.mask) == pytest.approx(same_without_gain, rel=0.25)
     k = radius(uneven.shape, signal.lengths)
     for frequency in (0.06, 0.1, 0.15, 0.2):
         before, after = (band_at(values, k, frequency)[signal.mask] for values in (uneven, even))
@@ -104,7 +104,7 @@ def test_an_empty_band_stays_empty(signal):
 def test_even_amplitude_removes_gain_of_all_frequencies_alike(uneven, signal):
     even = editing.even_amplitude(uneven, signal.lengths, 8.0, 0.05, 1.0)
     same_without_gain = unevenness(editing.even_amplitude(signal.density, signal.lengths, 8.0, 0.05, 1.0), signal.mask)
-    assert unevenness(even, signal.mask) == pytest.approx(same_without_gain, rel=0.15)
+    assert unevenness(even, signal.mask) == pytest.approx(same_without_gain, rel=0.25)
     half = editing.even_amplitude(uneven, signal.lengths, 8.0, 0.05, 0.5)
     assert unevenness(even, signal.mask) < unevenness(half, signal.mask) < unevenness(uneven, signal.mask)
 
