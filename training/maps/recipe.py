@@ -34,7 +34,7 @@ class Recipe:
     coarse_resolution: Range = (8.0, 40.0)  # Å, of coarse averages, log-uniform
     finest_bilayer: float = 3.5  # Å; a finer one would fill its box
     stain_resolution: Range = (15.0, 30.0)  # Å, of negative stain, log-uniform
-    resolution: Range = (1.3, 20.0)  # Å, median local resolution, log-uniform
+    resolution: Range = (1.0, 20.0)  # Å, median local resolution, log-uniform
     usual_resolution: Range = (2.0, 12.0)  # Å, the narrower range of most molecules, log-uniform
     usual_share: float = 0.7  # probability of the narrower range
     resolution_elements: Range = (4.0, 10.0)  # smallest size of the molecule / its resolution

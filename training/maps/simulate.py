@@ -41,6 +41,7 @@ from training.maps.recipe import Recipe, choose, draw_log
 
 Curve = npt.NDArray[np.float64]
 
+SMALLEST_VOXEL = 0.4  # Å
 FINEST_SCALED = 10.0  # Å; signals of coarser resolution are simulated with this one, on a smaller scale
 
 
@@ -122,7 +123,7 @@ def draw_signal(structure: structures.Structure, recipe: Recipe, rng: np.random.
         atoms = arrange("ring", atoms, 10 * resolution, resolution, rng)
     if kind == "single":
         resolution = min(resolution, extent_of(atoms) / rng.uniform(*recipe.resolution_elements))
-    voxel_size = max(resolution / draw_log(recipe.oversampling, rng), 0.3)
+    voxel_size = max(resolution / draw_log(recipe.oversampling, rng), SMALLEST_VOXEL)
     rim = 0
     if kind in ("single", "negative stain"):
         margin = rng.uniform(1.25, 1.9)
