@@ -31,6 +31,7 @@ EXAMPLE_RECIPE = Recipe(
     solvent_level=0.0,
     arrangement={"single": 1.0},
     high_pass=0.0,
+    high_pass_of_coarse_maps=0.0,
 )
 
 

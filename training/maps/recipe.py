@@ -55,6 +55,7 @@ class Recipe:
 
     # processing
     high_pass: float = 0.12  # long waves weakened, with dark fringes around the molecule
+    high_pass_of_coarse_maps: float = 0.4  # the same, of maps beyond 10 Å, most of which are subtomogram averages
     processing: dict[str, float] = field(
         default_factory=lambda: {
             "postprocess": 0.45,
@@ -133,6 +134,7 @@ AVERAGES = Recipe(  # averages of two half maps, unprocessed
     solvent_level=0.0,
     arrangement={"single": 1.0},
     high_pass=0.0,
+    high_pass_of_coarse_maps=0.0,
 )
 EVEN_NOISE = replace(  # noise of equal power everywhere and in all directions, independent of the signal
     AVERAGES, molecule_noise=0.0, drifting_noise=0.0, radial_noise=0.0, pose_noise=0.0, missing_views=0.0

@@ -258,7 +258,7 @@ def draw_map(signal: Signal, recipe: Recipe, rng: np.random.Generator) -> KnownM
     k, frequencies = radius(signal.density.shape, signal.lengths), truth.bands(signal.voxel_size)
     noise = draw_noise(signal, recipe, rng)
     average = with_noise(signal, noise, 0.5, rng)
-    if rng.random() < recipe.high_pass:
+    if rng.random() < (recipe.high_pass_of_coarse_maps if signal.scale > 1 else recipe.high_pass):
         average = high_passed(average, k, rng.uniform(2, 8) * signal.resolution, rng.uniform(0.5, 1))
     editing = choose(recipe.editing, rng)
     enhanced_later = editing == "enhanced" and rng.random() < recipe.locally_sharpened_before_enhancement

@@ -13,7 +13,7 @@ from training.maps import editing
 from training.maps import structures as st
 from training.maps.known_map import EDITINGS
 from training.maps.processing import resample_wrapped
-from training.maps.recipe import EVEN_NOISE, Recipe, choose
+from training.maps.recipe import EVEN_NOISE, Recipe
 from training.maps.simulate import draw_map, draw_noise, draw_signal
 
 PLAIN = replace(
@@ -261,11 +261,12 @@ def test_a_level_of_the_solvent_shows_inside_a_mask_only(signal):
     assert values[solvent].mean() > 0.5 * values.std()
 
 
-def test_the_labels_of_editing_have_the_drawn_shares():
-    recipe, rng, count = Recipe(), RNG(11), 4000
-    assert tuple(recipe.editing) == EDITINGS
-    drawn = Counter(choose(recipe.editing, rng) for _ in range(count))
-    total = sum(recipe.editing.values())
-    for name, share in recipe.editing.items():
-        expected = share / total
-        assert drawn[name] / count == pytest.approx(expected, abs=4 * np.sqrt(expected * (1 - expected) / count))
+def test_the_labels_of_editing_have_the_drawn_shares(signal):
+    drawn = Recipe().editing
+    assert tuple(drawn) == EDITINGS
+    recipe, rng, count = replace(PLAIN, editing=drawn), RNG(11), 150
+    labels = Counter(draw_map(signal, recipe, rng).kind.editing for _ in range(count))
+    for name in ("locally sharpened", "clipped", "enhanced"):
+        share = drawn[name] / sum(drawn.values())
+        assert labels[name] / count == pytest.approx(share, abs=3.5 * np.sqrt(share * (1 - share) / count))
+    assert labels["none"] / count > drawn["none"] - 0.12
