@@ -82,13 +82,13 @@ class Recipe:
     resharpened: float = 0.3  # or blurred
 
     # editing, which changes no truth
-    editing: dict[str, float] = field(  # the label of a map; half of "low precision" shows none and becomes "none"
+    editing: dict[str, float] = field(  # the label; three of five "low precision" do not show, and become "none"
         default_factory=lambda: {
-            "none": 0.48,
+            "none": 0.46,
             "locally sharpened": 0.15,
             "clipped": 0.12,
             "enhanced": 0.09,
-            "low precision": 0.16,
+            "low precision": 0.18,
         }
     )
     local_sharpening: dict[str, float] = field(
@@ -112,6 +112,7 @@ class Recipe:
     storing: dict[str, float] = field(
         default_factory=lambda: {"float16": 0.35, "int16": 0.2, "int8": 0.25, "uint8": 0.2},
     )
+    low_passed_before_storing: float = 0.6  # the rounding errors of noisy maps do not show
     cut_off_when_stored: float = 0.4  # integers of a narrower range than the map
     low_precision_of_edited_maps: float = 0.1  # of clipped, enhanced and locally sharpened maps
     composite: float = 0.06  # of two regions of different noise, gain and sharpening

@@ -266,6 +266,8 @@ def draw_map(signal: Signal, recipe: Recipe, rng: np.random.Generator) -> KnownM
     processing = choose(recipe.processing, rng)
     if sharpened and processing == "local filter":  # what a local filter removed is not sharpened
         processing = "sharpened"
+    if editing == "low precision" and rng.random() < recipe.low_passed_before_storing:
+        processing = "lowpass"
     values, limit = process(
         average, k, frequencies, noise.curve, noise.global_resolution, kind=processing, recipe=recipe, rng=rng
     )
