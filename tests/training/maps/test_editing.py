@@ -223,7 +223,7 @@ def test_rounding_is_visible_in_smooth_maps_only(signal):
 
 
 def test_a_map_stored_with_low_precision_is_labelled_only_if_it_shows(signal):
-    recipe = replace(PLAIN, editing={"low precision": 1.0}, storing={"float16": 1.0})
+    recipe = replace(PLAIN, editing={"low precision": 1.0}, storing={"float16": 1.0}, low_passed_before_storing=0.0)
     noisy = draw_map(signal, recipe, RNG(7))
     assert noisy.kind.editing == "none"
     recipe = replace(recipe, processing={"lowpass": 1.0})
