@@ -55,7 +55,7 @@ def residue_atoms(path: Path, names: frozenset[str]) -> Atoms:
     residues = (residue for chain in model for residue in chain if residue.name in names)
     atoms = [atom for residue in residues for atom in residue if atom.element.name != "H"]
     positions = np.array([(atom.pos.z, atom.pos.y, atom.pos.x) for atom in atoms]).reshape(-1, 3)
-    return Atoms(positions, np.full(len(atoms), 2.5))
+    return Atoms(positions, np.full(len(atoms), 2.5), np.ones(len(atoms)))
 
 
 def atoms_of_kind(structures: list[Structure], kind: str, rng: np.random.Generator) -> Iterator[Atoms]:
