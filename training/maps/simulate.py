@@ -35,6 +35,7 @@ from training.maps.processing import (
     nearest_inside,
     process,
     resample_wrapped,
+    sharpening_gain,
     soft_region,
 )
 from training.maps.recipe import Recipe, choose, draw_log
@@ -377,8 +378,11 @@ def resharpened(known: KnownMap, rng: np.random.Generator) -> KnownMap:
     """The finished map sharpened or blurred once more, including its rounding errors and cut edges."""
     voxel_size = known.density.grid.voxel_size[0]
     b = rng.uniform(-14, 14) * known.global_resolution**2
-    values = damped(known.density.values, voxel_size, max(b, -60 * voxel_size**2))
-    return with_values(known, values.astype(np.float32))
+    values = known.density.values
+    lengths = tuple(n * voxel_size for n in values.shape)
+    # programs sharpen up to Nyquist: beyond, rounding errors and the edges of masks would hide the map
+    gain = sharpening_gain(radius(values.shape, lengths), min(-b, 60 * voxel_size**2), 1 / (2 * voxel_size))
+    return with_values(known, fft.irfftn(fft.rfftn(values) * gain, s=values.shape).astype(np.float32))
 
 
 def clipped(known: KnownMap, recipe: Recipe, rng: np.random.Generator) -> KnownMap:
