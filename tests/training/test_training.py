@@ -287,7 +287,7 @@ def test_a_map_with_voxels_twice_as_large_gives_the_same_training_records():
             placement=Placement(values.shape),
             global_resolution=16.0 * scale,
             low_pass_limit=13.0 * scale,
-            kind=MapKind("average", "none", "protein"),
+            kind=MapKind("average", "none", "protein", "none"),
         )
         return measure_and_cut(known, 2, SMALL, np.random.default_rng(0))
 
