@@ -134,8 +134,8 @@ def reliability_warnings(
     if abs(frame.solvent_level) > SOLVENT_LEVEL_TO_WARN:
         place = "above" if frame.solvent_level > 0 else "below"
         warnings.append(
-            f"The solvent inside the mask or the padding was {abs(frame.solvent_level):.0%} of the molecule's contrast "
-            f"{place} the constant outside: this level was subtracted."
+            f"The solvent was {place} the constant outside the mask or in the padding, by "
+            f"{abs(frame.solvent_level):.2g} times the molecule's contrast: this level was subtracted."
         )
     if not solvent.has_solvent:
         warnings.append(

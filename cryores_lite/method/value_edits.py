@@ -127,7 +127,8 @@ def rounding(sample: Volume) -> tuple[int, float]:
         return 0, 0.0
     gaps = np.diff(levels.astype(np.float64))
     steps = np.minimum(np.append(gaps, gaps[-1]), np.insert(gaps, 0, gaps[0]))
-    return len(levels), float(np.mean(steps[where[varying]] ** 2) / 12)
+    # the median: the highest and lowest values of a sample are far apart, also if they are not rounded
+    return len(levels), float(np.median(steps[where[varying]]) ** 2 / 12)
 
 
 def white_power(variance: float, frequencies: Curve, voxel_size: Lengths) -> Curve:

@@ -113,6 +113,15 @@ def test_the_rounding_error_is_that_of_the_step_between_levels(levels):
     assert_allclose(edits.rounding_variance, np.var(rounded - (values - values.min())), rtol=0.1)
 
 
+def test_few_strong_values_far_apart_are_not_taken_for_rounding():
+    """A map of 16-bit integers with a heavy tail: in a sample, the strong values have gaps that are no steps."""
+    values = np.round(200 * white_noise(6, (48, 48, 48))).astype(np.float32)
+    values[20:24, 20:24, 20:24] = np.round(np.random.default_rng(7).random((4, 4, 4)) * 30_000)
+    edits = value_edits(density_of(values))
+    assert edits.levels > 0
+    assert_allclose(edits.rounding_variance, 1 / 12, rtol=0.1)
+
+
 def test_the_power_of_white_noise_in_a_band_is_that_of_local_power():
     size, shape = 1.5, (64, 64, 64)
     lengths = tuple(n * size for n in shape)
