@@ -12,7 +12,8 @@ from scipy import fft, ndimage
 
 from cryores_lite.fourier.spectrum import low_pass, radius
 from cryores_lite.io.mrc import read_map
-from cryores_lite.types import Density, Grid, Volume
+from cryores_lite.types import Density, Grid, Lengths, Volume
+from training.maps.editing import as_float16, as_integers, clip_below, contour_level, even_bands, soft_contour
 from training.maps.known_map import KnownMap
 from training.maps.labels import read_known_map, read_labels
 from training.maps.recipe import AVERAGES, Recipe
@@ -21,6 +22,7 @@ from training.maps.structures import read_manifest
 
 SIMULATED_SEED = 2026
 MIN_MOLECULE_VOXELS = 500
+LOCAL_WINDOW = 12.0  # Å, σ of the window of the local rms by which bands are divided
 FILTER_STEP = 0.1  # log resolution, between the low-passed copies that make a locally filtered map
 
 
@@ -154,21 +156,67 @@ def filtered_at_true_resolution(case: Case) -> Case:
     return _with_values(case, values)
 
 
+def locally_sharpened(case: Case) -> Case:
+    """The map with each band divided by its own local rms over 12 Å, solvent included."""
+    values = case.density.values
+    return _with_values(case, even_bands(values, _lengths(case), LOCAL_WINDOW, 0.0, np.ones_like))
+
+
+def enhanced(case: Case) -> Case:
+    """The map sharpened locally, masked softly by its own contour, and without its negative values."""
+    sharp = locally_sharpened(case).density.values
+    molecule = int((case.truth > 0).sum())
+    mask = soft_contour(case.density.values, _lengths(case), case.median, int(1.3 * molecule), case.median / 3)
+    return _with_values(case, clip_below(sharp * mask, 0.0))
+
+
+def contoured(case: Case) -> Case:
+    """The map set to 0 below the contour level that encloses 60 % of the molecule's volume."""
+    level = contour_level(case.density.values, int(0.6 * (case.truth > 0).sum()))
+    return _with_values(case, clip_below(case.density.values, level))
+
+
+def stored_in_bytes(case: Case) -> Case:
+    """The map with 255 equal steps between its lowest and its highest value."""
+    values = case.density.values
+    return _with_values(case, as_integers(values, float(values.min()), float(values.max()), 255))
+
+
+def on_voxels_of(case: Case, voxel_size: float) -> Case:
+    """The map on voxels of about `voxel_size` Å, or as it is if its voxels are larger."""
+    ratio = voxel_size / case.density.grid.voxel_size[0]
+    return resampled(case, ratio) if ratio > 1 else case
+
+
+def turned(case: Case) -> Case:
+    """The map turned by 25° about z by cubic interpolation, as viewers write it; the corners of the box are lost."""
+    values, truth = (
+        ndimage.rotate(field, 25.0, (1, 2), reshape=False, order=order)
+        for field, order in ((case.density.values, 3), (case.truth, 0))
+    )
+    return replace(_with_values(case, values), truth=truth)
+
+
 def sharpened(case: Case, b: float) -> Case:
     """The map with its amplitudes multiplied by exp(-b k²/4), `b` in Å²."""
     return _filtered(case, lambda k: np.exp(-b * k**2 / 4))
 
 
 def resampled(case: Case, ratio: float) -> Case:
-    """The map on voxels `ratio` times as large, by Fourier cropping; its truth from the nearest voxels."""
+    """The map on voxels `ratio` times as large, by cropping or padding its Fourier transform; its truth from the nearest voxels."""
     grid = case.density.grid
     z, y, x = (2 * round(n / ratio / 2) for n in grid.shape)
     shape = (z, y, x)
     sz, sy, sx = (n * v / m for n, m, v in zip(grid.shape, shape, grid.voxel_size, strict=True))
     half = [min(a, b) // 2 for a, b in zip(grid.shape, shape, strict=True)]
     waves = np.fft.fftshift(fft.fftn(case.density.values))
-    inner = tuple(slice(n // 2 - h, n // 2 + h) for n, h in zip(grid.shape, half, strict=True))
-    values = fft.ifftn(np.fft.ifftshift(waves[inner])).real
+    inner, outer = (
+        tuple(slice(n // 2 - h, n // 2 + h) for n, h in zip(points, half, strict=True))
+        for points in (grid.shape, shape)
+    )
+    kept = np.zeros(shape, waves.dtype)
+    kept[outer] = waves[inner]
+    values = fft.ifftn(np.fft.ifftshift(kept)).real
     positions = np.meshgrid(*(np.arange(m) * (n / m) for n, m in zip(grid.shape, shape, strict=True)), indexing="ij")
     truth = ndimage.map_coordinates(case.truth, positions, order=0)
     return replace(case, density=Density(values.astype(np.float32), Grid(shape, (sz, sy, sx))), truth=truth)
@@ -178,10 +226,15 @@ def _low_passed_at(case: Case, resolution: float) -> Case:
     return _filtered(case, lambda k: low_pass(k, 1 / resolution, 2 * k[0, 0, 1]))
 
 
+def _lengths(case: Case) -> Lengths:
+    z, y, x = (n * v for n, v in zip(case.density.grid.shape, case.density.grid.voxel_size, strict=True))
+    return z, y, x
+
+
 def _filtered(case: Case, gain: Callable[[Volume], Volume]) -> Case:
-    values, voxel_size = case.density.values, case.density.grid.voxel_size
-    k = radius(values.shape, tuple(n * v for n, v in zip(values.shape, voxel_size, strict=True)))
-    return _with_values(case, fft.irfftn(fft.rfftn(values) * gain(k), s=values.shape))
+    values = case.density.values
+    gains = gain(radius(values.shape, _lengths(case)))
+    return _with_values(case, fft.irfftn(fft.rfftn(values) * gains, s=values.shape))
 
 
 def _with_values(case: Case, values: Volume) -> Case:
@@ -197,6 +250,15 @@ PROCESSINGS: dict[str, Change] = {
     "zone crop (half of the molecule)": zone,
     "low-passed at the true median": low_passed,
     "locally filtered": filtered_at_true_resolution,
+    "locally sharpened": locally_sharpened,
+    "enhanced": enhanced,
+    "set to 0 below a contour": contoured,
+    "negative values set to 0": lambda case: _with_values(case, clip_below(case.density.values, 0.0)),
+    "stored as 16-bit floats": lambda case: _with_values(case, as_float16(case.density.values)),
+    "stored as 8-bit integers": stored_in_bytes,
+    "on voxels of 1 / 2.3 of the true median": lambda case: on_voxels_of(case, case.median / 2.3),
+    "on voxels of two thirds": lambda case: resampled(case, 2 / 3),
+    "turned by 25° by interpolation": turned,
 }
 NEUTRAL_PROCESSINGS: dict[str, Change] = {  # these must not change the estimate
     "sharpened by B -100": lambda case: sharpened(case, -100.0),

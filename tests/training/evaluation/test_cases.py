@@ -46,8 +46,9 @@ def test_sharpening_is_undone_by_blurring(case):
     assert_allclose(back.density.values, case.density.values, atol=1e-3 * case.density.values.std())
 
 
-def test_resampling_keeps_lengths_and_the_molecule(case):
-    changed = cases.resampled(case, 1.37)
+@pytest.mark.parametrize("ratio", [1.37, 2 / 3])
+def test_resampling_keeps_lengths_and_the_molecule(case, ratio):
+    changed = cases.resampled(case, ratio)
     for points, size, before, voxel_size in zip(
         changed.truth.shape,
         changed.density.grid.voxel_size,
