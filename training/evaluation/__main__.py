@@ -31,6 +31,8 @@ def accuracy_tables(args: argparse.Namespace, model: Model) -> tuple[list[str], 
         scored = score_processings(cases, model)
         independent = next(iter(scored.values()))
         parts += bench_tables(cases, scored, read_peers(args.shared / "bench" / "PEERS.csv"), model)
+        others = [score_case(case, model) for case in bench_cases(args.shared / "bench2")]
+        parts.append(cases_table("Independent maps of a filament (f1) and a membrane protein (m1)", others, {}))
         maps = args.shared / "data" / "maps"
         parts += [deposited_resolution_table(maps, model), other_programs_table(maps, model)]
     if args.labels:

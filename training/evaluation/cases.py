@@ -203,7 +203,10 @@ def sharpened(case: Case, b: float) -> Case:
 
 
 def resampled(case: Case, ratio: float) -> Case:
-    """The map on voxels `ratio` times as large, by cropping or padding its Fourier transform; its truth from the nearest voxels."""
+    """The map on voxels `ratio` times as large, by cropping or padding its Fourier transform.
+
+    The truth is that of the nearest voxel.
+    """
     grid = case.density.grid
     z, y, x = (2 * round(n / ratio / 2) for n in grid.shape)
     shape = (z, y, x)
