@@ -10,7 +10,7 @@ import numpy as np
 from training.evaluation.page import Row, mean_scores, scores_table, text_table
 from training.evaluation.scoring import ScoredCase
 
-RESOLUTION_CLASSES = (1.0, 2.5, 4.0, 7.0, 12.0, 30.0)  # Å
+RESOLUTION_CLASSES = (0.0, 2.5, 4.0, 7.0, 12.0, 20.0, 50.0)  # Å
 RANGE_HEADER = ("map", "true median Å", "median Å", "relative RMSE", "r", "working voxel Å")
 INTERVAL_HEADER = ("maps", "number", "mean share in the interval", "standard deviation over maps", "standard error")
 
