@@ -65,7 +65,16 @@ def errors_to_exit_code() -> Iterator[None]:
         if user_error is None:
             raise
         _print_error(user_error)
+        _discard_unwritten_output()
         sys.exit(1)
+
+
+def _discard_unwritten_output() -> None:
+    """Drop the text that standard output cannot write: Python's last flush would fail again, with another exit code."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def as_user_error(error: Exception) -> CryoresError | None:

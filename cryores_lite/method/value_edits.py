@@ -25,10 +25,10 @@ MAX_LOWEST = 0.05  # share of a sample that holds the lowest value, in a map wit
 MIN_HIGHEST = 0.02  # share of the strong voxels that hold the highest value, if it was cut off
 MIN_HIGHEST_VOXELS = 20
 MAX_TAIL = 1.3  # (median - lowest value) / (median - 5th percentile); 3 or more for noise, 1.0 to 1.1 for its square
-# (25th percentile - lowest value) / (median - lowest value): 0.22 for squared noise, 0.47 for its absolute values, and
-# less for the tail of a noise-free map
+# (25th percentile - lowest value) / (median - lowest value): 0.22 for squared noise, less for the tail of a map
+# without noise
 MIN_QUARTILE = 0.1
-EQUAL_PROBABILITY = (1 / 0.9, 0.5, 0.02)  # the two ratios for values of equal probability, and the largest difference
+EQUAL_PROBABILITY = (1 / 0.9, 0.5, 0.06)  # the two ratios for values of equal probability, and the largest difference
 ROUNDING_TO_WARN = 0.05  # share of the rounding error in the noise of a band
 MAX_LEVELS = 0.5  # distinct values over voxels of a sample; with more, the values are not rounded
 
@@ -154,7 +154,7 @@ def edit_warnings(edits: ValueEdits, rounding: float = 0.0) -> tuple[str, ...]:
         )
     if edits.one_sided:
         warnings.append(
-            "Most values are close to the lowest one, as in squares or absolute values: resolution and mask may be "
+            "Most values are close to the lowest one, as in a squared map: resolution and mask may be "
             "wrong. Pass the map before that."
         )
     if rounding > ROUNDING_TO_WARN:

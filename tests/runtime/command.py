@@ -30,9 +30,12 @@ def run(*arguments, command=COMMAND, import_first=(), check=False, **options):
     Modules in the folders `import_first` replace installed ones. `check` requires exit code 0. Other options are those
     of `subprocess.run`.
     """
+    # Users have a buffered standard output, which is flushed at the end.
+    environment = {name: value for name, value in options.get("env", os.environ).items() if name != "PYTHONUNBUFFERED"}
     if import_first:
         python_path = os.pathsep.join(map(str, (*import_first, *sys.path)))
-        options["env"] = options.get("env", os.environ) | {"PYTHONPATH": python_path}
+        environment["PYTHONPATH"] = python_path
+    options["env"] = environment
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "timeout": 300} | options
     finished = subprocess.run([*command, *map(str, arguments)], check=False, **options)
     if check:
