@@ -30,6 +30,8 @@ POWER_FLOOR = 1e-3  # share of the typical power of a band; weaker windows are d
 FOURTH_ORDER_FLOOR = 1e-5  # the same for ⟨h⁴⟩
 LIVE_POWER_RATIO = (0.03, 0.08)  # local power of a band over the band below: under it emptied (first), live (second)
 EMPTIED_DECAY = 0.2  # per band, of the power below which an emptied band stays emptied
+MIN_FOURTH_ORDER = 1e-20  # h has a power of about 1, or holds rounding errors
+MIN_POWER = 1e-30  # of a window; its reciprocal is a 32-bit float
 ROUNDING_POWER = 1e-13  # share of the strongest band's typical power that is rounding noise
 CACHED_VOXELS = 1 << 18  # processed at a time; several arrays of this size fit into a processor's cache
 GAIN_POINTS = 4096  # of a table of gains, per frequency of the band
@@ -234,11 +236,14 @@ def correlation(averages: BandAverages, typical: float, coverage: Volume, length
     sigma : σ of the Gaussian that widens the window of the power to that of the coupling, Å
     """
     z, y, x = averages.square.shape
-    normal = np.reciprocal(np.maximum(averages.power, np.float32(POWER_FLOOR * typical)))
+    typical_fourth = typical_value(averages.fourth)
+    if typical_fourth < MIN_FOURTH_ORDER:
+        return np.zeros((z, y, x), np.float32)
+    normal = np.reciprocal(np.maximum(averages.power, np.float32(max(POWER_FLOOR * typical, MIN_POWER))))
     product = average(averages.product * np.sqrt(normal), lengths, sigma, (z, y, x))
     power = np.maximum(average(averages.power * normal, lengths, sigma, (z, y, x)), 0) + np.float32(POWER_FLOOR)
     variance = averages.fourth - np.square(averages.square) / np.maximum(coverage, MIN_COVERAGE)
-    floor = np.float32(FOURTH_ORDER_FLOOR * typical_value(averages.fourth))
+    floor = np.float32(FOURTH_ORDER_FLOOR * typical_fourth)
     scale = np.sqrt(power) * np.sqrt(np.maximum(variance, 0) + floor)
     out: Volume = product / np.maximum(scale, np.finfo(np.float32).tiny)
     return out

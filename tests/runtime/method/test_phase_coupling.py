@@ -244,3 +244,16 @@ def test_a_mask_leaves_the_molecule_and_nothing_far_from_it(example):
     far = ndimage.zoom(distance, np.divide(molecule.shape, spectrum.shape), order=1) > 45
     assert far.any()
     assert np.abs(masked.values[narrow][:, far]).mean(1).max() < 0.04
+
+
+@pytest.mark.parametrize("power", [0.0, 1e-39, 1e-37, 1e-33, 1e-20])
+def test_bands_without_power_below_a_strong_one_are_finite(power):
+    """A small box of fine voxels holds nothing at low frequency but rounding errors."""
+    values = white_noise(8, (28, 28, 28))
+    spectrum = periodic(values, 0.4)
+    k = radius(spectrum.shape, spectrum.lengths)
+    low = np.sqrt(power) + (k > 0.5)
+    spectrum = Spectrum(spectrum.waves * low.astype(np.float32), spectrum.shape, spectrum.lengths, spectrum.before)
+    coupling = coupling_of(spectrum)
+    assert np.isfinite(coupling.values).all()
+    assert np.abs(coupling.values).max() <= 1.01
