@@ -15,8 +15,8 @@ MIN_COVERAGE = 0.25  # share of a window that a mask has left: the power of wind
 
 
 @dataclass(frozen=True, eq=False)
-class BandPowers:
-    """Local power of each band on the coarse grid over a spectrum's periodic box.
+class BandFields:
+    """A field for each band, on the coarse grid over a spectrum's periodic box.
 
     Attributes
     ----------
@@ -34,6 +34,10 @@ class BandPowers:
         """Points of the coarse grid."""
         _, z, y, x = self.values.shape
         return z, y, x
+
+
+class BandPowers(BandFields):
+    """Local power of each band."""
 
 
 def measure_band_powers(spectrum: Spectrum, masked_out: Volume, threads: int = 1) -> BandPowers:

@@ -18,7 +18,7 @@ from scipy import fft
 from cryores_lite.fourier.fsc import Curve
 from cryores_lite.fourier.local_power import GaussianAverage, band_frequencies, band_grid, filter_to_band, window_sigma
 from cryores_lite.fourier.spectrum import Gain, Spectrum, grid_for, inverse_transform, low_pass, regrid
-from cryores_lite.method.band_powers import MIN_COVERAGE, BandPowers, window_coverage
+from cryores_lite.method.band_powers import MIN_COVERAGE, BandFields, BandPowers, window_coverage
 from cryores_lite.types import Lengths, Shape, Volume
 
 COUPLING_WINDOW = 13.0  # Å, least σ of the averages
@@ -37,26 +37,8 @@ CACHED_VOXELS = 1 << 18  # processed at a time; several arrays of this size fit 
 GAIN_POINTS = 4096  # of a table of gains, per frequency of the band
 
 
-@dataclass(frozen=True, eq=False)
-class PhaseCoupling:
-    """Local coupling of each band with the waves below it, on the coarse grid of the band powers.
-
-    Attributes
-    ----------
-    frequencies : (bands,) 1/Å
-    values : (bands, z, y, x) float32, from -1 to 1; near 0 where there is no signal
-    lengths : edges of the box, Å
-    """
-
-    frequencies: Curve
-    values: Volume
-    lengths: Lengths
-
-    @property
-    def shape(self) -> Shape:
-        """Points of the coarse grid."""
-        _, z, y, x = self.values.shape
-        return z, y, x
+class PhaseCoupling(BandFields):
+    """Local coupling of each band with the waves below it, from -1 to 1; near 0 where there is no signal."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
