@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import argparse
 import gzip
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from cryores_lite.io.mrc import write_map
 from cryores_lite.io.mrc_header import Header
-from training.maps.recipe import Recipe
+from training.maps.recipe import UNEDITED
 from training.maps.simulate import draw_map, draw_signal
 from training.maps.structures import read_manifest
 
 STRUCTURE, SEED = "1b5f", 3
-EXAMPLE_RECIPE = Recipe(
+EXAMPLE_RECIPE = replace(
+    UNEDITED,
     resolution=(3.6, 3.6),
     oversampling=(3.0, 3.0),
     box=(80, 80),
@@ -26,12 +28,6 @@ EXAMPLE_RECIPE = Recipe(
     masking={"none": 1.0},
     molecule_noise=0.0,
     missing_views=0.0,
-    editing={"none": 1.0},
-    composite=0.0,
-    solvent_level=0.0,
-    arrangement={"single": 1.0},
-    high_pass=0.0,
-    high_pass_of_coarse_maps=0.0,
 )
 
 

@@ -124,18 +124,16 @@ class Recipe:
     guess_error: Range = (0.02, 0.3)  # standard deviation of the given median resolution, in log units, log-uniform
 
 
-AVERAGES = Recipe(  # averages of two half maps, unprocessed
-    processing={"average": 1.0},
-    masking={"none": 1.0},
-    resampled=0.0,
-    padded=0.0,
-    resharpened=0.0,
+UNEDITED = Recipe(  # single particles, not edited after refinement
     editing={"none": 1.0},
     composite=0.0,
     solvent_level=0.0,
     arrangement={"single": 1.0},
     high_pass=0.0,
     high_pass_of_coarse_maps=0.0,
+)
+AVERAGES = replace(  # averages of two half maps, unprocessed
+    UNEDITED, processing={"average": 1.0}, masking={"none": 1.0}, resampled=0.0, padded=0.0, resharpened=0.0
 )
 EVEN_NOISE = replace(  # noise of equal power everywhere and in all directions, independent of the signal
     AVERAGES, molecule_noise=0.0, drifting_noise=0.0, radial_noise=0.0, pose_noise=0.0, missing_views=0.0
