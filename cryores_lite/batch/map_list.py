@@ -53,7 +53,7 @@ def read_list(name: str) -> list[Path]:
         raise InputError(subject, found="binary data", expected=expected, try_="pass maps by name")
     paths = [Path(os.fsdecode(line)) for line in data.removeprefix(BYTE_ORDER_MARK).splitlines() if line.strip()]
     if not paths:
-        raise InputError(subject, found="no path", expected=expected, try_="check the command that wrote it")
+        raise InputError(subject, found="an empty list", expected=expected, try_="check the command that wrote it")
     return paths
 
 

@@ -12,7 +12,7 @@ from cryores_lite.half_maps.independence import mean_map
 from cryores_lite.half_maps.local_fsc import check_half_maps
 from cryores_lite.io.mrc import Map, read_map
 from cryores_lite.io.mrc_header import first_voxel, has_position
-from cryores_lite.types import Density
+from cryores_lite.types import Density, Grid
 
 SAME_VOXEL_SIZE_RTOL = 1e-3  # headers round voxel sizes
 SAME_POSITION_ATOL = 1e-2  # Å
@@ -96,13 +96,13 @@ def check_same_grid(first: Map, second: Map, paths: tuple[Path, Path]) -> None:
         Their boxes, voxel sizes, axes or positions differ.
     """
     check_same_voxels(first, second, paths)
-    a, b = (
+    first_position, second_position = (
         first_voxel(source.header, first.density.grid.voxel_size, path)
         for source, path in zip((first, second), paths, strict=True)
     )
-    if not np.allclose(a, b, atol=SAME_POSITION_ATOL):
-        found, expected = ("first voxel at {:g}, {:g}, {:g} Å in x, y, z".format(*position) for position in (b, a))
-        raise _other_grid(paths, found, expected)
+    if not np.allclose(first_position, second_position, atol=SAME_POSITION_ATOL):
+        place = "first voxel at {:g}, {:g}, {:g} Å in x, y, z".format
+        raise _other_grid(paths, place(*second_position), place(*first_position))
     rotations = [source.header.rotation_label or "no rotation" for source in (second, first)]
     if rotations[0] != rotations[1]:
         raise _other_grid(paths, *rotations)
@@ -116,21 +116,23 @@ def check_same_voxels(first: Map, second: Map, paths: tuple[Path, Path]) -> None
     InputError
         One of them differs.
     """
-    one, other = first.density.grid, second.density.grid
-    if one.shape != other.shape or not np.allclose(one.voxel_size, other.voxel_size, rtol=SAME_VOXEL_SIZE_RTOL):
-        found, expected = (
-            f"{' x '.join(map(str, grid.shape))} voxels of {float(np.mean(grid.voxel_size)):.4g} Å"
-            for grid in (other, one)
-        )
-        raise _other_grid(paths, found, expected)
+    grid, second_grid = first.density.grid, second.density.grid
+    same_size = np.allclose(grid.voxel_size, second_grid.voxel_size, rtol=SAME_VOXEL_SIZE_RTOL)
+    if grid.shape != second_grid.shape or not same_size:
+        raise _other_grid(paths, _voxels_text(second_grid), _voxels_text(grid))
     if first.header.axes != second.header.axes:
         raise _other_grid(paths, f"axes {second.header.axes}", f"axes {first.header.axes}")
 
 
-def _other_grid(paths: tuple[Path, Path], found: str, expected: str) -> InputError:
+def _voxels_text(grid: Grid) -> str:
+    return f"{' x '.join(map(str, grid.shape))} voxels of {float(np.mean(grid.voxel_size)):.4g} Å"
+
+
+def _other_grid(paths: tuple[Path, Path], second: str, first: str) -> InputError:
+    """Return the error for two maps that differ in a property, given as text for each."""
     return InputError(
         f"{paths[1].name} is not on the grid of {paths[0].name}",
-        found=found,
-        expected=expected,
+        found=second,
+        expected=first,
         try_="pass maps of one reconstruction that were not cropped, binned or moved",
     )

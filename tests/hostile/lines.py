@@ -66,7 +66,7 @@ def _lists() -> list[Line]:
     maps = {"a.mrc": mrc, "b.mrc": mrc}
     words, group = ("--maps-from", "list.txt"), "lists"
     lines = [Line(group, name, words, {**maps, "list.txt": text}) for name, text in contents.items()]
-    refused = {"UTF-16": (two.decode().encode("utf-16"), "binary data"), "empty": (b"\n\n", "no path")}
+    refused = {"UTF-16": (two.decode().encode("utf-16"), "binary data"), "empty": (b"\n\n", "an empty list")}
     for name, (text, message) in refused.items():
         lines.append(Line(group, name, words, {**maps, "list.txt": text}, REFUSED, message, same=False))
     return lines

@@ -108,7 +108,7 @@ def test_an_output_that_would_replace_a_half_map_is_refused():
     ("content", "message"),
     [
         (None, "No such file"),
-        ("", "no path"),
+        ("", "an empty list"),
         ("a.mrc\n./a.mrc\n", "a.mrc twice"),
         ("a.mrc\n", "sbatch: found nothing"),
     ],

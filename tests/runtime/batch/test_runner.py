@@ -256,7 +256,7 @@ def test_a_list_is_read_from_standard_input(maps, tmp_path):
     ("words", "code", "message"),
     [
         ("--maps-from missing.txt", 2, "missing.txt"),
-        ("--maps-from empty.txt", 2, "no path"),
+        ("--maps-from empty.txt", 2, "an empty list"),
         ("--maps-from a.mrc", 2, "binary data"),
         ("--maps-from twice.txt", 2, "a.mrc twice"),
         ("--maps-from answers.txt", 2, "a_mask.mrc"),
