@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 PAGES = ("README.md", "CONTRIBUTING.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))))
-FOLDERS = "benchmarks|conda|cryores_lite|docs|examples|export|models|tests|training"
+FOLDERS = "benchmarks|conda|cryores_lite|docs|examples|export|models|plugins|tests|training"
 
 
 def described_files():

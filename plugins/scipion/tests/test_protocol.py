@@ -95,9 +95,14 @@ def halves(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def finished(project, halves):
+def volume(project, halves):
+    """The example as a volume of the project, with half maps."""
+    return imported(project, EXAMPLE, setHalfMaps=True, half1map=str(halves[0]), half2map=str(halves[1]))
+
+
+@pytest.fixture(scope="module")
+def finished(project, volume):
     """The protocol, finished, on the example with all outputs."""
-    volume = imported(project, EXAMPLE, setHalfMaps=True, half1map=str(halves[0]), half2map=str(halves[1]))
     protocol = run(project, protocol_class(), inputVolume=volume, compareHalfMaps=True, writeFiltered=True)
     assert protocol.isFinished(), protocol.getErrorMessage()
     return protocol
@@ -184,17 +189,17 @@ def test_a_bad_map_fails_the_protocol_with_the_message_of_the_command(project, t
     assert not list(protocol.iterOutputAttributes())
 
 
-def test_a_card_that_is_missing_fails_the_protocol_with_the_message_of_the_command(project):
+def test_a_card_that_is_missing_fails_the_protocol_with_the_message_of_the_command(project, volume):
     if shutil.which("nvidia-smi"):
         pytest.skip("this machine has a graphics card")
-    protocol = run(project, protocol_class(), inputVolume=imported(project, EXAMPLE), useGpu=True, gpuList="0")
+    protocol = run(project, protocol_class(), inputVolume=volume, useGpu=True, gpuList="0")
     assert protocol.isFailed()
     assert "CUDA_VISIBLE_DEVICES=0 " in Path(protocol.getStdoutLog()).read_text(encoding="utf-8")
     assert "CUDA cannot be used" in protocol.getErrorMessage()
 
 
 def test_half_maps_that_are_missing_are_refused_before_the_run(project, finished):
-    volume = imported(project, EXAMPLE)
+    volume = finished.filtered_Volume  # it has no half maps
     protocol = project.newProtocol(protocol_class(), inputVolume=volume, compareHalfMaps=True)
     assert "No half maps" in " ".join(protocol.validate())
     protocol.halfMap1.set(volume)
@@ -221,10 +226,12 @@ def test_the_viewer_belongs_to_the_protocol_and_draws_its_volumes(finished, proj
     assert f"voxelSize {VOXEL_SIZE}" in script
 
 
-def test_what_the_plugin_shows_of_itself_exists(project):
+def test_what_the_plugin_says_of_itself_and_of_the_command_is_true(project):
+    version = subprocess.run(f"{plugin().Plugin.getProgram()} --version", shell=True, check=True, capture_output=True)
+    assert version.stdout.split()[:2] == [plugin().COMMAND.encode(), plugin().COMMAND_VERSION.encode()]
     protocol = project.newProtocol(protocol_class())
     assert Path(protocol.getPluginLogoPath()).is_file()
     assert plugin()._references == list(plugin()._bibtex) == protocol._citations()
     conf = Path(plugin().__file__).with_name("protocols.conf").read_text(encoding="utf-8")
-    assert json.loads(conf.split("=", 1)[1])[0]["text"] == "3D"
+    assert json.loads(conf.split("=", 1)[1])[-1]["text"] == "3D"
     assert f'"{protocol_class().__name__}"' in conf

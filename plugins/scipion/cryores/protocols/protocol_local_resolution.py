@@ -156,8 +156,8 @@ class CryoresProtLocalResolution(ProtAnalysis3D):
                 outputs[output].setOrigin(source.getOrigin(force=True).clone())
         numbers = {output: result["percentiles"][name] for name, output in PERCENTILES.items()}
         numbers[GLOBAL_RESOLUTION] = result["global_resolution"]
-        outputs.update({name: Float(value) for name, value in numbers.items() if value is not None})
-        self._defineOutputs(**outputs)
+        floats = {name: Float(round(value, 3)) for name, value in numbers.items() if value is not None}
+        self._defineOutputs(**outputs, **floats)
         for output in outputs.values():
             self._defineSourceRelation(self.inputVolume, output)
 
