@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import math
 import os
+import re
 from collections.abc import Callable, Sequence
 from functools import wraps
 from inspect import Parameter, Signature, signature
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+import typer.core
 
 from cryores_lite.batch.map_list import check_no_duplicates, parse_shard, read_list, without_own_outputs
 from cryores_lite.console import Reporting, configure_process, errors_to_exit_code, user_errors_to_exit_code, versions
 from cryores_lite.job import Device, RunOptions, plan
-from cryores_lite.outputs.catalogue import ON_REQUEST, ON_REQUEST_WITH_ATOMS
-from cryores_lite.outputs.result import Method
+from cryores_lite.outputs.catalogue import KIND, ON_REQUEST, ON_REQUEST_WITH_ATOMS
+from cryores_lite.outputs.result import SOFT_MASK_WIDTHS, Method
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+SOFT_MASK = KIND["soft_mask"]
+WIDTHS = re.compile(r"[-+.,\d]+")  # the word after --soft-mask is its value; another word is a map or an option
 
 
 def _version(requested: bool) -> None:
@@ -41,9 +47,31 @@ def _positive(value: float | None) -> float | None:
     return value
 
 
+def _widths(text: str) -> tuple[float, float]:
+    """Read EXTEND,EDGE in Å."""
+    try:
+        extend, edge = (float(part) for part in text.split(","))
+    except ValueError:
+        extend = edge = math.nan
+    if not all(0 <= width < math.inf for width in (extend, edge)):
+        raise typer.BadParameter(f"{text} is not EXTEND,EDGE: two lengths in Å, for example 3,8.")
+    return extend, edge
+
+
+class _Command(typer.core.TyperCommand):
+    """The command, with an option whose value may be left out."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Give --soft-mask its default value where no value follows it, and parse the command line."""
+        default = f"{SOFT_MASK.option}={','.join(f'{width:g}' for width in SOFT_MASK_WIDTHS)}"
+        pairs = pairwise([*args, ""])
+        with_values = [default if word == SOFT_MASK.option and not WIDTHS.fullmatch(to) else word for word, to in pairs]
+        return super().parse_args(ctx, with_values)
+
+
 def _with_output_options(command: Callable[..., None]) -> Callable[..., None]:
     """Replace a command's parameter `requested`, names of output files, by one switch per file of the catalogue."""
-    kinds = (*ON_REQUEST, *ON_REQUEST_WITH_ATOMS)
+    kinds = [kind for kind in (*ON_REQUEST, *ON_REQUEST_WITH_ATOMS) if not kind.value]
 
     @wraps(command)
     def with_switches(**values: Any) -> None:
@@ -66,7 +94,7 @@ def _with_output_options(command: Callable[..., None]) -> Callable[..., None]:
     return with_switches
 
 
-@app.command()
+@app.command(cls=_Command)
 @_with_output_options
 def estimate(
     maps: Annotated[
@@ -118,6 +146,10 @@ def estimate(
         ),
     ] = None,
     requested: frozenset[str] = frozenset(),
+    soft_mask: Annotated[
+        str | None,
+        typer.Option(SOFT_MASK.option, metavar=SOFT_MASK.value, help=SOFT_MASK.option_help),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON per map.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print only errors, and the lines of --json.")] = False,
@@ -138,6 +170,9 @@ def estimate(
     for kind in ON_REQUEST_WITH_ATOMS:
         if kind.name in requested and not atoms:
             raise typer.BadParameter(f"{kind.option} needs --atoms MODEL.")
+    widths = SOFT_MASK_WIDTHS if soft_mask is None else _widths(soft_mask)
+    if soft_mask is not None:
+        requested |= {SOFT_MASK.name}
     _check_maps(maps or [], half_maps, maps_from, shard)
     with user_errors_to_exit_code(2):
         listed = read_list(maps_from) if maps_from else []
@@ -151,6 +186,7 @@ def estimate(
                 half_maps=half_maps,
                 method=method,
                 voxel_size=voxel_size,
+                soft_mask_widths=widths,
                 overwrite=overwrite,
             )
             for path in (*(maps or ()), *listed, *without_map)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from cryores_lite.errors import CryoresError, OutputError, interrupt_cause, is_out_of_memory, out_of_memory
 from cryores_lite.outputs.catalogue import KINDS, When
-from cryores_lite.outputs.result import Job, MapResult, Method, ModelIdentity
+from cryores_lite.outputs.result import SOFT_MASK_WIDTHS, Job, MapResult, Method, ModelIdentity
 
 if TYPE_CHECKING:
     from cryores_lite.half_maps.pair import HalfMapPair
@@ -55,6 +55,7 @@ def plan(
     half_maps: tuple[Path, Path] | None = None,
     method: Method = Method.network,
     voxel_size: float | None = None,
+    soft_mask_widths: tuple[float, float] = SOFT_MASK_WIDTHS,
     overwrite: bool = False,
 ) -> Job:
     """Describe the job of one map: its inputs, its options, and the paths of its output files.
@@ -87,6 +88,7 @@ def plan(
         atoms=atoms,
         half_maps=half_maps,
         method=method,
+        soft_mask_widths=soft_mask_widths,
     )
 
 

@@ -20,6 +20,7 @@ from cryores_lite import estimate, plot, read_map
 from cryores_lite.figures.display_map import contour_level
 from cryores_lite.figures.matplotlib_plot import widest_planes
 from cryores_lite.figures.palette import COLOUR_STOPS, OUTSIDE_COLOUR, colour_range
+from cryores_lite.outputs.soft_mask import soft_mask
 
 ROOT = Path(__file__).resolve().parents[1]
 MAP = ROOT / "examples" / "example_map.mrc"
@@ -27,6 +28,7 @@ PALETTE = LinearSegmentedColormap.from_list("cryores_lite", COLOUR_STOPS)
 SURFACE_OVERSAMPLING = 4  # points per voxel along each axis
 MIN_PIECE_SIZE = 60 * SURFACE_OVERSAMPLING**3  # points in the smallest piece of surface that is drawn
 MAP_OPTIONS = ("--uncertainty", "--filtered", "--display")
+SOFT_MASKS = ((3, 8), (6, 10))  # Å: extension and edge
 
 
 def write_maps(folder: Path) -> dict[str, np.ndarray]:
@@ -62,6 +64,23 @@ def draw_slices(maps: dict[str, np.ndarray], panels: tuple[str, ...], path: Path
             density = maps["map"][:, y]
             limits = (0, 1) if name == "mask" else (density.min(), density.max())
             axis.imshow(values, cmap="gray", vmin=limits[0], vmax=limits[1], origin="lower")
+    figure.savefig(path, dpi=75)
+
+
+def draw_soft_masks(maps: dict[str, np.ndarray], path: Path) -> None:
+    """Draw a slice of the mask and of soft masks, and their values along a line through it."""
+    voxel_size, mask = read_map(MAP).density.grid.voxel_size, maps["mask"] > 0
+    y, z = widest_planes(mask)[1], widest_planes(mask)[0]
+    masks = {"mask": maps["mask"]}
+    masks |= {f"soft mask {e},{w}": soft_mask(mask, voxel_size, e, w) for e, w in SOFT_MASKS}
+    figure, axes = plt.subplots(1, 1 + len(masks), figsize=(3.1 * (1 + len(masks)), 3.0), layout="constrained")
+    for axis, (name, values) in zip(axes, masks.items(), strict=False):
+        axis.imshow(values[:, y], cmap="gray", origin="lower")
+        axis.axhline(z, color="tab:orange", lw=0.8, ls=":")
+        axis.set(title=name, xticks=[], yticks=[])
+        axes[-1].plot(np.arange(mask.shape[2]) * voxel_size[2], values[z, y], label=name)
+    axes[-1].set(title="along the dotted line", xlabel="x, Å", ylim=(-0.05, 1.45))
+    axes[-1].legend(fontsize="x-small", loc="upper right")
     figure.savefig(path, dpi=75)
 
 
@@ -106,6 +125,7 @@ def main() -> None:
     docs = ROOT / "docs"
     draw_slices(maps, ("map", "locres", "mask", "locres_uncertainty"), docs / "outputs_maps.png")
     draw_slices(maps, ("map", "locres_filtered", "locres", "locres_display"), docs / "outputs_extra.png")
+    draw_soft_masks(maps, docs / "outputs_softmask.png")
     draw_plot(docs / "outputs_plot.png")
     draw_surface(maps, docs / "outputs_surface.png")
 

@@ -44,6 +44,7 @@ class OutputKind:
     when : condition under which the file is written
     help : content in a few words, for the help of the option
     label : content as the label of an MRC file; None for other files
+    value : how the help writes the value of the option, which may be left out; empty for a switch
     node : type in RELION and ccpem-pipeliner; None if the file is not listed there
     """
 
@@ -52,6 +53,7 @@ class OutputKind:
     when: When = When.ON_REQUEST
     help: str = ""
     label: str | None = None
+    value: str = ""
     node: Node | None = None
 
     @property
@@ -104,6 +106,14 @@ KINDS = (
         help="1 standard deviation, in Å",
         label="local resolution, 1 standard deviation (A)",
         node=Node("Image3D.mrc.cryores_lite.localresmap.uncertainty", 12),
+    ),
+    OutputKind(
+        name="soft_mask",
+        suffix="_softmask.mrc",
+        help="the mask extended by EXTEND Å, with a soft edge of EDGE Å; default 3,8",
+        label="soft mask; 1 = molecule, 0 = outside",
+        value="[EXTEND,EDGE]",
+        node=Node("Mask3D.mrc.cryores_lite.soft", 7),
     ),
     OutputKind(
         name="filtered",

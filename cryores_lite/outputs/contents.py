@@ -57,6 +57,16 @@ def average(result: MapResult) -> Voxels:
     return result.map_and_estimate()[0].density.values
 
 
+def soft_mask(result: MapResult) -> Voxels:
+    """Mask of the molecule, extended and with a soft edge."""
+    from cryores_lite.outputs import soft_mask
+
+    _, estimate = result.map_and_estimate()
+    return soft_mask.soft_mask(
+        estimate.mask, estimate.grid.voxel_size, *result.job.soft_mask_widths, threads=result.threads
+    )
+
+
 def filtered(result: MapResult) -> Voxels:
     """The map, low-passed at its local resolution."""
     from cryores_lite.outputs.local_filter import locally_filtered

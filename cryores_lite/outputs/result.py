@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from cryores_lite.types import HalfMapComparison, LocalResolution
 
 
+SOFT_MASK_WIDTHS = (3.0, 8.0)  # Å: extension and soft edge
+
+
 class Method(str, Enum):
     """How local resolution is estimated."""
 
@@ -33,6 +36,7 @@ class Job:
     atoms : atomic model of the molecule
     half_maps : half maps to compare the estimate with
     method : how local resolution is estimated
+    soft_mask_widths : Å, extension and edge of the soft mask
     """
 
     map_path: Path
@@ -42,6 +46,7 @@ class Job:
     atoms: Path | None = None
     half_maps: tuple[Path, Path] | None = None
     method: Method = Method.network
+    soft_mask_widths: tuple[float, float] = SOFT_MASK_WIDTHS
 
     @property
     def averages_half_maps(self) -> bool:
