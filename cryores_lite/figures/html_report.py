@@ -31,6 +31,8 @@ PROTEIN_MASS = (
     "Protein that fills the mask (1.35 g/cm³) has a mass of {}. The mask is wider than the molecule, so this is an "
     "upper limit."
 )
+PRIMARY_MAP = {"File": "", "Type": "primary map", "Contour level": ""}
+COPY_HINT = "A click selects a paragraph or a value, to be copied."
 PERCENTILE_LABELS = {
     "2.5": "2.5th percentile",
     "25": "25th percentile",
@@ -47,6 +49,8 @@ def render(
     *,
     name: str,
     notes: Sequence[str],
+    methods: str | None,
+    deposition: Sequence[Mapping[str, str]],
     settings: Mapping[str, str],
     record: Mapping[str, Any],
 ) -> str:
@@ -59,6 +63,8 @@ def render(
     display : map and local resolution in (z, y, x) order
     name : name of the map
     notes : sentences for the reader
+    methods : paragraph for the methods of a paper
+    deposition : names and values for the deposition of each file
     settings : names and values of the last table
     record : JSON row of the command, embedded in the page for programs
     """
@@ -90,6 +96,7 @@ def render(
         orthogonal=_orthogonal(figures[:3], width, display),
         extremes=_extremes(figures[3:]),
         halves=_half_maps(comparison, _differences(orthogonal, display, view)),
+        paper=_paper(methods, ({**PRIMARY_MAP, "File": name, "Contour level": f"{level:.4g}"}, *deposition)),
         settings=_rows({**settings, **({"Surface": SURFACE_SETTING.format(level)} if mesh else {})}),
         row=_json(record),
         mesh=_json(to_json(mesh) if mesh else None),
@@ -211,6 +218,17 @@ def _differences(estimate: Sequence[slices.Slice], display: DisplayMap, view: sl
     )
     key = colour_key((-limit, limit), "difference-key", DIFFERENCE_STOPS, "estimate minus half-map FSC, Å")
     return f'<div class="slices differences">{"".join(figures)}</div>{key}{_paragraph(caption)}'
+
+
+def _paper(methods: str | None, deposition: Sequence[Mapping[str, str]]) -> str:
+    """Return the section with texts to copy; empty without a molecule."""
+    if methods is None:
+        return ""
+    tables = "".join(f'<table class="settings copied">{_rows(fields)}</table>' for fields in deposition)
+    return (
+        f'<section><h2>For the paper</h2><p class="copied">{_text(methods)}</p>'
+        f"<h2>For the deposition at EMDB</h2>{tables}{_paragraph(COPY_HINT)}</section>"
+    )
 
 
 def _slice_figures(

@@ -17,6 +17,7 @@ from cryores_lite.io.mrc_header import has_voxel_size, is_placed_by_origin, is_p
 from cryores_lite.method.coarse_voxels import scale_factor
 from cryores_lite.outputs import chimerax as chimerax_script
 from cryores_lite.outputs.outcome import row, voxel_size
+from cryores_lite.outputs.paper import Deposit, deposits, methods_text
 from cryores_lite.outputs.residues import MeasuredModel
 from cryores_lite.outputs.result import Job, MapResult
 
@@ -152,6 +153,8 @@ def report(result: MapResult) -> str:
         shown,
         name=result.job.density_path.name,
         notes=notes,
+        methods=methods_text(result),
+        deposition=[_fields(deposit) for deposit in deposits(result)],
         settings=_settings(result),
         record=_row(result),
     )
@@ -198,6 +201,17 @@ def atoms_model(result: MapResult) -> str:
 def _residues(result: MapResult) -> MeasuredModel:
     assert result.residues, "written with an atomic model only"
     return result.residues
+
+
+def _fields(deposit: Deposit) -> dict[str, str]:
+    """Return the names and values of a deposit for the page."""
+    return {
+        "File": deposit.file,
+        "Type": deposit.type,
+        "Voxel size (x, y, z)": " × ".join(f"{size:.6g}" for size in deposit.voxel_size) + " Å",
+        "Contour level": f"{deposit.contour_level:.4g}",
+        "Annotation": deposit.annotation,
+    }
 
 
 def _row(result: MapResult) -> dict[str, Any]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from typing import Any
 
 from cryores_lite.outputs.catalogue import KIND
+from cryores_lite.outputs.paper import deposits, methods_text
 from cryores_lite.outputs.result import MapResult
 from cryores_lite.types import PERCENTILES, HalfMapComparison, LocalResolution, length_text
 
@@ -44,6 +46,8 @@ def row(result: MapResult) -> dict[str, Any]:
             "sha256": model and model.sha256,
         },
         "warnings": list(result.warnings),
+        "methods_text": methods_text(result),
+        "deposition": [asdict(deposit) for deposit in deposits(result)],
     }
 
 
