@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from cryores_lite.types import HalfMapComparison, Volume
 INK, GREY = "#1d2733", "#9aa5b1"
 CHART_WIDTH = 560  # units of the drawing
 HISTOGRAM_BINS = 44
+FILE_STYLE = "text { font: 15px sans-serif; fill: #5b6875; } .strong { fill: #1d2733; font-weight: bold; }"
 HISTOGRAM_PERCENTILES = (0.25, 99.75)  # of local resolution: the horizontal axis
 LOWEST_FSC = -0.1  # at the bottom of the FSC chart
 FSC_STYLES = {  # name in HalfMapComparison.curves: label, colour, dashes
@@ -95,6 +97,19 @@ def histogram(inside: Volume, median: float, colour_limits: tuple[float, float])
         _line(middle, 6, middle, area.bottom, INK, "4 4"),
         _label(middle + offset, 18, f"median {median:.2f} Å", anchor, strong=True),
         _label(CHART_WIDTH / 2, 326, "local resolution, Å", "middle"),
+    )
+
+
+def histogram_file(inside: Volume, median: float, colour_limits: tuple[float, float], name: str) -> str:
+    """Return the histogram as an SVG file, titled with the name of the map; `inside` may be empty."""
+    empty = _chart(330, "Histogram", _label(CHART_WIDTH / 2, 165, "No molecule was found.", "middle", strong=True))
+    chart = histogram(inside, median, colour_limits) if inside.size else empty
+    start, content = chart.split(">", 1)
+    title = "".join(c if c.isprintable() else "?" for c in name.encode("utf-8", "replace").decode("utf-8"))
+    return (
+        f'{start} xmlns="http://www.w3.org/2000/svg" width="{CHART_WIDTH}" height="330">'
+        f"<title>Local resolution of {escape(title)}</title><style>{FILE_STYLE}</style>"
+        f'<rect width="100%" height="100%" fill="#ffffff"/>{content}\n'
     )
 
 

@@ -19,9 +19,9 @@ from pipeliner.pipeliner_job import ExternalProgram, PipelinerCommand, Pipeliner
 
 from cryores_lite import __version__
 from cryores_lite.errors import CryoresError
-from cryores_lite.integrations.relion import binned
 from cryores_lite.job import Device, plan
 from cryores_lite.outputs.catalogue import KIND, ON_REQUEST
+from cryores_lite.outputs.histogram import binned
 from cryores_lite.types import VOXEL_SIZE_RANGE
 
 COMMAND = "cryores-lite"

@@ -89,22 +89,11 @@ def output_nodes(job: Job) -> str:
     return "\n".join(("", "data_output_nodes", "", "loop_", *columns, *rows, "", ""))
 
 
-def binned(values: npt.NDArray[np.float32]) -> tuple[list[float], list[int]]:
-    """Count values (Å) in bins of a round width; return the edges of the bins (Å) and the counts."""
-    import numpy as np
-
-    if not values.size:
-        return [], []
-    extent = float(values.max() - values.min())
-    width = next((width for width in BIN_WIDTHS if extent / width < MAX_BINS), BIN_WIDTHS[-1])
-    bins = np.floor(values / width).astype(int)
-    first, counts = int(bins.min()), np.bincount(bins - bins.min()).tolist()
-    return [(first + n) * width for n in range(len(counts) + 1)], counts
-
-
 def histogram(values: npt.NDArray[np.float32]) -> list[str]:
     """Format a histogram of values (Å) as RELION does, one line per bin: ``[3.2, 3.4): 1234``."""
-    edges, counts = binned(values)
+    from cryores_lite.outputs.histogram import binned
+
+    edges, counts = binned(values, MAX_BINS, BIN_WIDTHS)
     return [f"[{low:.1f}, {high:.1f}): {count}" for (low, high), count in zip(pairwise(edges), counts, strict=True)]
 
 

@@ -153,6 +153,11 @@ KINDS = (
         help="one picture for a slide",
     ),
     OutputKind(
+        name="histogram",
+        suffix="_locres_histogram.svg",
+        help="the histogram of the local resolution as SVG",
+    ),
+    OutputKind(
         name="atoms_json",
         suffix="_locres_residues.json",
         when=When.WITH_ATOMS,

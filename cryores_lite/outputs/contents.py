@@ -170,6 +170,16 @@ def png(result: MapResult) -> bytes:
     return png_summary.render(estimate, shown, result.job.density_path.name)
 
 
+def histogram(result: MapResult) -> str:
+    """SVG file of the histogram."""
+    from cryores_lite.figures import svg_charts
+
+    _, estimate = result.map_and_estimate()
+    return svg_charts.histogram_file(
+        estimate.values[estimate.mask], estimate.median, colour_range(estimate.values), result.job.density_path.name
+    )
+
+
 def atoms_json(result: MapResult) -> str:
     """Local resolution of the residues, in the form of EMDB's validation files."""
     from cryores_lite.outputs.residue_files import as_json

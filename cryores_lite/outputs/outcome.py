@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from cryores_lite.outputs.catalogue import KIND
+from cryores_lite.outputs.histogram import binned
 from cryores_lite.outputs.paper import deposits, methods_text
 from cryores_lite.outputs.result import MapResult
 from cryores_lite.types import PERCENTILES, HalfMapComparison, LocalResolution, length_text
@@ -31,6 +32,7 @@ def row(result: MapResult) -> dict[str, Any]:
         "global_resolution": _number(estimate.global_resolution if estimate else None),
         "median": _number(percentiles.get("50")),
         "percentiles": {f"{p:g}": _number(percentiles.get(f"{p:g}")) for p in PERCENTILES},
+        "histogram": _histogram(estimate) if estimate else None,
         "median_uncertainty": _number(estimate.median_uncertainty if estimate else None),
         "mask_volume": _number(estimate.mask_volume if estimate else None),
         "voxel_size": _number(voxel_size(estimate) if estimate else None),
@@ -49,6 +51,11 @@ def row(result: MapResult) -> dict[str, Any]:
         "methods_text": methods_text(result),
         "deposition": [asdict(deposit) for deposit in deposits(result)],
     }
+
+
+def _histogram(estimate: LocalResolution) -> dict[str, Any]:
+    edges, voxels = binned(estimate.values[estimate.mask])
+    return {"edges": edges, "voxels": voxels}
 
 
 def _fsc(comparison: HalfMapComparison) -> dict[str, Any]:

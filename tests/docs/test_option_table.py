@@ -24,13 +24,25 @@ MAP = ROOT / "tests" / "data" / "emd_2566_chain9.mrc.gz"
 NOISY_MAP = ROOT / "examples" / "example_map.mrc"
 MAX_DIFFERENCE = 0.01  # Å, between numbers of threads
 TIMES = re.compile(r'"(seconds|time)": ("[^"]*"|[0-9.e+-]+)')
-ALL = ("--uncertainty", "--soft-mask", "--filtered", "--display", "--chimerax", "--report", "--png")
+ALL = ("--uncertainty", "--soft-mask", "--filtered", "--display", "--chimerax", "--report", "--png", "--histogram")
 ATOMS = ("--atoms", "model.pdb")
 HALF_MAPS = ("--half-maps", "half1.mrc", "half2.mrc")
 EVERYTHING = ("map.mrc.gz", *HALF_MAPS, *ATOMS, "--atoms-model", *ALL)
 FEW = ("map.mrc.gz", "--report", "--chimerax")
 FROM_LIST = ("--maps-from", "list.txt", "--table", "all.jsonl")
-ESTIMATED = {"locres", "mask", "uncertainty", "soft_mask", "filtered", "display", "chimerax", "report", "png", "row"}
+ESTIMATED = {
+    "locres",
+    "mask",
+    "uncertainty",
+    "soft_mask",
+    "filtered",
+    "display",
+    "chimerax",
+    "report",
+    "png",
+    "histogram",
+    "row",
+}
 ESTIMATED |= {name for name in KIND if name.startswith("atoms_")}
 PAIRS = {  # option: the command without it, and with it
     "--voxel-size": (EVERYTHING, (*EVERYTHING, "--voxel-size", 1.5)),

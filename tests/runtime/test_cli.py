@@ -37,7 +37,7 @@ FIELDS = {
         "median",
         "percentiles",
     ),
-    *("median_uncertainty", "mask_volume"),
+    *("histogram", "median_uncertainty", "mask_volume", "methods_text", "deposition"),
     *("voxel_size", "working_voxel_size", "provider", "seconds", "model", "warnings"),
 }
 
