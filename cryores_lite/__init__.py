@@ -8,6 +8,7 @@
 Public names
 ------------
 estimate : estimate the local resolution of an array of densities; returns a `LocalResolution`
+estimate_file : do what the command does for one file; returns paths and numbers, a `FileResult`
 LocalResolution : local resolution, mask and uncertainty at every voxel, and numbers for the map
 Model : an open network, to serve many maps
 read_map, write_map : MRC/CCP4 files
@@ -26,18 +27,32 @@ if TYPE_CHECKING:
     from cryores_lite.errors import CryoresError
     from cryores_lite.figures.matplotlib_plot import plot
     from cryores_lite.io.mrc import read_map, write_map
+    from cryores_lite.job import FileResult, estimate_file
     from cryores_lite.method.network import Model
     from cryores_lite.method.pipeline import estimate
     from cryores_lite.types import LocalResolution
 
-__all__ = ["CryoresError", "LocalResolution", "Model", "__version__", "estimate", "plot", "read_map", "write_map"]
+__all__ = [
+    "CryoresError",
+    "FileResult",
+    "LocalResolution",
+    "Model",
+    "__version__",
+    "estimate",
+    "estimate_file",
+    "plot",
+    "read_map",
+    "write_map",
+]
 __version__ = "0.1.0"
 
 _MODULES = {
     "CryoresError": "errors",
+    "FileResult": "job",
     "LocalResolution": "types",
     "Model": "method.network",
     "estimate": "method.pipeline",
+    "estimate_file": "job",
     "plot": "figures.matplotlib_plot",
     "read_map": "io.mrc",
     "write_map": "io.mrc",

@@ -7,15 +7,16 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cache
+from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from cryores_lite.errors import CryoresError, OutputError, interrupt_cause, is_out_of_memory, out_of_memory
-from cryores_lite.outputs.catalogue import KINDS, When
+from cryores_lite.errors import CryoresError, InputError, OutputError, interrupt_cause, is_out_of_memory, out_of_memory
+from cryores_lite.outputs.catalogue import KINDS, ON_REQUEST, ON_REQUEST_WITH_ATOMS, When
 from cryores_lite.outputs.result import SOFT_MASK_WIDTHS, Job, MapResult, Method, ModelIdentity
 
 if TYPE_CHECKING:
@@ -44,6 +45,35 @@ class RunOptions:
     model: Path | None  # an ONNX network; None: the shipped one
     device: str
     threads: int | None  # None: all that this process may use
+
+
+@dataclass(frozen=True, eq=False)
+class FileResult:
+    """What `estimate_file` made of one map.
+
+    Attributes
+    ----------
+    files : paths of the output files by content, such as "locres", "mask" and "report"
+    numbers : the fields of a line of `--json`
+    local_resolution : arrays on the grid of the map
+    """
+
+    files: Mapping[str, Path]
+    numbers: Mapping[str, Any]
+    local_resolution: LocalResolution
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Sentences for the user."""
+        return tuple(self.numbers["warnings"])
+
+    def __repr__(self) -> str:
+        return f"FileResult({self.local_resolution}, {', '.join(map(str, self.files.values()))})"
+
+    def _repr_html_(self) -> str:
+        """Return slices, warnings and paths as HTML, for a notebook."""
+        lines = [*self.warnings, *(f"{name}: {path}" for name, path in self.files.items())]
+        return self.local_resolution._repr_html_() + "".join(f"<div>{escape(line)}</div>" for line in lines)
 
 
 def plan(
@@ -90,6 +120,87 @@ def plan(
         method=method,
         soft_mask_widths=soft_mask_widths,
     )
+
+
+def estimate_file(
+    path: str | Path,
+    *,
+    output_dir: str | Path | None = None,
+    outputs: Collection[str] = (),
+    half_maps: tuple[str | Path, str | Path] | None = None,
+    atoms: str | Path | None = None,
+    method: str = "network",
+    voxel_size: float | None = None,
+    soft_mask_widths: tuple[float, float] = SOFT_MASK_WIDTHS,
+    model: Model | str | Path | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    overwrite: bool = False,
+    progress: Progress = iter,
+) -> FileResult:
+    """Estimate the local resolution of a map in a file, and write the files that the command `cryores-lite` writes.
+
+    Parameters
+    ----------
+    path : MRC, MAP or CCP4 file, plain, .gz or .bz2
+    output_dir : folder of the output files; None for that of the map
+    outputs : names of files to write in addition, as the options of the command without "--" and with "_" for "-":
+        "report", "png", "uncertainty", ...
+    half_maps : two half maps to compare with
+    atoms : PDB or mmCIF file of a fitted model
+    method : "network" or "statistical"
+    voxel_size : Å, in place of the one in the header
+    soft_mask_widths : Å, extension and edge of the output "soft_mask"
+    model : an open `Model` (to serve many maps), a file, or None for the shipped one
+    device : "auto", "cpu" or "cuda"; used when `model` is not open yet
+    threads : CPU threads, or None for all that this process may use
+    overwrite : replace existing files
+    progress : wraps the sequence of tiles, for a progress bar
+
+    Returns
+    -------
+    FileResult, with the paths of the files and the fields of a line of `--json`
+
+    Raises
+    ------
+    CryoresError
+        The map, an argument, the model or the output folder cannot be used; no file is written.
+    """
+    from cryores_lite.method.arguments import threads_argument, voxel_size_argument, widths_argument
+    from cryores_lite.method.network import Model
+    from cryores_lite.outputs.outcome import row
+
+    _check_names("outputs", outputs, [k.name for k in (*ON_REQUEST, *(ON_REQUEST_WITH_ATOMS if atoms else ()))])
+    _check_names("method", [method], [known.value for known in Method])
+    if voxel_size is not None:
+        voxel_size_argument(voxel_size)
+    start, threads = time.perf_counter(), threads_argument(threads)
+    job = plan(
+        Path(path),
+        Path(output_dir) if output_dir is not None else None,
+        outputs,
+        atoms=Path(atoms) if atoms is not None else None,
+        half_maps=(Path(half_maps[0]), Path(half_maps[1])) if half_maps else None,
+        method=Method(method),
+        voxel_size=voxel_size,
+        soft_mask_widths=widths_argument(soft_mask_widths),
+        overwrite=overwrite,
+    )
+    network = None
+    if job.method is Method.network:
+        network = model if isinstance(model, Model) else Model.open(model, device=device, threads=threads)
+    result = _estimate_and_write(job, network, threads, progress, None)
+    numbers = row(replace(result, seconds=time.perf_counter() - start))
+    return FileResult(job.outputs, numbers, result.map_and_estimate()[1])
+
+
+def _check_names(argument: str, names: Collection[str], known: Collection[str]) -> None:
+    """Refuse names that are not known."""
+    unknown = [names] if isinstance(names, str) else [name for name in names if name not in known]
+    if unknown:
+        raise InputError(
+            f"the argument {argument}", found=unknown[0], expected=", ".join(known), try_="pass a list of these names"
+        )
 
 
 def lazy_model(options: RunOptions) -> Callable[[], Model]:

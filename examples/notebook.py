@@ -4,9 +4,10 @@ pip install "cryores-lite[plot]"
 """
 
 # %% Read a map: MRC, MAP or CCP4, plain, .gz or .bz2.
+import tempfile
 from pathlib import Path
 
-from cryores_lite import estimate, plot, read_map
+from cryores_lite import estimate, estimate_file, plot, read_map
 
 folder = Path(__file__).parent if "__file__" in globals() else Path()
 density = read_map(folder / "example_map.mrc").density
@@ -22,3 +23,9 @@ print(f"expected error {result.median_uncertainty:.2f} Å; {(inside < 4).mean():
 
 # %% Plot three slices over the map in grey.
 figure = plot(result, density.values)
+
+# %% The same for a file, in one call: it writes the files of the command. A notebook shows slices and paths if
+# the last line of a cell is `made`.
+output_dir = tempfile.mkdtemp()
+made = estimate_file(folder / "example_map.mrc", output_dir=output_dir, outputs=["report", "soft_mask"])
+print(made.files["report"], made.numbers["percentiles"]["50"], made.numbers["methods_text"], sep="\n")

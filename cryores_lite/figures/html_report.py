@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import io
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,7 @@ import numpy.typing as npt
 from cryores_lite import __version__
 from cryores_lite.figures import slices
 from cryores_lite.figures.display_map import DisplayMap, contour_level, to_rgba
+from cryores_lite.figures.inline_images import png_url
 from cryores_lite.figures.palette import DIFFERENCE_STOPS, difference_limit, rgb_colours
 from cryores_lite.figures.report_notes import protein_mass
 from cryores_lite.figures.surface import surface, to_json
@@ -246,19 +246,11 @@ def _figure(part: slices.Slice, images: Sequence[tuple[str, str, npt.NDArray[np.
     """Return the images of one slice side by side; each has a CSS class, a title and pixels."""
     plane = f"{part.axis} = {part.number}"
     pair = "".join(
-        f'<img class="{css_class}" alt="{alt}, {plane}" src="{_png(pixels)}">' for css_class, alt, pixels in images
+        f'<img class="{css_class}" alt="{alt}, {plane}" src="{png_url(pixels)}">' for css_class, alt, pixels in images
     )
     median = "" if math.isnan(part.median) else f" · median {part.median:.2f} Å"
     caption = f"<b>{title}{plane}</b>{median}"
     return f'<figure><div class="pair">{pair}</div><figcaption>{caption}</figcaption></figure>'
-
-
-def _png(pixels: npt.NDArray[np.uint8]) -> str:
-    from PIL import Image
-
-    stream = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels)).save(stream, "png", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"
 
 
 def _rows(values: Mapping[str, str]) -> str:

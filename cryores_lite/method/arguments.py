@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from typing import Any
 
@@ -94,6 +95,25 @@ def threads_argument(threads: Any) -> int | None:
     if threads is not None and (isinstance(threads, bool) or not hasattr(threads, "__index__") or int(threads) < 1):
         raise InputError("threads", found=threads, expected="a whole number of at least 1, or None", try_="omit it")
     return None if threads is None else int(threads)
+
+
+def widths_argument(widths: Any) -> tuple[float, float]:
+    """Return the extension and the edge of a soft mask in Å; refuse others than two lengths.
+
+    Raises
+    ------
+    InputError
+        They are not two finite numbers of at least 0.
+    """
+    try:
+        extend, edge = map(float, widths)
+    except (TypeError, ValueError):
+        extend = edge = math.nan
+    if not all(0 <= width < math.inf for width in (extend, edge)):
+        raise InputError(
+            "soft_mask_widths", found=widths, expected="two lengths of at least 0 Å", try_="pass (extend, edge)"
+        )
+    return extend, edge
 
 
 def check_device(device: Any) -> None:

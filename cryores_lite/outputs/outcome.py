@@ -49,7 +49,7 @@ def row(result: MapResult) -> dict[str, Any]:
         },
         "warnings": list(result.warnings),
         "methods_text": methods_text(result),
-        "deposition": [asdict(deposit) for deposit in deposits(result)],
+        "deposition": [{**asdict(part), "voxel_size": list(part.voxel_size)} for part in deposits(result)],
     }
 
 

@@ -11,7 +11,8 @@ HEAVY = {"gemmi", "matplotlib", "mrcfile", "numpy", "onnxruntime", "scipy", "ski
 
 
 def test_the_public_names_are_these_and_all_load():
-    names = {"CryoresError", "LocalResolution", "Model", "__version__", "estimate", "plot", "read_map", "write_map"}
+    names = {"CryoresError", "FileResult", "LocalResolution", "Model", "__version__"}
+    names |= {"estimate", "estimate_file", "plot", "read_map", "write_map"}
     assert set(cryores_lite.__all__) == set(dir(cryores_lite)) == names
     assert isinstance(cryores_lite.__version__, str)
     for name in names - {"__version__"}:
