@@ -142,7 +142,7 @@ def estimate(
     atoms: Annotated[
         Path | None,
         typer.Option(
-            "--atoms", metavar="MODEL", help="PDB or mmCIF: also write values of residues: JSON, CSV, .defattr."
+            "--atoms", metavar="MODEL", help="PDB or mmCIF: also write values of residues: JSON, CSV, .defattr, EMV."
         ),
     ] = None,
     requested: frozenset[str] = frozenset(),

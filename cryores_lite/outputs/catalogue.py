@@ -173,6 +173,11 @@ KINDS = (
         when=When.WITH_ATOMS,
     ),
     OutputKind(
+        name="atoms_emv",
+        suffix="_locres_emv.json",
+        when=When.WITH_ATOMS,
+    ),
+    OutputKind(
         name="atoms_model",
         suffix="_locres_model.cif",
         when=When.ON_REQUEST_WITH_ATOMS,

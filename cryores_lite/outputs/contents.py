@@ -5,6 +5,7 @@ Every function takes the result of a finished map. Libraries that only some file
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -17,7 +18,7 @@ from cryores_lite.io.mrc_header import has_voxel_size, is_placed_by_origin, is_p
 from cryores_lite.method.coarse_voxels import scale_factor
 from cryores_lite.outputs import chimerax as chimerax_script
 from cryores_lite.outputs.outcome import row, voxel_size
-from cryores_lite.outputs.paper import Deposit, deposits, methods_text
+from cryores_lite.outputs.paper import CRYORES, Deposit, deposits, methods_text, program
 from cryores_lite.outputs.residues import MeasuredModel
 from cryores_lite.outputs.result import Job, MapResult
 
@@ -199,6 +200,17 @@ def atoms_defattr(result: MapResult) -> str:
     from cryores_lite.outputs.residue_files import as_defattr
 
     return as_defattr(_residues(result))
+
+
+def atoms_emv(result: MapResult) -> str:
+    """Local resolution of the residues as validation scores."""
+    from cryores_lite.io.mrc import map_stem
+    from cryores_lite.outputs.validation_scores import as_emv
+
+    by = program(result.model)
+    reference = CRYORES if result.model else by
+    today = datetime.now(timezone.utc).date()
+    return as_emv(_residues(result), map_stem(result.job.density_path), by, reference, today)
 
 
 def atoms_model(result: MapResult) -> str:
