@@ -169,6 +169,7 @@ def estimate_file(
     from cryores_lite.method.arguments import threads_argument, voxel_size_argument, widths_argument
     from cryores_lite.method.network import Model
     from cryores_lite.outputs.outcome import row
+    from cryores_lite.resources import peak_memory
 
     _check_names("outputs", outputs, [k.name for k in (*ON_REQUEST, *(ON_REQUEST_WITH_ATOMS if atoms else ()))])
     _check_names("method", [method], [known.value for known in Method])
@@ -190,7 +191,7 @@ def estimate_file(
     if job.method is Method.network:
         network = model if isinstance(model, Model) else Model.open(model, device=device, threads=threads)
     result = _estimate_and_write(job, network, threads, progress, None)
-    numbers = row(replace(result, seconds=time.perf_counter() - start))
+    numbers = row(replace(result, seconds=time.perf_counter() - start, peak_memory=peak_memory()))
     return FileResult(job.outputs, numbers, result.map_and_estimate()[1])
 
 
@@ -229,6 +230,8 @@ def run_job(
     progress : wraps the sequence of the map's tiles
     prefetched : the map if it was read in advance, or the error from reading it
     """
+    from cryores_lite.resources import peak_memory
+
     start, model = time.perf_counter(), None
     with contextlib.redirect_stdout(sys.stderr):  # libraries print; stdout is for results
         try:
@@ -236,7 +239,7 @@ def run_job(
             result = _estimate_and_write(job, model, threads, progress, prefetched)
         except Exception as error:  # noqa: BLE001 - a failed map must not stop the others
             result = MapResult(job=job, model=_identity(model), error=_error_line(error, job.map_path.name))
-    return replace(result, seconds=time.perf_counter() - start)
+    return replace(result, seconds=time.perf_counter() - start, peak_memory=peak_memory())
 
 
 def _identity(model: Model | None) -> ModelIdentity | None:
@@ -267,8 +270,9 @@ def _estimate_and_write(
     from cryores_lite.method import pipeline, statistical
     from cryores_lite.outputs import write
     from cryores_lite.outputs.residues import measure_residues, read_fitted
-    from cryores_lite.resources import available_threads
+    from cryores_lite.resources import available_threads, peak_memory
 
+    start = time.perf_counter()
     _clean_up_once(job.folder)
     _refuse_existing_files(job)
     write.check(job)
@@ -285,6 +289,8 @@ def _estimate_and_write(
         residues = measure_residues(fitted, estimate) if fitted else None
         result = MapResult(
             job=job,
+            seconds=time.perf_counter() - start,
+            peak_memory=peak_memory(),
             threads=threads,
             model=_identity(model),
             map=input_map,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,6 +49,19 @@ def cpu_quota() -> float | None:
 def available_memory() -> float:
     """Bytes that this process may still allocate: the least that machine, control groups, ulimit -v and Slurm allow."""
     return min((math.inf, *_machine_memory(), *_group_memory(), *_address_space(), *_slurm_memory()))
+
+
+def peak_memory() -> float | None:
+    """Largest resident memory of this process so far, in bytes; None where the system does not tell."""
+    for line in _lines("/proc/self/status"):  # ru_maxrss would include the process that started this one
+        if line.startswith("VmHWM:"):
+            return 1024 * float(line.split()[1])
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024
+    return unit * float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
 def memory_per_voxel(voxel_size: Lengths) -> float:

@@ -237,8 +237,8 @@ def _fields(deposit: Deposit) -> dict[str, str]:
 
 
 def _row(result: MapResult) -> dict[str, Any]:
-    """Return the JSON row without the run time, which is not known yet."""
-    return {name: value for name, value in row(result).items() if name != "seconds"}
+    """Return the JSON row without time and memory of the complete run, which are not known yet."""
+    return {name: value for name, value in row(result).items() if name not in ("seconds", "peak_memory_gb")}
 
 
 def _settings(result: MapResult) -> dict[str, str]:
@@ -250,6 +250,7 @@ def _settings(result: MapResult) -> dict[str, str]:
     z, y, x = (estimate.grid.shape[n] for n in zyx_axes(input_map.header.axes))
     voxel_size_from = "the header" if job.voxel_size is None else "the command line"
     identity = f"{model.name} {model.version}, sha256 {model.sha256}" if model else "none (statistical method)"
+    peak = "" if result.peak_memory is None else f"; peak memory {result.peak_memory / 1e9:.2f} GB"
     working = f"; {estimate.working_voxel_size:.4g} Å for the network" if model else ""
     return {
         "Map": "average of the half maps" if job.averages_half_maps else str(job.map_path),
@@ -259,4 +260,5 @@ def _settings(result: MapResult) -> dict[str, str]:
         "Program": f"cryores_lite {__version__}",
         "Model": identity,
         "Ran on": f"{estimate.provider}, CPU threads: {result.threads}",
+        "Time and memory": f"{result.seconds:.1f} s for the estimate{peak}",
     }

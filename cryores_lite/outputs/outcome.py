@@ -42,6 +42,7 @@ def row(result: MapResult) -> dict[str, Any]:
         "comparison": _comparison(comparison) if comparison else None,
         "provider": estimate and estimate.provider,
         "seconds": round(result.seconds, 3),
+        "peak_memory_gb": None if result.peak_memory is None else round(result.peak_memory / 1e9, 3),
         "model": {
             "name": model and model.name,
             "version": model and model.version,
@@ -51,11 +52,6 @@ def row(result: MapResult) -> dict[str, Any]:
         "methods_text": methods_text(result),
         "deposition": [{**asdict(part), "voxel_size": list(part.voxel_size)} for part in deposits(result)],
     }
-
-
-def _histogram(estimate: LocalResolution) -> dict[str, Any]:
-    edges, voxels = binned(estimate.values[estimate.mask])
-    return {"edges": edges, "voxels": voxels}
 
 
 def _fsc(comparison: HalfMapComparison) -> dict[str, Any]:
@@ -77,6 +73,11 @@ def _comparison(comparison: HalfMapComparison) -> dict[str, Any]:
         "edges": comparison.edges,
         "counts": comparison.counts,
     }
+
+
+def _histogram(estimate: LocalResolution) -> dict[str, Any]:
+    edges, voxels = binned(estimate.values[estimate.mask])
+    return {"edges": edges, "voxels": voxels}
 
 
 def summary(result: MapResult) -> str:

@@ -85,7 +85,8 @@ class MapResult:
     Attributes
     ----------
     job : the map and its files
-    seconds : duration of the job
+    seconds : duration of the job; of its estimate, until all files are written
+    peak_memory : bytes, largest memory of the process up to then; None if unknown
     threads : CPU threads
     model : the network; None for the statistical method
     error : message in one line; None if the map is done
@@ -98,6 +99,7 @@ class MapResult:
 
     job: Job
     seconds: float = 0.0
+    peak_memory: float | None = None
     threads: int = 1
     model: ModelIdentity | None = None
     error: str | None = None

@@ -38,7 +38,7 @@ FIELDS = {
         "percentiles",
     ),
     *("histogram", "median_uncertainty", "mask_volume", "methods_text", "deposition"),
-    *("voxel_size", "working_voxel_size", "provider", "seconds", "model", "warnings"),
+    *("voxel_size", "working_voxel_size", "provider", "seconds", "peak_memory_gb", "model", "warnings"),
 }
 
 

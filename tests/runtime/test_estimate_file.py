@@ -11,7 +11,7 @@ from tests.runtime.figures.helpers import PageReader
 from tests.runtime.maps import lumps, save
 from tests.runtime.paths import EXAMPLE
 
-RUN = ("seconds", "files")  # fields of the JSON that differ between two runs
+RUN = ("seconds", "peak_memory_gb", "files")  # fields of the JSON that differ between two runs
 
 
 @pytest.mark.slow

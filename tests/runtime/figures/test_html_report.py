@@ -40,7 +40,11 @@ def hostile(tmp_path_factory):
 def test_the_page_holds_the_numbers_of_the_json(example_output, report_path):
     row, _ = example_output
     page = PageReader(report_path.read_text("utf-8"))
-    assert page.data("row") == {name: value for name, value in row.items() if name != "seconds"}
+    assert page.data("row") == {name: value for name, value in row.items() if name not in ("seconds", "peak_memory_gb")}
+    (time_and_memory,) = (text for text in page.text if "s for the estimate" in text)
+    seconds, gigabytes = map(float, re.findall(r"\d+\.\d+", time_and_memory))
+    assert 0 < seconds <= row["seconds"] + 0.05
+    assert 0 < gigabytes <= row["peak_memory_gb"] + 0.005
     for name in ("median", "global_resolution", "median_uncertainty"):
         assert page.fields[name] == f"{row[name]:.2f} Å"
     assert page.fields["half"] == f"{row['percentiles']['25']:.2f} – {row['percentiles']['75']:.2f} Å"
