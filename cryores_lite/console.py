@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import math
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from cryores_lite.types import Progress
 
 INTERRUPTED = 130  # exit code
+MIN_SECONDS_TO_WRITE = 300.0  # where no bar can be drawn, a shorter time left is not written
+SECONDS_BETWEEN_LINES = 300.0
 
 
 def configure_process() -> None:
@@ -111,18 +115,57 @@ def versions() -> str:
     return f"cryores-lite {__version__}\n{model_version}\nonnxruntime {ONNXRUNTIME_VERSION}"
 
 
+class TimeLeft(NamedTuple):
+    """Seconds until the end of a map, and of all maps; None if there is one map only."""
+
+    of_map: float
+    of_all: float | None = None
+
+    @property
+    def longest(self) -> float:
+        """Seconds until everything is done."""
+        return self.of_map if self.of_all is None else self.of_all
+
+    def __str__(self) -> str:
+        all_maps = "" if self.of_all is None else f", all maps {duration_text(self.of_all)}"
+        return f"{duration_text(self.of_map)} left{all_maps}"
+
+
+def duration_text(seconds: float) -> str:
+    """Write a duration for people, in the two largest units that are worth it: ``40 s``, ``12 min``, ``2 h 5 min``."""
+    if seconds < 59.5:
+        return f"{max(1, round(seconds))} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
+
+
+@dataclass
+class LastLine:
+    """When the last line with the time left was written, in seconds of the monotonic clock."""
+
+    time: float = -math.inf
+
+
 @dataclass(frozen=True)
 class Reporting:
     """What is printed: JSON lines instead of summaries (`as_json`), or only errors and no progress bar (`quiet`)."""
 
     as_json: bool = False
     quiet: bool = False
+    last_line: LastLine = field(default_factory=LastLine)
 
-    def progress(self, job: Job, number: int = 1, count: int = 1) -> Progress:
-        """Return a wrapper for the tiles of job `number` of `count`, which draws a progress bar on a terminal."""
-        if self.quiet or not sys.stderr.isatty():
+    def progress(self, job: Job, number: int, count: int, time_left: Callable[[int, int], TimeLeft]) -> Progress:
+        """Return a wrapper for the tiles of job `number` of `count`, which tells the time left on stderr.
+
+        It draws a progress bar on a terminal, and writes a line now and then elsewhere, if the time is long.
+        `time_left` estimates it from the number of tiles that are finished and of all tiles.
+        """
+        if self.quiet:
             return iter
-        return progress_bar(f"{number}/{count} {job.map_path.name}" if count > 1 else job.map_path.name)
+        label = f"{number}/{count} {job.map_path.name}" if count > 1 else job.map_path.name
+        if sys.stderr.isatty():
+            return progress_bar(label, time_left)
+        return progress_lines(label, time_left, self.last_line)
 
 
 def print_outcome(result: MapResult, reporting: Reporting) -> None:
@@ -153,11 +196,29 @@ def _print_error(error: CryoresError) -> None:
     typer.echo(f"error: {' '.join(str(error).split())}", err=True)
 
 
-def progress_bar(label: str) -> Progress:
-    """Return a wrapper for the tiles of a map, which draws a progress bar on stderr."""
+def progress_bar(label: str, time_left: Callable[[int, int], TimeLeft]) -> Progress:
+    """Return a wrapper for the tiles of a map, which draws a progress bar with the time left on stderr."""
 
     def with_bar(tiles: Sequence[Any]) -> Iterator[Any]:
-        with typer.progressbar(tiles, label=label, file=sys.stderr) as tiles_with_bar:
-            yield from tiles_with_bar
+        def shown(tile: Any) -> str:
+            return "" if tile is None else str(time_left(bar.pos, len(tiles)))
+
+        time_left(0, len(tiles))
+        with typer.progressbar(tiles, label=label, file=sys.stderr, show_eta=False, item_show_func=shown) as bar:
+            yield from bar
 
     return with_bar
+
+
+def progress_lines(label: str, time_left: Callable[[int, int], TimeLeft], last_line: LastLine) -> Progress:
+    """Return a wrapper for the tiles of a map, which now and then writes the time left to stderr, if it is long."""
+
+    def with_lines(tiles: Sequence[Any]) -> Iterator[Any]:
+        for done, tile in enumerate(tiles):
+            left, now = time_left(done, len(tiles)), time.monotonic()
+            if left.longest >= MIN_SECONDS_TO_WRITE and now - last_line.time >= SECONDS_BETWEEN_LINES:
+                typer.echo(f"{label}: about {left}", err=True)
+                last_line.time = now
+            yield tile
+
+    return with_lines

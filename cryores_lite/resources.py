@@ -25,6 +25,8 @@ COARSE_STEP, COARSE_POINT_MEMORY = 4.0, 180.0  # Å, bytes: coarse grid of band 
 MAX_PADDING = 28  # voxels that padding adds along each axis of a box of up to 512 voxels
 LIBRARY_ADDRESS_SPACE = 0.4e9  # bytes for loading the libraries; with less, OpenBLAS never stops retrying
 THREAD_ADDRESS_SPACE = 0.15e9  # bytes for stacks and arenas of threads; with less, libraries crash
+TIME_SHARES = (0.51, 0.33, 0.16)  # of a map's time: before its first tile, tiles, after them (docs/PERFORMANCE.md)
+FIXED_COST = 0.3  # of every map, in megavoxels
 NEGLIGIBLE_MEMORY = 16e6  # bytes; the limits are not checked for files that take less
 
 
@@ -62,6 +64,28 @@ def peak_memory() -> float | None:
         return None
     unit = 1 if sys.platform == "darwin" else 1024
     return unit * float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+
+
+def map_cost(box: Shape) -> float:
+    """Return the time that a map takes compared with others, in megavoxels of its box."""
+    return FIXED_COST + math.prod(box) / 1e6
+
+
+def map_seconds_left(before: float, in_tiles: float, done: int, count: int) -> float:
+    """Estimate the seconds that a map still takes.
+
+    The time of the remaining tiles is that of the tiles so far; before the end of the first tile, and for the steps
+    after the tiles, the time before the tiles and `TIME_SHARES` give it.
+
+    Parameters
+    ----------
+    before : s, from the start of the map to its first tile
+    in_tiles : s, since then
+    done, count : tiles that are finished, and all tiles
+    """
+    share_before, share_of_tiles, share_after = TIME_SHARES
+    tile = in_tiles / done if done else before * share_of_tiles / share_before / count
+    return tile * (count - done) + before * share_after / share_before
 
 
 def memory_per_voxel(voxel_size: Lengths) -> float:

@@ -15,6 +15,7 @@ import typer
 
 from cryores_lite.batch import provenance, table
 from cryores_lite.batch.prefetch import Prefetched, prefetch, prefetch_jobs
+from cryores_lite.batch.time_left import Series
 from cryores_lite.console import Reporting, print_outcome
 from cryores_lite.job import RunOptions, lazy_model, run_job
 from cryores_lite.method.network import shipped_model
@@ -62,15 +63,17 @@ def run_jobs(
 
 def _rows(jobs: Sequence[Job], options: RunOptions, reporting: Reporting, resume: bool) -> Iterator[table.Row]:
     """Run the unfinished jobs, and yield one table row for every job."""
-    network = lazy_model(options)
+    network, series = lazy_model(options), Series(jobs)
     prefetched = _prefetched(jobs, options) if resume else (Prefetched(job=job) for job in jobs)
     for number, ready in enumerate(prefetched, 1):
         if ready.is_finished and ready.record:
             row = provenance.finished_row(ready.job, ready.record)
             _print_kept(row, reporting)
         else:
-            progress = reporting.progress(ready.job, number, len(jobs))
+            series.begin(number - 1)
+            progress = reporting.progress(ready.job, number, len(jobs), series.time_left)
             row = _run(ready, network, options.threads, reporting, progress)
+            series.end(is_done=row["outcome"] == "done")
         yield table.stamped(row, ready.is_finished)
 
 

@@ -310,6 +310,8 @@ def test_a_bar_is_drawn_on_a_terminal_and_stdout_stays_clean(tmp_path, names, la
     for label in labels:
         assert any(line.startswith(label) for line in drawn)
     assert terminal_output.count(b"100%") >= len(names)
+    assert b" left" in terminal_output
+    assert (b", all maps " in terminal_output) == (len(names) > 1)
     assert [json.loads(line)["outcome"] for line in stdout.splitlines()] == ["done"] * len(names)
 
 
