@@ -150,6 +150,14 @@ def estimate(
         str | None,
         typer.Option(SOFT_MASK.option, metavar=SOFT_MASK.value, help=SOFT_MASK.option_help),
     ] = None,
+    colour_range: Annotated[
+        str | None,
+        typer.Option("--range", metavar="LO,HI", help="Å of the first and the last colour. Default: of each map."),
+    ] = None,
+    range_from: Annotated[
+        Path | None,
+        typer.Option("--range-from", metavar="TABLE", help="One colour range for all maps of a finished table."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one line of JSON per map.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print only errors, and the lines of --json.")] = False,
@@ -175,6 +183,7 @@ def estimate(
         requested |= {SOFT_MASK.name}
     _check_maps(maps or [], half_maps, maps_from, shard)
     with user_errors_to_exit_code(2):
+        colours = _colours(colour_range, range_from)
         listed = read_list(maps_from) if maps_from else []
         without_map = [None] if half_maps and not maps else []
         jobs = [
@@ -187,6 +196,7 @@ def estimate(
                 method=method,
                 voxel_size=voxel_size,
                 soft_mask_widths=widths,
+                colours=colours,
                 overwrite=overwrite,
             )
             for path in (*(maps or ()), *listed, *without_map)
@@ -218,6 +228,21 @@ def _check_maps(
         raise typer.BadParameter("Name a map, or a list of maps with --maps-from.")
     if shard and not maps_from:
         raise typer.BadParameter("--shard needs --maps-from: all parts need the same list.")
+
+
+def _colours(text: str | None, table: Path | None) -> tuple[float, float] | None:
+    """Return Å of the first and the last colour from the options; None: from each map."""
+    if text is not None and table:
+        raise typer.BadParameter("--range and --range-from exclude each other.")
+    if text is not None:
+        from cryores_lite.figures.palette import limits_argument
+
+        return limits_argument(text, "--range")
+    if table:
+        from cryores_lite.batch.table import colour_limits
+
+        return colour_limits(table)
+    return None
 
 
 def main() -> None:

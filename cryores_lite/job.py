@@ -86,6 +86,7 @@ def plan(
     method: Method = Method.network,
     voxel_size: float | None = None,
     soft_mask_widths: tuple[float, float] = SOFT_MASK_WIDTHS,
+    colours: tuple[float, float] | None = None,
     overwrite: bool = False,
 ) -> Job:
     """Describe the job of one map: its inputs, its options, and the paths of its output files.
@@ -119,6 +120,7 @@ def plan(
         half_maps=half_maps,
         method=method,
         soft_mask_widths=soft_mask_widths,
+        colours=colours,
     )
 
 
@@ -132,6 +134,7 @@ def estimate_file(
     method: str = "network",
     voxel_size: float | None = None,
     soft_mask_widths: tuple[float, float] = SOFT_MASK_WIDTHS,
+    colours: tuple[float, float] | None = None,
     model: Model | str | Path | None = None,
     device: str = "auto",
     threads: int | None = None,
@@ -151,6 +154,7 @@ def estimate_file(
     method : "network" or "statistical"
     voxel_size : Å, in place of the one in the header
     soft_mask_widths : Å, extension and edge of the output "soft_mask"
+    colours : Å of the first and the last colour in the figures; None: from the map's own percentiles
     model : an open `Model` (to serve many maps), a file, or None for the shipped one
     device : "auto", "cpu" or "cuda"; used when `model` is not open yet
     threads : CPU threads, or None for all that this process may use
@@ -166,6 +170,7 @@ def estimate_file(
     CryoresError
         The map, an argument, the model or the output folder cannot be used; no file is written.
     """
+    from cryores_lite.figures.palette import limits_argument
     from cryores_lite.method.arguments import threads_argument, voxel_size_argument, widths_argument
     from cryores_lite.method.network import Model
     from cryores_lite.outputs.outcome import row
@@ -185,6 +190,7 @@ def estimate_file(
         method=Method(method),
         voxel_size=voxel_size,
         soft_mask_widths=widths_argument(soft_mask_widths),
+        colours=None if colours is None else limits_argument(colours),
         overwrite=overwrite,
     )
     network = None

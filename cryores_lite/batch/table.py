@@ -186,6 +186,30 @@ def check_replaceable(path: Path) -> None:
         read(path)
 
 
+def colour_limits(path: Path) -> tuple[float, float]:
+    """Return one colour range (Å) for all maps of a finished table: from the lowest p2.5 to the highest p97.5.
+
+    Raises
+    ------
+    InputError
+        The table cannot be read, or holds no map with a local resolution.
+    """
+    from cryores_lite.figures.palette import MIN_COLOUR_RANGE
+
+    rows = [csv_row(row) for row in latest_rows(read(path))]
+    limits = [(row["p2.5"], row["p97.5"]) for row in rows if row["p2.5"] and row["p97.5"]]
+    try:
+        low, high = min(float(low) for low, _ in limits), max(float(high) for _, high in limits)
+    except ValueError:
+        raise InputError(
+            f"--range-from {path}",
+            found="a table without local resolutions",
+            expected="the table of finished maps",
+            try_="run the maps first, with --table",
+        ) from None
+    return low, max(high, low + MIN_COLOUR_RANGE)
+
+
 def latest_rows(rows: Iterable[Row]) -> list[Row]:
     """Select one row per map, the latest (of equal times the last in the table), in the order of first appearance."""
     latest: dict[str, Row] = {}

@@ -29,6 +29,7 @@ class DisplayMap:
     mask : (z, y, x) bool
     voxel_size : Å, (z, y, x)
     colour_limits : Å of the first and the last colour
+    has_given_limits : whether the user gave these limits; then they are the axis of the histogram too
     half_map_resolution : (z, y, x) float32, Å, local resolution from half maps, 0 outside the mask; None without them
     """
 
@@ -37,6 +38,7 @@ class DisplayMap:
     mask: Mask
     voxel_size: Lengths
     colour_limits: tuple[float, float]
+    has_given_limits: bool = False
     half_map_resolution: Volume | None = None
 
 
@@ -47,7 +49,11 @@ def zyx_axes(header_axes: Sequence[int]) -> Shape:
 
 
 def in_zyx_order(
-    density: Volume, result: LocalResolution, header_axes: Sequence[int], half_map_resolution: Volume | None = None
+    density: Volume,
+    result: LocalResolution,
+    header_axes: Sequence[int],
+    half_map_resolution: Volume | None = None,
+    colours: tuple[float, float] | None = None,
 ) -> DisplayMap:
     """Order the axes of a map and its local resolution as (z, y, x), without a copy.
 
@@ -55,6 +61,7 @@ def in_zyx_order(
     ----------
     density, half_map_resolution : arrays of the shape of ``result.values``, in the order of the file
     header_axes : MAPC, MAPR, MAPS of the MRC header
+    colours : Å of the first and the last colour; None: from the local resolution
     """
     axes = zyx_axes(header_axes)
     z, y, x = (result.grid.voxel_size[axis] for axis in axes)
@@ -64,7 +71,8 @@ def in_zyx_order(
         local_resolution=local_resolution,
         mask=result.mask.transpose(axes),
         voxel_size=(z, y, x),
-        colour_limits=colour_range(local_resolution),
+        colour_limits=colours or colour_range(local_resolution),
+        has_given_limits=colours is not None,
         half_map_resolution=None if half_map_resolution is None else half_map_resolution.transpose(axes),
     )
 

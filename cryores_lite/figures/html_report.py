@@ -148,7 +148,8 @@ def _surface(has_mesh: bool, display: DisplayMap) -> str:
 def _histogram(display: DisplayMap, median: float) -> str:
     if not display.mask.any():
         return _paragraph(EMPTY_MASK)
-    return histogram(display.local_resolution[display.mask], median, display.colour_limits)
+    axis = display.colour_limits if display.has_given_limits else None
+    return histogram(display.local_resolution[display.mask], median, display.colour_limits, axis)
 
 
 def _orthogonal(figures: Sequence[str], width: float, display: DisplayMap) -> str:

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from cryores_lite.errors import InputError
-from cryores_lite.figures.palette import COLOUR_STOPS, OUTSIDE_COLOUR, colour_range
+from cryores_lite.figures.display_map import ticks
+from cryores_lite.figures.palette import COLOUR_STOPS, OUTSIDE_COLOUR, colour_range, limits_argument
 from cryores_lite.types import LocalResolution, Mask
 
 if TYPE_CHECKING:
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
 FIGURE_SIZE = 11.0, 3.6  # width and height, inches
 
 
-def plot(result: LocalResolution, density: npt.ArrayLike | None = None) -> Figure:
+def plot(
+    result: LocalResolution, density: npt.ArrayLike | None = None, *, colours: tuple[float, float] | None = None
+) -> Figure:
     """Draw three slices of the local resolution, one normal to each axis, where the molecule is widest.
 
     Colours are those of the ChimeraX script: light is fine, dark is coarse.
@@ -26,6 +29,7 @@ def plot(result: LocalResolution, density: npt.ArrayLike | None = None) -> Figur
     ----------
     result : the local resolution from `estimate`
     density : (z, y, x) array of the same shape, any unit, drawn in grey around the molecule; None for plain grey
+    colours : Å of the first and the last colour, for figures that are compared; None: from the local resolution
 
     Returns
     -------
@@ -34,7 +38,7 @@ def plot(result: LocalResolution, density: npt.ArrayLike | None = None) -> Figur
     Raises
     ------
     InputError
-        matplotlib is missing, or `density` has another shape.
+        matplotlib is missing, `density` has another shape, or `colours` are not two increasing lengths.
     """
     background = None if density is None else np.asarray(density)
     if background is not None and background.shape != result.values.shape:
@@ -55,7 +59,7 @@ def plot(result: LocalResolution, density: npt.ArrayLike | None = None) -> Figur
             try_="pip install 'cryores-lite[plot]'",
         ) from error
     palette = LinearSegmentedColormap.from_list("cryores_lite", COLOUR_STOPS)
-    low, high = colour_range(result.values)
+    low, high = limits_argument(colours) if colours else colour_range(result.values)
     voxel_size, shape = result.grid.voxel_size, result.grid.shape
     figure: Figure
     figure, panels = plt.subplots(1, 3, figsize=FIGURE_SIZE, layout="constrained")
@@ -69,7 +73,8 @@ def plot(result: LocalResolution, density: npt.ArrayLike | None = None) -> Figur
         image = panel.imshow(local_resolution, cmap=palette, vmin=low, vmax=high, origin="lower", extent=extent)
         title = f"{'zyx'[axis]} = {number * voxel_size[axis]:.1f} Å"
         panel.set(title=title, xlabel=f"{'zyx'[across]} (Å)", ylabel=f"{'zyx'[up]} (Å)")
-    figure.colorbar(image, ax=panels, label="local resolution (Å)", extend="both", shrink=0.9)
+    places = [value for value, _ in ticks(low, high)]
+    figure.colorbar(image, ax=panels, label="local resolution (Å)", extend="both", shrink=0.9, ticks=places)
     return figure
 
 

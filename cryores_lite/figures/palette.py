@@ -5,16 +5,21 @@ Nuñez, Anderton & Renslow (2018), PLoS ONE 13, e0199239 (cividis).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from cryores_lite.errors import InputError
 
 COLOUR_STOPS = ("#fee838", "#c8b866", "#948e77", "#666970", "#35456c", "#00224e")  # equal steps in Å, finest first
 DIFFERENCE_STOPS = ("#2b6cb0", "#d5d8dc", "#b7472a")  # finer, equal, coarser
 OUTSIDE_COLOUR = "#808080"  # outside the mask
 COLOUR_PERCENTILES = (2.5, 97.5)  # of local resolution inside the mask: the first and the last colour
 MIN_COLOUR_RANGE = 0.1  # Å: small errors of a nearly uniform map do not span the palette
+MIN_COLOUR_LIMIT = 0.1  # Å: finer than any map
 
 
 def colour_range(values: npt.NDArray[np.float32]) -> tuple[float, float]:
@@ -24,6 +29,28 @@ def colour_range(values: npt.NDArray[np.float32]) -> tuple[float, float]:
         return MIN_COLOUR_RANGE, 2 * MIN_COLOUR_RANGE
     low, high = (float(v) for v in np.percentile(inside, COLOUR_PERCENTILES))
     return low, max(high, low + MIN_COLOUR_RANGE)
+
+
+def limits_argument(limits: Any, name: str = "colours") -> tuple[float, float]:
+    """Return the local resolution (Å) of the first and the last colour that a user gives: two lengths, or ``LO,HI``.
+
+    Raises
+    ------
+    InputError
+        They are not two increasing lengths.
+    """
+    try:
+        low, high = map(float, limits.split(",") if isinstance(limits, str) else limits)
+    except (TypeError, ValueError):
+        low = high = math.nan
+    if not (low >= MIN_COLOUR_LIMIT and low + MIN_COLOUR_RANGE <= high < math.inf):
+        raise InputError(
+            name,
+            found=limits,
+            expected=f"two lengths in Å from {MIN_COLOUR_LIMIT:g} on, {MIN_COLOUR_RANGE:g} or more apart",
+            try_="give the finest first, as in 3,8",
+        )
+    return low, high
 
 
 def colour_stops(low: float, high: float) -> Sequence[tuple[float, str]]:

@@ -62,7 +62,9 @@ KEY_AREA = PlotArea(left=16, right=544, top=2, bottom=20)
 FSC_AREA = PlotArea(left=58, right=544, top=40, bottom=368)
 
 
-def histogram(inside: Volume, median: float, colour_limits: tuple[float, float]) -> str:
+def histogram(
+    inside: Volume, median: float, colour_limits: tuple[float, float], axis: tuple[float, float] | None = None
+) -> str:
     """Draw a histogram of local resolution in the colours of the slices, with a line at the median.
 
     Parameters
@@ -70,10 +72,14 @@ def histogram(inside: Volume, median: float, colour_limits: tuple[float, float])
     inside : (n,) Å, local resolution of the mask's voxels, at least one
     median : Å
     colour_limits : Å of the first and the last colour
+    axis : Å at the ends of the axis; values beyond them are in the first and the last bar. None: from the values
     """
     area = HISTOGRAM_AREA
-    low, high = (float(v) for v in np.percentile(inside, HISTOGRAM_PERCENTILES))
-    high = max(high, low + (colour_limits[1] - colour_limits[0]) / 10)
+    if axis:
+        (low, high), inside = axis, np.clip(inside, *axis)
+    else:
+        low, high = (float(v) for v in np.percentile(inside, HISTOGRAM_PERCENTILES))
+        high = max(high, low + (colour_limits[1] - colour_limits[0]) / 10)
     counts, edges = np.histogram(inside, HISTOGRAM_BINS, (low, high))
     colours = rgb_colours((edges[1:] + edges[:-1]) / 2, *colour_limits)
     bar_width = area.width / HISTOGRAM_BINS
@@ -86,7 +92,7 @@ def histogram(inside: Volume, median: float, colour_limits: tuple[float, float])
         _line(x, area.bottom, x, area.bottom + 5, GREY) + _label(x, area.bottom + 21, label, "middle")
         for x, label in ((area.x((value - low) / (high - low)), label) for value, label in ticks(low, high))
     )
-    middle = area.x((median - low) / (high - low))
+    middle = area.x(float(np.clip((median - low) / (high - low), 0, 1)))
     offset, anchor = (8, "start") if middle < CHART_WIDTH / 2 else (-8, "end")
     return _chart(
         330,
@@ -100,10 +106,16 @@ def histogram(inside: Volume, median: float, colour_limits: tuple[float, float])
     )
 
 
-def histogram_file(inside: Volume, median: float, colour_limits: tuple[float, float], name: str) -> str:
+def histogram_file(
+    inside: Volume,
+    median: float,
+    colour_limits: tuple[float, float],
+    name: str,
+    axis: tuple[float, float] | None = None,
+) -> str:
     """Return the histogram as an SVG file, titled with the name of the map; `inside` may be empty."""
     empty = _chart(330, "Histogram", _label(CHART_WIDTH / 2, 165, "No molecule was found.", "middle", strong=True))
-    chart = histogram(inside, median, colour_limits) if inside.size else empty
+    chart = histogram(inside, median, colour_limits, axis) if inside.size else empty
     start, content = chart.split(">", 1)
     title = "".join(c if c.isprintable() else "?" for c in name.encode("utf-8", "replace").decode("utf-8"))
     return (

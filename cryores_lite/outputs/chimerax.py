@@ -7,7 +7,8 @@ import re
 from types import ModuleType
 
 from cryores_lite.errors import OutputError
-from cryores_lite.figures.palette import OUTSIDE_COLOUR, colour_stops
+from cryores_lite.figures.display_map import ticks
+from cryores_lite.figures.palette import OUTSIDE_COLOUR, colour_stops, hex_colour
 
 DUST_SIZE = 10  # Å; smaller pieces of the surface are hidden
 ENDS_NAME_OR_LINE = re.compile(r'"(?=\s|$)|[\x00-\x1f\x7f\x85\u2028\u2029]')
@@ -57,9 +58,14 @@ def script(
         f"volume #1 region all style surface level {contour_level:.6g} step 1 calculateSurfaces true",
         f"surface dust #1 size {DUST_SIZE:g}",
         "color sample #1 map #2 palette " + ":".join(palette),
-        "key " + " ".join(f"{colour}:{value:.1f}" for value, colour in pairs) + " size .25,.04 pos .7,.06",
+        "key " + " ".join(_key_entries(low, high)) + " size .4,.04 pos .55,.06 fontSize 18",
     )
     return "\n".join(lines) + "\n"
+
+
+def _key_entries(low: float, high: float) -> list[str]:
+    """Return colour and label at each tick of the other figures. ChimeraX spaces them in proportion to the labels."""
+    return [f"{hex_colour(value, low, high)}:{label}" for value, label in ticks(low, high)]
 
 
 def path_from(path: str, folder: str, system: ModuleType = os.path) -> str:

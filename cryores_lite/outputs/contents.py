@@ -109,7 +109,7 @@ def chimerax(result: MapResult) -> str:
         names,
         surface_level,
         finest,
-        colour_range(estimate.values),
+        _colours(result),
         as_ccp4,
         voxel_size=given,
         origin=header.origin if is_placed_by_origin(header, shown) else None,
@@ -147,7 +147,7 @@ def report(result: MapResult) -> str:
     trained = (scale * low, scale * high) if result.model else None
     notes = (*result.warnings, *report_notes.map_notes(density, estimate, trained))
     fsc = result.comparison.values if result.comparison else None
-    shown = in_zyx_order(density, estimate, input_map.header.axes, fsc)
+    shown = in_zyx_order(density, estimate, input_map.header.axes, fsc, colours=result.job.colours)
     return html_report.render(
         estimate,
         result.comparison,
@@ -167,7 +167,7 @@ def png(result: MapResult) -> bytes:
     from cryores_lite.figures.display_map import in_zyx_order
 
     input_map, estimate = result.map_and_estimate()
-    shown = in_zyx_order(input_map.density.values, estimate, input_map.header.axes)
+    shown = in_zyx_order(input_map.density.values, estimate, input_map.header.axes, colours=result.job.colours)
     return png_summary.render(estimate, shown, result.job.density_path.name)
 
 
@@ -177,7 +177,11 @@ def histogram(result: MapResult) -> str:
 
     _, estimate = result.map_and_estimate()
     return svg_charts.histogram_file(
-        estimate.values[estimate.mask], estimate.median, colour_range(estimate.values), result.job.density_path.name
+        estimate.values[estimate.mask],
+        estimate.median,
+        _colours(result),
+        result.job.density_path.name,
+        axis=result.job.colours,
     )
 
 
@@ -185,7 +189,7 @@ def atoms_json(result: MapResult) -> str:
     """Local resolution of the residues, in the form of EMDB's validation files."""
     from cryores_lite.outputs.residue_files import as_json
 
-    return as_json(_residues(result), colour_range(result.map_and_estimate()[1].values))
+    return as_json(_residues(result), _colours(result))
 
 
 def atoms_csv(result: MapResult) -> str:
@@ -218,6 +222,11 @@ def atoms_model(result: MapResult) -> str:
     from cryores_lite.outputs.residue_files import as_cif
 
     return as_cif(_residues(result))
+
+
+def _colours(result: MapResult) -> tuple[float, float]:
+    """Return Å of the first and the last colour: those of the job, or from the map's own local resolution."""
+    return result.job.colours or colour_range(result.map_and_estimate()[1].values)
 
 
 def _residues(result: MapResult) -> MeasuredModel:
@@ -257,6 +266,7 @@ def _settings(result: MapResult) -> dict[str, str]:
         **({"Half maps": " and ".join(map(str, comparison.paths))} if comparison else {}),
         "Box": f"{x} × {y} × {z} voxels (x, y, z)",
         "Voxel size": f"{voxel_size(estimate):.4g} Å, from {voxel_size_from}{working}",
+        **({"Colours": "{:g} to {:g} Å, from the command line".format(*job.colours)} if job.colours else {}),
         "Program": f"cryores_lite {__version__}",
         "Model": identity,
         "Ran on": f"{estimate.provider}, CPU threads: {result.threads}",

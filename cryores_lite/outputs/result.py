@@ -37,6 +37,7 @@ class Job:
     half_maps : half maps to compare the estimate with
     method : how local resolution is estimated
     soft_mask_widths : Å, extension and edge of the soft mask
+    colours : Å of the first and the last colour in the figures; None: from the map's own percentiles
     """
 
     map_path: Path
@@ -47,6 +48,7 @@ class Job:
     half_maps: tuple[Path, Path] | None = None
     method: Method = Method.network
     soft_mask_widths: tuple[float, float] = SOFT_MASK_WIDTHS
+    colours: tuple[float, float] | None = None
 
     @property
     def averages_half_maps(self) -> bool:

@@ -12,6 +12,7 @@ import pytest
 import typer.main
 
 from cryores_lite import read_map
+from cryores_lite.batch.table import COLUMNS
 from cryores_lite.cli import app
 from cryores_lite.io.mrc_header import first_voxel
 from cryores_lite.method.network import shipped_model
@@ -58,6 +59,8 @@ PAIRS = {  # option: the command without it, and with it
     "--atoms": (("map.mrc.gz", *ALL), ("map.mrc.gz", *ALL, *ATOMS)),
     "--atoms-model": ([w for w in EVERYTHING if w != "--atoms-model"], EVERYTHING),
     **{option: ([w for w in EVERYTHING if w != option], EVERYTHING) for option in ALL},
+    "--range": (EVERYTHING, (*EVERYTHING, "--range", "2,9")),
+    "--range-from": (EVERYTHING, (*EVERYTHING, "--range-from", "finished.csv")),
     "--output-dir": (("map.mrc", *ALL), ("map.mrc", *ALL, "-o", "out")),
     "--maps-from": (("map.mrc.gz", *ALL), ("--maps-from", "list.txt", *ALL)),
     "--table": (("map.mrc.gz", *ALL), ("map.mrc.gz", *ALL, "--table", "all.jsonl")),
@@ -106,6 +109,9 @@ def folder(tmp_path_factory):
         fields = {"origin": source.header.origin}
         save(inputs / name, noisy, voxel_size=source.density.grid.voxel_size[0], fields=fields)
     write_model(inputs / "model.pdb", source)
+    (inputs / "finished.csv").write_text(
+        ",".join(COLUMNS) + "\n" + "m.mrc,done,5,2,4,5,6,9" + "," * (len(COLUMNS) - 8) + "\n"
+    )
     changed, count = re.subn(
         rb'("mask_threshold": 0\.)(\d)', lambda m: m[1] + b"%d" % (9 - int(m[2])), shipped_model().read_bytes()
     )

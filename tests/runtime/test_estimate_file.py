@@ -17,13 +17,14 @@ RUN = ("seconds", "peak_memory_gb", "files")  # fields of the JSON that differ b
 @pytest.mark.slow
 def test_it_makes_the_files_of_the_command_and_returns_its_json(tmp_path):
     shutil.copy(EXAMPLE, tmp_path / "a.mrc")
-    words = ("--uncertainty", "--soft-mask", "2,5", "--png", "--json", "-j", 1)
+    words = ("--uncertainty", "--soft-mask", "2,5", "--png", "--range", "2.5,7", "--json", "-j", 1)
     (row,) = rows(run(tmp_path / "a.mrc", "-o", tmp_path / "command", *words, check=True))
     made = estimate_file(
         str(tmp_path / "a.mrc"),
         output_dir=str(tmp_path / "python"),
         outputs=["uncertainty", "soft_mask", "png"],
         soft_mask_widths=(2, 5),
+        colours=(2.5, 7),
         threads=1,
     )
     assert {name: value for name, value in made.numbers.items() if name not in RUN} == {
@@ -62,6 +63,8 @@ def test_one_open_network_serves_many_files_and_a_notebook_shows_the_paths(tmp_p
         ({"threads": 0}, "threads"),
         ({"device": "gpu"}, "device"),
         ({"soft_mask_widths": (3, -1)}, "soft_mask_widths"),
+        ({"colours": (8, 3)}, "colours"),
+        ({"colours": 3}, "colours"),
         ({"model": "none.onnx"}, "none.onnx"),
         ({"half_maps": ("h1.mrc", "h2.mrc")}, "h1.mrc"),
         ({"atoms": "none.cif"}, "none.cif"),

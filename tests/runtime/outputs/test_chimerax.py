@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cryores_lite.errors import OutputError
-from cryores_lite.figures.palette import COLOUR_STOPS, OUTSIDE_COLOUR, colour_range, colour_stops
+from cryores_lite.figures.display_map import ticks
+from cryores_lite.figures.palette import COLOUR_STOPS, OUTSIDE_COLOUR, colour_range, colour_stops, hex_colour
 from cryores_lite.io.mrc import read_map
 from cryores_lite.outputs.chimerax import path_from, quoted
 from cryores_lite.outputs.result import Job, MapResult, ModelIdentity
@@ -136,7 +137,8 @@ def test_colours_run_over_the_palettes_range_and_grey_ends_below_the_finest_valu
     assert places[-6:] == pytest.approx([value for value, _ in colour_stops(low, high)], abs=1e-3)
     assert colours == [OUTSIDE_COLOUR, OUTSIDE_COLOUR, COLOUR_STOPS[0], *COLOUR_STOPS]
     assert places[1] < values[values > 0].min() <= places[2] + 1e-3
-    assert key.split()[1:7] == [f"{name}:{value:.1f}" for value, name in colour_stops(low, high)]
+    shown = ticks(low, high)
+    assert key.split()[1 : len(shown) + 1] == [f"{hex_colour(value, low, high)}:{label}" for value, label in shown]
 
 
 def test_a_map_without_a_molecule_has_a_script(tmp_path):
