@@ -11,7 +11,6 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cache
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -72,8 +71,10 @@ class FileResult:
 
     def _repr_html_(self) -> str:
         """Return slices, warnings and paths as HTML, for a notebook."""
+        from cryores_lite.figures import html_parts
+
         lines = [*self.warnings, *(f"{name}: {path}" for name, path in self.files.items())]
-        return self.local_resolution._repr_html_() + "".join(f"<div>{escape(line)}</div>" for line in lines)
+        return self.local_resolution._repr_html_() + "".join(f"<div>{html_parts.text(line)}</div>" for line in lines)
 
 
 def plan(

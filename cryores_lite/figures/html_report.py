@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
 import math
 from collections.abc import Mapping, Sequence
-from html import escape
-from importlib.resources import files
 from string import Template
 from typing import Any
 
@@ -16,9 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from cryores_lite import __version__
-from cryores_lite.figures import slices
+from cryores_lite.figures import html_parts, slices
 from cryores_lite.figures.display_map import DisplayMap, contour_level, to_rgba
-from cryores_lite.figures.inline_images import png_url
 from cryores_lite.figures.palette import DIFFERENCE_STOPS, difference_limit, rgb_colours
 from cryores_lite.figures.report_notes import protein_mass
 from cryores_lite.figures.surface import surface, to_json
@@ -78,28 +72,30 @@ def render(
     orthogonal, extremes = slices.orthogonal(*volumes), slices.extremes(*volumes)
     titles = ("", "", "", "Best section, ", "Worst section, ")
     figures = _slice_figures((*orthogonal, *extremes), titles, display.colour_limits)
-    style, script = _web_file("page.css"), _web_file("viewer.js")
+    style, script = html_parts.web_file("page.css"), html_parts.web_file("viewer.js")
     width = view.side * float(np.mean(display.voxel_size))
-    return Template(_web_file("page.html")).substitute(
-        name=_text(name),
-        version=_text(__version__),
+    return Template(html_parts.web_file("page.html")).substitute(
+        name=html_parts.text(name),
+        version=html_parts.text(__version__),
         style=style,
-        style_hash=_digest(style),
+        style_hash=html_parts.digest(style),
         script=script,
-        script_hash=_digest(script),
+        script_hash=html_parts.digest(script),
         numbers=_numbers(result, percentiles),
-        notes=_notes(notes),
+        notes=html_parts.notes(notes),
         surface=_surface(mesh is not None, display),
         histogram=_histogram(display, percentiles["50"]),
-        percentiles=_rows({PERCENTILE_LABELS[n]: length_text(value) for n, value in percentiles.items()}),
-        mass=_text(PROTEIN_MASS.format(_mass(result.mask_volume))) if display.mask.any() else "",
+        percentiles=html_parts.table_rows(
+            {PERCENTILE_LABELS[n]: length_text(value) for n, value in percentiles.items()}
+        ),
+        mass=html_parts.text(PROTEIN_MASS.format(_mass(result.mask_volume))) if display.mask.any() else "",
         orthogonal=_orthogonal(figures[:3], width, display),
         extremes=_extremes(figures[3:]),
         halves=_half_maps(comparison, _differences(orthogonal, display, view)),
         paper=_paper(methods, ({**PRIMARY_MAP, "File": name, "Contour level": f"{level:.4g}"}, *deposition)),
-        settings=_rows({**settings, **({"Surface": SURFACE_SETTING.format(level)} if mesh else {})}),
-        row=_json(record),
-        mesh=_json(to_json(mesh) if mesh else None),
+        settings=html_parts.table_rows({**settings, **({"Surface": SURFACE_SETTING.format(level)} if mesh else {})}),
+        row=html_parts.json_script(record),
+        mesh=html_parts.json_script(to_json(mesh) if mesh else None),
     )
 
 
@@ -115,39 +111,26 @@ def _numbers(result: LocalResolution, percentiles: Mapping[str, float]) -> str:
         ("median_uncertainty", "Expected error", length_text(result.median_uncertainty), "standard deviation, median"),
         ("mask_volume", "Mask", volume, mass),
     )
-    return "".join(
-        f'<div><dt>{title}</dt><dd data-field="{field}">{_text(value)}</dd><dd class="under">{_text(under)}</dd></div>'
-        for field, title, value, under in cards
-    )
+    return html_parts.number_cards(cards)
 
 
 def _mass(mask_volume: float) -> str:
     return f"{protein_mass(mask_volume):,.0f} kDa".replace(",", "\N{NARROW NO-BREAK SPACE}")
 
 
-def _notes(notes: Sequence[str]) -> str:
-    items = "".join(f"<li>{_text(note[:1].upper() + note[1:].rstrip('.'))}.</li>" for note in notes)
-    return f'<div class="notes" role="note"><h2>Please note</h2><ul>{items}</ul></div>' if items else ""
-
-
 def _surface(has_mesh: bool, display: DisplayMap) -> str:
     if not display.mask.any():
-        return _paragraph(EMPTY_MASK)
+        return html_parts.paragraph(EMPTY_MASK)
     if not has_mesh:
-        return _paragraph("No density inside the mask reaches the contour level, so there is no surface to draw.")
-    return (
-        '<canvas id="surface" tabindex="0" role="img" aria-label="Surface of the map, coloured by local resolution">'
-        '</canvas><div class="controls"><label for="cut">Cut</label>'
-        '<input type="range" id="cut" min="0" max="100" step="1" value="0">'
-        '<button type="button" id="reset">Reset</button></div>'
-        '<p class="aside" id="surface-help">Drag to rotate, scroll to zoom, hold Shift and drag to move.</p>'
-        + colour_key(display.colour_limits, "surface-key")
-    )
+        return html_parts.paragraph(
+            "No density inside the mask reaches the contour level, so there is no surface to draw."
+        )
+    return html_parts.surface_viewer("local resolution") + colour_key(display.colour_limits, "surface-key")
 
 
 def _histogram(display: DisplayMap, median: float) -> str:
     if not display.mask.any():
-        return _paragraph(EMPTY_MASK)
+        return html_parts.paragraph(EMPTY_MASK)
     axis = display.colour_limits if display.has_given_limits else None
     return histogram(display.local_resolution[display.mask], median, display.colour_limits, axis)
 
@@ -155,9 +138,9 @@ def _histogram(display: DisplayMap, median: float) -> str:
 def _orthogonal(figures: Sequence[str], width: float, display: DisplayMap) -> str:
     grid = f'<div class="slices">{"".join(figures)}</div>'
     if not display.mask.any():
-        return grid + _paragraph(EMPTY_MASK)
+        return grid + html_parts.paragraph(EMPTY_MASK)
     caption = f"Left: the map. Right: its local resolution. Each image is {width:.0f} Å wide."
-    return f"{grid}{colour_key(display.colour_limits, 'slice-key')}{_paragraph(caption)}"
+    return f"{grid}{colour_key(display.colour_limits, 'slice-key')}{html_parts.paragraph(caption)}"
 
 
 def _extremes(figures: Sequence[str]) -> str:
@@ -167,7 +150,7 @@ def _extremes(figures: Sequence[str]) -> str:
         "Sections (normal to z) with the finest and the coarsest median local resolution, among those with at least a "
         "quarter of the largest section's mask."
     )
-    grid = f'<div class="slices">{"".join(figures)}{_paragraph(caption)}</div>'
+    grid = f'<div class="slices">{"".join(figures)}{html_parts.paragraph(caption)}</div>'
     return f"<section><h2>Best and worst section</h2>{grid}</section>"
 
 
@@ -192,7 +175,8 @@ def _half_maps(comparison: HalfMapComparison | None, difference_slices: str) -> 
     return (
         '<section><h2>Comparison with the half maps</h2><div class="columns even">'
         f"<div>{fsc_chart(comparison)}</div><div>{agreement_chart(comparison)}</div></div>"
-        f'<table class="percentiles">{_rows(numbers)}</table>{_paragraph(caption)}{difference_slices}</section>'
+        f'<table class="percentiles">{html_parts.table_rows(numbers)}</table>'
+        f"{html_parts.paragraph(caption)}{difference_slices}</section>"
     )
 
 
@@ -218,17 +202,17 @@ def _differences(estimate: Sequence[slices.Slice], display: DisplayMap, view: sl
         "FSC."
     )
     key = colour_key((-limit, limit), "difference-key", DIFFERENCE_STOPS, "estimate minus half-map FSC, Å")
-    return f'<div class="slices differences">{"".join(figures)}</div>{key}{_paragraph(caption)}'
+    return f'<div class="slices differences">{"".join(figures)}</div>{key}{html_parts.paragraph(caption)}'
 
 
 def _paper(methods: str | None, deposition: Sequence[Mapping[str, str]]) -> str:
     """Return the section with texts to copy; empty without a molecule."""
     if methods is None:
         return ""
-    tables = "".join(f'<table class="settings copied">{_rows(fields)}</table>' for fields in deposition)
+    tables = "".join(f'<table class="settings copied">{html_parts.table_rows(fields)}</table>' for fields in deposition)
     return (
-        f'<section><h2>For the paper</h2><p class="copied">{_text(methods)}</p>'
-        f"<h2>For the deposition at EMDB</h2>{tables}{_paragraph(COPY_HINT)}</section>"
+        f'<section><h2>For the paper</h2><p class="copied">{html_parts.text(methods)}</p>'
+        f"<h2>For the deposition at EMDB</h2>{tables}{html_parts.paragraph(COPY_HINT)}</section>"
     )
 
 
@@ -247,34 +231,9 @@ def _figure(part: slices.Slice, images: Sequence[tuple[str, str, npt.NDArray[np.
     """Return the images of one slice side by side; each has a CSS class, a title and pixels."""
     plane = f"{part.axis} = {part.number}"
     pair = "".join(
-        f'<img class="{css_class}" alt="{alt}, {plane}" src="{png_url(pixels)}">' for css_class, alt, pixels in images
+        f'<img class="{css_class}" alt="{alt}, {plane}" src="{html_parts.image_source(pixels)}">'
+        for css_class, alt, pixels in images
     )
     median = "" if math.isnan(part.median) else f" · median {part.median:.2f} Å"
     caption = f"<b>{title}{plane}</b>{median}"
     return f'<figure><div class="pair">{pair}</div><figcaption>{caption}</figcaption></figure>'
-
-
-def _rows(values: Mapping[str, str]) -> str:
-    return "".join(f"<tr><th>{_text(name)}</th><td>{_text(value)}</td></tr>" for name, value in values.items())
-
-
-def _paragraph(text: str) -> str:
-    return f'<p class="aside">{_text(text)}</p>'
-
-
-def _text(text: str) -> str:
-    """Escape text for HTML; bytes of a file name that are not UTF-8 become question marks."""
-    return escape(text.encode("utf-8", "replace").decode("utf-8"))
-
-
-def _json(value: object) -> str:
-    return json.dumps(value, allow_nan=False).replace("<", "\\u003c")
-
-
-def _web_file(name: str) -> str:
-    return files("cryores_lite.figures").joinpath("web", name).read_text("utf-8")
-
-
-def _digest(text: str) -> str:
-    """Return the hash by which the page's Content-Security-Policy allows this script or style and no other."""
-    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode('ascii')}"

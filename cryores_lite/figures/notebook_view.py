@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-from html import escape
 
-from cryores_lite.figures import slices
+from cryores_lite.figures import html_parts, slices
 from cryores_lite.figures.display_map import to_rgba
-from cryores_lite.figures.inline_images import png_url
 from cryores_lite.figures.palette import colour_range
 from cryores_lite.figures.svg_charts import colour_key
 from cryores_lite.types import LocalResolution
@@ -19,7 +17,7 @@ EMPTY_MASK = "No molecule was found in this map."
 
 def html(result: LocalResolution) -> str:
     """Draw three slices through the molecule's centre with a colour key, below the numbers; HTML without scripts."""
-    numbers = f"<p><b>{escape(repr(result))}</b></p>"
+    numbers = f"<p><b>{html_parts.text(repr(result))}</b></p>"
     if not result.mask.any():
         return f'<div style="{STYLE}">{numbers}<p>{EMPTY_MASK}</p></div>'
     limits, view = colour_range(result.values), slices.view_around(result.mask)
@@ -33,7 +31,7 @@ def html(result: LocalResolution) -> str:
 def _figure(part: slices.Slice, limits: tuple[float, float]) -> str:
     plane = f"{part.axis} = {part.number}"
     median = "" if math.isnan(part.median) else f", median {part.median:.2f} Å"
-    url = png_url(to_rgba(part.local_resolution, limits))
+    url = html_parts.image_source(to_rgba(part.local_resolution, limits))
     return (
         f'<div><img class="local" style="{IMAGE_STYLE}" alt="Local resolution, {plane}" src="{url}">'
         f"<br>{plane}{median}</div>"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from cryores_lite.figures import slices
 from cryores_lite.figures.display_map import DisplayMap, ticks, to_rgba
-from cryores_lite.figures.palette import rgb_colours
+from cryores_lite.figures.palette import COLOUR_STOPS, rgb_colours
 from cryores_lite.types import LocalResolution, length_text
 
 IMAGE_SIZE = (1200, 742)  # pixels
@@ -38,7 +39,7 @@ def render(result: LocalResolution, display: DisplayMap, name: str) -> bytes:
     write_text(draw, (SLICES_LEFT, 62), "Map and local resolution, estimated by cryores_lite", 17, SECONDARY_INK)
     _draw_slices(image, draw, display)
     if display.mask.any():
-        _draw_key(image, draw, display.colour_limits)
+        draw_key(image, draw, display.colour_limits)
         _draw_numbers(draw, result)
     else:
         write_text(draw, (NUMBERS_LEFT, SLICES_TOP), "No molecule was found.", 19, INK)
@@ -99,12 +100,27 @@ def _draw_slices(image: Image.Image, draw: ImageDraw.ImageDraw, display: Display
     write_text(draw, (last, caption_row), width, 17, SECONDARY_INK, align_right_within=SLICE_SIDE)
 
 
-def _draw_key(image: Image.Image, draw: ImageDraw.ImageDraw, colour_limits: tuple[float, float]) -> None:
-    (left, top, right, bottom), (low, high) = KEY_BOX, colour_limits
-    column: npt.NDArray[np.uint8] = rgb_colours(np.linspace(low, high, bottom - top), low, high)
+def draw_key(
+    image: Image.Image,
+    draw: ImageDraw.ImageDraw,
+    colour_limits: tuple[float, float],
+    box: tuple[int, int, int, int] = KEY_BOX,
+    stops: Sequence[str] = COLOUR_STOPS,
+    titles: tuple[str, str] = ("Local resolution", "in Å, light is finer"),
+) -> None:
+    """Draw a colour scale with ticks in Å, and two lines above it.
+
+    Parameters
+    ----------
+    colour_limits : Å of the first colour, at the top, and of the last
+    box : left, top, right, bottom of the scale, in pixels
+    stops : #rrggbb, colours at equal steps between the limits
+    """
+    (left, top, right, bottom), (low, high) = box, colour_limits
+    column: npt.NDArray[np.uint8] = rgb_colours(np.linspace(low, high, bottom - top), low, high, stops)
     image.paste(Image.fromarray(np.repeat(column[:, None], right - left, axis=1)), (left, top))
-    write_text(draw, (left, SLICES_TOP), "Local resolution", 19, INK)
-    write_text(draw, (left, SLICES_TOP + 26), "in Å, light is finer", 17, SECONDARY_INK)
+    write_text(draw, (left, top - 60), titles[0], 19, INK)
+    write_text(draw, (left, top - 34), titles[1], 17, SECONDARY_INK)
     for value, label in ticks(low, high):
         y = top + (value - low) / (high - low) * (bottom - top - 1)
         draw.line((right, y, right + 6, y), fill=SECONDARY_INK)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from cryores_lite.figures.display_map import EXTENSION, extend_outwards
-from cryores_lite.figures.palette import OUTSIDE_COLOUR, rgb, rgb_colours
+from cryores_lite.figures.palette import COLOUR_STOPS, OUTSIDE_COLOUR, rgb, rgb_colours
 from cryores_lite.figures.slices import block_means, voxels_per_plane
 from cryores_lite.fourier.grids import without_small_pieces
 from cryores_lite.types import Lengths, Mask, Volume
@@ -48,6 +49,7 @@ def surface(
     voxel_size: Lengths,
     contour_level: float,
     colour_limits: tuple[float, float],
+    stops: Sequence[str] = COLOUR_STOPS,
 ) -> Mesh | None:
     """Compute the surface of a map inside its mask, without small loose pieces.
 
@@ -59,6 +61,7 @@ def surface(
     voxel_size : Å, (z, y, x)
     contour_level : density of the surface
     colour_limits : Å of the first and the last colour
+    stops : #rrggbb, colours at equal steps between the limits
 
     Returns
     -------
@@ -69,7 +72,7 @@ def surface(
     box = _box_around(mask, voxel_size)
     step = -(-max(part.stop - part.start for part in box) // MAX_GRID_SIDE)
     while True:
-        mesh = _surface(density[box], local_resolution[box], voxel_size, contour_level, colour_limits, step)
+        mesh = _surface(density[box], local_resolution[box], voxel_size, contour_level, colour_limits, stops, step)
         if mesh is None or len(mesh.triangles) <= MAX_TRIANGLES:
             return mesh
         step = max(step + 1, int(step * (len(mesh.triangles) / MAX_TRIANGLES) ** (1 / 3)))
@@ -107,6 +110,7 @@ def _surface(
     voxel_size: Lengths,
     level: float,
     colour_limits: tuple[float, float],
+    stops: Sequence[str],
     step: int,
 ) -> Mesh | None:
     from skimage.measure import marching_cubes  # slow to import
@@ -129,18 +133,18 @@ def _surface(
     averaged = np.divide(
         block_means(local_resolution, step), mask_fraction, out=np.zeros_like(mask_fraction), where=mask_fraction > 0
     )
-    colours = _colours_at((corners - 1).T, extend_outwards(averaged, (z, y, x)), colour_limits)
+    colours = _colours_at((corners - 1).T, extend_outwards(averaged, (z, y, x)), colour_limits, stops)
     return Mesh(positions, colours, triangles.astype(np.uint32), span)
 
 
 def _colours_at(
-    points: npt.NDArray[np.floating], local_resolution: Volume, colour_limits: tuple[float, float]
+    points: npt.NDArray[np.floating], local_resolution: Volume, colour_limits: tuple[float, float], stops: Sequence[str]
 ) -> npt.NDArray[np.uint8]:
     """Return colours (n, 3) at points (3, n) in voxels by linear interpolation among the voxels inside the mask."""
     known = (local_resolution > 0).astype(np.float32)
     weight = ndimage.map_coordinates(known, points, order=1, mode="nearest")
     weighted = ndimage.map_coordinates(local_resolution, points, order=1, mode="nearest")
-    colours = rgb_colours(weighted / np.maximum(weight, 1e-6), *colour_limits)
+    colours = rgb_colours(weighted / np.maximum(weight, 1e-6), *colour_limits, stops)
     colours[weight < 1e-3] = rgb(OUTSIDE_COLOUR)
     return colours
 

@@ -10,7 +10,7 @@ from html import escape
 import numpy as np
 
 from cryores_lite.figures.display_map import ticks
-from cryores_lite.figures.palette import COLOUR_STOPS, hex_colour, rgb_colours
+from cryores_lite.figures.palette import COLOUR_STOPS, DIFFERENCE_STOPS, hex_colour, rgb_colours
 from cryores_lite.fourier.fsc import FSC_THRESHOLD
 from cryores_lite.types import HalfMapComparison, Volume
 
@@ -88,10 +88,6 @@ def histogram(
         f'height="{area.height * height:.2f}" fill="#{r:02x}{g:02x}{b:02x}"/>'
         for n, (height, (r, g, b)) in enumerate(zip(counts / counts.max(), colours.tolist(), strict=True))
     )
-    marks = "".join(
-        _line(x, area.bottom, x, area.bottom + 5, GREY) + _label(x, area.bottom + 21, label, "middle")
-        for x, label in ((area.x((value - low) / (high - low)), label) for value, label in ticks(low, high))
-    )
     middle = area.x(float(np.clip((median - low) / (high - low), 0, 1)))
     offset, anchor = (8, "start") if middle < CHART_WIDTH / 2 else (-8, "end")
     return _chart(
@@ -99,7 +95,7 @@ def histogram(
         "Histogram of local resolution inside the mask",
         bars,
         _line(area.left, area.bottom, area.right, area.bottom, GREY),
-        marks,
+        _axis_marks(low, high),
         _line(middle, 6, middle, area.bottom, INK, "4 4"),
         _label(middle + offset, 18, f"median {median:.2f} Å", anchor, strong=True),
         _label(CHART_WIDTH / 2, 326, "local resolution, Å", "middle"),
@@ -130,8 +126,9 @@ def colour_key(
     element_id: str,
     stops: Sequence[str] = COLOUR_STOPS,
     title: str = "local resolution, Å",
+    ends: tuple[str, str] = ("finer", "coarser"),
 ) -> str:
-    """Draw a colour scale with ticks in Å; `element_id` must be unique in the page."""
+    """Draw a colour scale with ticks in Å and a word at each end; `element_id` must be unique in the page."""
     low, high = colour_limits
     last, area = len(stops) - 1, KEY_AREA
     gradient = "".join(f'<stop offset="{n / last:.2f}" stop-color="{colour}"/>' for n, colour in enumerate(stops))
@@ -142,8 +139,79 @@ def colour_key(
         f'<svg class="key" viewBox="0 0 {CHART_WIDTH} 66" role="img" aria-label="Key: {low:.2f} to {high:.2f} Å">'
         f'<linearGradient id="{element_id}">{gradient}</linearGradient>'
         f'<rect x="{area.left}" y="{area.top}" width="{area.width}" height="{area.height}" rx="3" '
-        f'fill="url(#{element_id})"/>{labels}{_label(area.left, 60, "finer")}{_label(area.right, 60, "coarser", "end")}'
+        f'fill="url(#{element_id})"/>{labels}{_label(area.left, 60, ends[0])}{_label(area.right, 60, ends[1], "end")}'
         f"{_label(CHART_WIDTH / 2, 60, title, 'middle')}</svg>"
+    )
+
+
+def pair_histogram(
+    first: Volume, second: Volume, limits: tuple[float, float], names: tuple[str, str], colours: tuple[str, str]
+) -> str:
+    """Draw the histograms of two local resolutions as lines, with their names and medians.
+
+    Parameters
+    ----------
+    first, second : (n,) Å, at least one value each
+    limits : Å at the ends of the axis; values beyond them count in the first and the last bin
+    names, colours : of the lines
+    """
+    area, (low, high) = HISTOGRAM_AREA, limits
+    shares = [
+        np.histogram(np.clip(values, low, high), HISTOGRAM_BINS, limits)[0] / values.size for values in (first, second)
+    ]
+    tallest = max(float(share.max()) for share in shares)
+    lines, legend = [], []
+    for n, (share, values) in enumerate(zip(shares, (first, second), strict=True)):
+        points = " ".join(
+            f"{area.x((bin_ + side) / HISTOGRAM_BINS):.2f},{area.y(0.9 * float(height) / tallest):.2f}"
+            for bin_, height in enumerate(share)
+            for side in (0, 1)
+        )
+        lines.append(f'<polyline points="{points}" fill="none" stroke="{colours[n]}" stroke-width="2.5"/>')
+        y = 16 + 21 * n
+        text = f"{names[n]}: median {float(np.median(values)):.2f} Å"
+        legend.append(_line(330, y - 5, 354, y - 5, colours[n], width=3) + _label(362, y, text, strong=True))
+    return _chart(
+        330,
+        "Histograms of both local resolutions inside the common molecule",
+        *lines,
+        _line(area.left, area.bottom, area.right, area.bottom, GREY),
+        _axis_marks(low, high),
+        *legend,
+        _label(CHART_WIDTH / 2, 326, "local resolution, Å", "middle"),
+    )
+
+
+def difference_histogram(differences: Volume, limit: float, ends: tuple[str, str], title: str) -> str:
+    """Draw a histogram of differences in their colours, with a line at 0.
+
+    Parameters
+    ----------
+    differences : (n,) Å, at least one value
+    limit : Å of the last colour; that of the first is its negative
+    ends : what negative and positive differences mean
+    title : of the axis
+    """
+    area = HISTOGRAM_AREA
+    widest = max(limit, float(np.percentile(np.abs(differences), HISTOGRAM_PERCENTILES[1])))
+    counts, edges = np.histogram(np.clip(differences, -widest, widest), HISTOGRAM_BINS, (-widest, widest))
+    colours = rgb_colours((edges[1:] + edges[:-1]) / 2, -limit, limit, DIFFERENCE_STOPS)
+    width = area.width / HISTOGRAM_BINS
+    bars = "".join(
+        f'<rect x="{area.left + n * width:.2f}" y="{area.y(0.92 * height):.2f}" width="{width - 1:.2f}" '
+        f'height="{area.height * 0.92 * height:.2f}" fill="#{r:02x}{g:02x}{b:02x}"/>'
+        for n, (height, (r, g, b)) in enumerate(zip(counts / counts.max(), colours.tolist(), strict=True))
+    )
+    return _chart(
+        330,
+        "Histogram of the differences",
+        bars,
+        _line(area.left, area.bottom, area.right, area.bottom, GREY),
+        _axis_marks(-widest, widest),
+        _line(area.x(0.5), 24, area.x(0.5), area.bottom, INK, "4 4"),
+        _label(area.left, 16, f"← {ends[0]}", strong=True),
+        _label(area.right, 16, f"{ends[1]} →", "end", strong=True),
+        _label(CHART_WIDTH / 2, 326, title, "middle"),
     )
 
 
@@ -206,6 +274,15 @@ def agreement_chart(comparison: HalfMapComparison) -> str:
         _label(area.left, 20, "estimate, Å"),
         _label(area.right, 20, f"{correlation}RMSE {comparison.rmse:.2f} Å", "end", strong=True),
         _label(area.x(0.5), 414, "local resolution by half-map FSC, Å", "middle"),
+    )
+
+
+def _axis_marks(low: float, high: float) -> str:
+    """Draw ticks and labels below a histogram whose axis goes from `low` to `high` Å."""
+    area = HISTOGRAM_AREA
+    return "".join(
+        _line(x, area.bottom, x, area.bottom + 5, GREY) + _label(x, area.bottom + 21, label, "middle")
+        for x, label in ((area.x((value - low) / (high - low)), label) for value, label in ticks(low, high))
     )
 
 
