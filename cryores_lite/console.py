@@ -20,6 +20,7 @@ import typer
 from cryores_lite import __version__
 from cryores_lite.errors import CryoresError, OutputError, interrupt_cause, is_out_of_memory, out_of_memory
 from cryores_lite.outputs.result import Job, MapResult
+from cryores_lite.resources import map_seconds_left
 
 if TYPE_CHECKING:
     from cryores_lite.types import Progress
@@ -139,6 +140,34 @@ def duration_text(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
 
+class MapClock:
+    """Estimates the time left of a map that starts when this is made.
+
+    The share of a map's time that lies before its first tile is known (`resources.TIME_SHARES`): the speed of the
+    machine is thereby measured, not assumed.
+
+    Parameters
+    ----------
+    clock : seconds from any start
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._start = self._first_tile = clock()
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the start of the map."""
+        return self._clock() - self._start
+
+    def seconds_left(self, done: int, count: int) -> float:
+        """Estimate the seconds left after `done` of `count` tiles. Call it first with 0 tiles done."""
+        now = self._clock()
+        if not done:
+            self._first_tile = now
+        return map_seconds_left(self._first_tile - self._start, now - self._first_tile, done, count)
+
+
 @dataclass
 class LastLine:
     """When the last line with the time left was written, in seconds of the monotonic clock."""
@@ -160,9 +189,17 @@ class Reporting:
         It draws a progress bar on a terminal, and writes a line now and then elsewhere, if the time is long.
         `time_left` estimates it from the number of tiles that are finished and of all tiles.
         """
+        return self.tiles(f"{number}/{count} {job.map_path.name}" if count > 1 else job.map_path.name, time_left)
+
+    def map_progress(self, label: str) -> Progress:
+        """Return the same wrapper for a map that starts now, and has no other maps behind it."""
+        clock = MapClock()
+        return self.tiles(label, lambda done, count: TimeLeft(clock.seconds_left(done, count)))
+
+    def tiles(self, label: str, time_left: Callable[[int, int], TimeLeft]) -> Progress:
+        """Return the wrapper for the tiles of the map that the label names."""
         if self.quiet:
             return iter
-        label = f"{number}/{count} {job.map_path.name}" if count > 1 else job.map_path.name
         if sys.stderr.isatty():
             return progress_bar(label, time_left)
         return progress_lines(label, time_left, self.last_line)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 import time
 import traceback
@@ -14,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from cryores_lite.errors import CryoresError, InputError, OutputError, interrupt_cause, is_out_of_memory, out_of_memory
+from cryores_lite.errors import CryoresError, InputError, interrupt_cause, is_out_of_memory, out_of_memory
 from cryores_lite.outputs.catalogue import KINDS, ON_REQUEST, ON_REQUEST_WITH_ATOMS, When
 from cryores_lite.outputs.result import SOFT_MASK_WIDTHS, Job, MapResult, Method, ModelIdentity
 
@@ -272,7 +271,7 @@ def _estimate_and_write(
 ) -> MapResult:
     """Read, estimate and write one map: all its files, or none."""
     from cryores_lite.half_maps.comparison import compare
-    from cryores_lite.io.atomic_write import publish, staging_folder
+    from cryores_lite.io.atomic_write import publish, refuse_existing, staging_folder
     from cryores_lite.io.input_checks import check_input
     from cryores_lite.method import pipeline, statistical
     from cryores_lite.outputs import write
@@ -281,7 +280,7 @@ def _estimate_and_write(
 
     start = time.perf_counter()
     _clean_up_once(job.folder)
-    _refuse_existing_files(job)
+    refuse_existing(job.outputs.values(), job.overwrite)
     write.check(job)
     threads = threads or available_threads()
     input_map, pair = _prefetched_or_read(job, prefetched)
@@ -308,7 +307,7 @@ def _estimate_and_write(
         )
         for name, path in job.outputs.items():
             write.write(name, staged / path.name, result)
-        _refuse_existing_files(job)
+        refuse_existing(job.outputs.values(), job.overwrite)
         locres_last = sorted(job.outputs, key=lambda name: name == "locres")
         publish(staged, [job.outputs[name].name for name in locres_last], job.overwrite)
     return result
@@ -347,11 +346,3 @@ def _clean_up_once(folder: Path) -> None:
     from cryores_lite.io.atomic_write import clean_up_dead_runs
 
     clean_up_dead_runs(folder)
-
-
-def _refuse_existing_files(job: Job) -> None:
-    for path in job.outputs.values():
-        if path.is_dir() or (not job.overwrite and os.path.lexists(path)):
-            raise OutputError(
-                str(path), found="an existing file", expected="a free name", try_="pass --overwrite or -o DIR"
-            )

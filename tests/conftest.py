@@ -19,7 +19,12 @@ def commands(tmp_path, monkeypatch):
     """Our commands on the PATH, run by this Python."""
     programs = tmp_path / "programs"
     programs.mkdir()
-    for name, module in (("cryores-lite", "cli"), ("cryores-lite-gather", "batch.merge_tables")):
+    modules = {
+        "cryores-lite": "cli",
+        "cryores-lite-compare": "comparison.command",
+        "cryores-lite-gather": "batch.merge_tables",
+    }
+    for name, module in modules.items():
         script = programs / name
         script.write_text(
             f'#!/bin/sh\nexec "{sys.executable}" -c "from cryores_lite.{module} import main; main()" "$@"\n'

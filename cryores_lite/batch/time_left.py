@@ -6,19 +6,16 @@ import time
 from collections.abc import Callable, Sequence
 from functools import cache
 
-from cryores_lite.console import TimeLeft
+from cryores_lite.console import MapClock, TimeLeft
 from cryores_lite.io import mrc
 from cryores_lite.outputs.result import Job
-from cryores_lite.resources import map_cost, map_seconds_left
+from cryores_lite.resources import map_cost
 
 MAX_HEADERS = 1000  # of a longer list, this many headers stand for all
 
 
 class Series:
-    """Jobs that run one after the other.
-
-    The share of a map's time that lies before its first tile is known (`resources.TIME_SHARES`), and the time of other
-    maps is in proportion to their cost. The speed of the machine is thereby measured, not assumed.
+    """Jobs that run one after the other. The time of other maps is in proportion to their cost.
 
     Parameters
     ----------
@@ -29,29 +26,25 @@ class Series:
     def __init__(self, jobs: Sequence[Job], clock: Callable[[], float] = time.monotonic) -> None:
         self._jobs, self._clock = jobs, clock
         self._cost = cache(lambda number: _cost(jobs[number]))
-        self._number = 0
-        self._start = self._first_tile = clock()
+        self._number, self._map = 0, MapClock(clock)
         self._finished_seconds = self._finished_cost = 0.0
 
     def begin(self, number: int) -> None:
         """Begin job `number`, from 0."""
-        self._number, self._start = number, self._clock()
+        self._number, self._map = number, MapClock(self._clock)
 
     def end(self, *, is_done: bool) -> None:
         """End the current job. Jobs that failed or were kept take less time, and are not used for the estimate."""
         if is_done and len(self._jobs) > 1:
-            self._finished_seconds += self._clock() - self._start
+            self._finished_seconds += self._map.elapsed
             self._finished_cost += self._cost(self._number)
 
     def time_left(self, done: int, count: int) -> TimeLeft:
         """Estimate the time left after `done` of `count` tiles of the current job. Call it first with 0 tiles done."""
-        now = self._clock()
-        if not done:
-            self._first_tile = now
-        of_map = map_seconds_left(self._first_tile - self._start, now - self._first_tile, done, count)
+        of_map = self._map.seconds_left(done, count)
         if len(self._jobs) == 1:
             return TimeLeft(of_map)
-        seconds = self._finished_seconds + now - self._start + of_map
+        seconds = self._finished_seconds + self._map.elapsed + of_map
         cost = self._finished_cost + self._cost(self._number)
         return TimeLeft(of_map, of_map + seconds / cost * self._remaining_cost())
 

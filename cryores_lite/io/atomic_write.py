@@ -23,7 +23,7 @@ import stat
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import IO, Any
@@ -39,6 +39,21 @@ PREFIX = ".cryores_lite-"  # of all hidden names
 LOCK_FILE, COMPLETE_MARK = ".owner", ".ready"  # in a staging folder
 SINGLE_FILE_SUFFIX = ".tmp"  # of hidden files outside of staging folders
 MAX_RUN_TIME = 7 * 24 * 3600.0  # seconds; a run usually takes minutes
+
+
+def refuse_existing(paths: Iterable[Path], overwrite: bool) -> None:
+    """Refuse names of output files that are taken: by a folder, or by a file that may not be overwritten.
+
+    Raises
+    ------
+    OutputError
+        A name is taken.
+    """
+    for path in paths:
+        if path.is_dir() or (not overwrite and os.path.lexists(path)):
+            raise OutputError(
+                str(path), found="an existing file", expected="a free name", try_="pass --overwrite or -o DIR"
+            )
 
 
 @contextlib.contextmanager

@@ -154,5 +154,5 @@ def test_the_command_runs_from_the_environment(prefix, tmp_path):
     command = [folder / "bin" / "python", "-c", "import cryores_lite; print(cryores_lite.__file__)"]
     located = subprocess.run(command, cwd=tmp_path, env=clean, capture_output=True, text=True, timeout=60, check=True)
     assert Path(located.stdout).is_relative_to(folder)
-    for name in ("cryores-lite-gather", "cryores-lite-relion"):
+    for name in ("cryores-lite-compare", "cryores-lite-gather", "cryores-lite-relion"):
         assert subprocess.run([folder / "bin" / name, "--help"], env=clean, capture_output=True, check=True).stdout

@@ -24,7 +24,7 @@ REFERENCES = ("README.md", "docs/outputs.md")  # each command runs by itself
 COMMANDS = ("cryores-lite", "ls examples/")
 PAGES = ("README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))))
 COMMAND_WITH_OPTIONS = (
-    r"(?:cryores-lite(?:-gather)?|python -m (?:benchmarks|export|tests|training)[.\w]*) [^`\n]*--[^`\n]*"
+    r"(?:cryores-lite(?:-compare|-gather)?|python -m (?:benchmarks|export|tests|training)[.\w]*) [^`\n]*--[^`\n]*"
 )
 
 
@@ -99,7 +99,7 @@ def folder(tmp_path, commands):
     """A folder with the files that the pages mention; the commands are on the PATH."""
     work = tmp_path / "work"
     shutil.copytree(EXAMPLE.parent, work / "examples")
-    for name in ("map.mrc", "a.mrc", "NAME.mrc"):
+    for name in ("map.mrc", "a.mrc", "NAME.mrc", "before.mrc", "after.mrc"):
         shutil.copy(EXAMPLE, work / name)
     write_half_maps(work, (("h1.mrc", "h2.mrc"), ("NAME_half1.mrc", "NAME_half2.mrc")))
     (work / "b.map.gz").write_bytes(gzip.compress(EXAMPLE.read_bytes()))

@@ -20,6 +20,7 @@ def installed(script, module):
 
 
 COMMAND = installed("cryores-lite", "cryores_lite.cli")
+COMPARE = installed("cryores-lite-compare", "cryores_lite.comparison.command")
 GATHER = installed("cryores-lite-gather", "cryores_lite.batch.merge_tables")
 RELION = installed("cryores-lite-relion", "cryores_lite.integrations.relion")
 

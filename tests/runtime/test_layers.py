@@ -10,6 +10,7 @@ LAYERS = (  # from top to bottom; docs/architecture.md draws them
     ("__main__",),
     ("cli",),
     ("batch", "integrations", "installation"),
+    ("comparison",),
     ("console",),
     ("job",),
     ("outputs",),

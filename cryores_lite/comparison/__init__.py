@@ -1,0 +1,1 @@
+"""Two local resolutions compared: `cryores-lite-compare A B`."""

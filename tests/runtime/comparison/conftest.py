@@ -1,0 +1,3 @@
+from tests.runtime.figures.conftest import browser
+
+__all__ = ["browser"]
