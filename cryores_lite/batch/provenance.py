@@ -50,7 +50,7 @@ def digest(path: Path) -> str:
 
 
 def key(job: Job, model: str | None, digest: Callable[[Path], str] = digest) -> dict[str, Any]:
-    """Collect what the output files depend on: equal keys give equal files.
+    """Collect what the output files depend on: equal keys give equal files, apart from dates in them.
 
     Parameters
     ----------

@@ -55,7 +55,7 @@ def test_one_open_network_serves_many_files_and_a_notebook_shows_the_paths(tmp_p
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"outputs": ["repport"]}, "outputs"),
+        ({"outputs": ["page"]}, "outputs"),
         ({"outputs": "report"}, "outputs"),
         ({"outputs": ["atoms_model"]}, "outputs"),
         ({"method": "fsc"}, "statistical"),
