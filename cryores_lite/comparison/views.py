@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from cryores_lite.comparison.measure import Difference
+from cryores_lite.comparison.measure import CLEAR_Z, Difference
 from cryores_lite.figures import slices
 from cryores_lite.figures.display_map import to_rgba, zyx_axes
 from cryores_lite.figures.palette import DIFFERENCE_STOPS, colour_range, difference_limit, rgb_colours
@@ -102,8 +102,13 @@ def shown(
         common=result.common.transpose(axes),
         voxel_size=(z, y, x),
         colour_limits=colours or colour_range(both),
-        difference_limit=difference_limit(result.values[result.common]),
+        difference_limit=max(difference_limit(result.values[result.common]), _clear_difference(result)),
     )
+
+
+def _clear_difference(result: Difference) -> float:
+    """Return the difference in Å that is clear in half of the molecule, so that errors look pale; 0 if unknown."""
+    return 0.0 if result.error is None else CLEAR_Z * float(np.median(result.error[result.common]))
 
 
 def orthogonal(view: Shown) -> list[Plane]:

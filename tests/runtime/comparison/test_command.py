@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cryores_lite.comparison.measure import CLEAR_Z
 from cryores_lite.figures.palette import DIFFERENCE_STOPS, difference_limit, rgb_colours
 from cryores_lite.io.mrc import read_map, write_map
 from tests.runtime.command import COMPARE, one_error, run
@@ -161,7 +162,8 @@ def test_a_shifted_map_is_told(folder, answers, tmp_path):
 
 def test_pictures_have_the_colours_of_the_difference(folder):
     d = values(folder / "good_vs_poor_difference.mrc")
-    limit = difference_limit(d[d != 0])
+    error = json.loads((folder / "line.json").read_text())["difference"]["error"]
+    limit = max(difference_limit(d[d != 0]), CLEAR_Z * error)
     page = PageReader((folder / "good_vs_poor.html").read_text("utf-8"))
     for description, image in page.images("difference"):
         pixels = np.asarray(image)

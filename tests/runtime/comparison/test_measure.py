@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from cryores_lite.comparison.measure import CLEAR_Z, Part, difference, numbers
 from cryores_lite.comparison.result import signed, verdict
+from cryores_lite.comparison.views import shown
 from cryores_lite.types import Grid
 from tests.runtime.maps import ball
 
@@ -87,3 +88,11 @@ def test_a_difference_of_nothing_has_no_minus():
 def test_a_part_without_atoms_has_no_score():
     assert Part(name="A", atoms=0, a=None, b=None, difference=None, error=None).z is None
     assert Part(name="A", atoms=2, a=3.0, b=2.0, difference=-1.0, error=0.25).z == -4
+
+
+@pytest.mark.parametrize("factor", [0.01, 1.0, 20.0])
+def test_only_clear_differences_have_the_strongest_colours(factor):
+    a = field(1)
+    d = result(a, (a + factor * (field(2) - a)).astype(np.float32))
+    limit = shown(d, ("a", "b"), (None, None), (1, 2, 3), None).difference_limit
+    assert (np.abs(d.z[np.abs(d.values) > limit]) >= 0.999 * CLEAR_Z).all()
