@@ -19,6 +19,7 @@ from cryores_lite.io.atomic_write import clean_up_dead_runs, publish, refuse_exi
 from cryores_lite.io.mrc import map_stem, write_map
 from cryores_lite.outputs.residues import FittedModel, read_fitted
 from cryores_lite.outputs.result import ModelIdentity
+from cryores_lite.resources import peak_memory
 from cryores_lite.types import Progress, Volume
 
 if TYPE_CHECKING:
@@ -109,6 +110,7 @@ def compare(
             files=files if difference.z is not None else {n: path for n, path in files.items() if n != "zscore"},
             colours=job.colours,
             seconds=time.perf_counter() - start,
+            peak_memory=peak_memory(),
             threads=job.threads,
             warnings=_warnings((a, b), note, shift, max(placed_a.grid.voxel_size), fitted),
         )

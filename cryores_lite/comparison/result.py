@@ -32,6 +32,7 @@ class CompareResult:
     files : paths of the output files by name
     colours : Å of the first and the last colour, if the user gave them
     seconds : duration
+    peak_memory : bytes, largest memory of the process until then; None if unknown
     threads : CPU threads
     warnings : sentences for the user
     """
@@ -46,6 +47,7 @@ class CompareResult:
     files: dict[str, Path]
     colours: tuple[float, float] | None
     seconds: float
+    peak_memory: float | None
     threads: int
     warnings: tuple[str, ...]
 
@@ -78,6 +80,7 @@ def row(result: CompareResult) -> dict[str, Any]:
         "model": result.model
         and {"name": result.model.name, "version": result.model.version, "sha256": result.model.sha256},
         "seconds": round(result.seconds, 3),
+        "peak_memory_gb": None if result.peak_memory is None else round(result.peak_memory / 1e9, 3),
         "warnings": list(result.warnings),
     }
 
