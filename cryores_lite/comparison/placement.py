@@ -111,7 +111,11 @@ def check_molecules(target: Placed, source: Placed, first: Mask, second: Mask) -
     common = np.count_nonzero(first & second)
     smaller = min(np.count_nonzero(first), np.count_nonzero(second))
     if common == 0 or common < MIN_COMMON_FRACTION * smaller:
-        found = "molecules that do not overlap" if first.any() and second.any() else "a map without a molecule there"
+        found = (
+            "molecules that do not overlap"
+            if first.any() and second.any()
+            else "molecules of which one lies outside the other box"
+        )
         raise _apart(target.path, source.path, found)
 
 

@@ -118,8 +118,8 @@ def orthogonal(view: Shown) -> list[Plane]:
 
 def extremes(view: Shown) -> list[Plane]:
     """Cut the planes normal to z in which B gains and loses most against A, by their median difference."""
-    found = slices.extremes(view.a, view.values, view.common, view.view)
-    return [plane(view, 0, part.number) for part in found]
+    sections = slices.extremes(view.a, view.values, view.common, view.view)
+    return [plane(view, 0, section.number) for section in sections]
 
 
 def plane(view: Shown, axis: int, number: int) -> Plane:
