@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from string import Template
 from typing import Any
 
 import numpy as np
@@ -31,15 +30,10 @@ def render(result: CompareResult, view: views.Shown, record: Mapping[str, Any]) 
     ----------
     record : JSON row of the comparison, embedded in the page for programs
     """
-    style, script = html_parts.web_file("page.css"), html_parts.web_file("viewer.js")
     mesh = _mesh(view)
-    return Template(html_parts.web_file("compare.html")).substitute(
-        title=html_parts.text("{} and {} compared".format(*view.names)),
-        version=html_parts.text(__version__),
-        style=style,
-        style_hash=html_parts.digest(style),
-        script=script,
-        script_hash=html_parts.digest(script),
+    return html_parts.page(
+        "compare.html",
+        title="{} and {} compared".format(*view.names),
         sides=_sides(view, result),
         verdict=html_parts.text(verdict(result.numbers)),
         numbers=_numbers(result),
@@ -52,9 +46,9 @@ def render(result: CompareResult, view: views.Shown, record: Mapping[str, Any]) 
         extremes=_extremes(view),
         percentiles=_percentiles(result),
         chains=_chains(result),
-        settings=html_parts.table_rows(_settings(result)),
-        row=html_parts.json_script(record),
-        mesh=html_parts.json_script(to_json(mesh) if mesh else None),
+        settings=_settings(result),
+        record=record,
+        mesh=to_json(mesh) if mesh else None,
     )
 
 

@@ -9,9 +9,41 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from importlib.resources import files
+from string import Template
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from cryores_lite import __version__
+
+
+def page(
+    body: str, *, title: str, settings: Mapping[str, str], record: Mapping[str, Any], mesh: object, **parts: str
+) -> str:
+    """Write a page around the parts of its body, with its style and script in it.
+
+    Parameters
+    ----------
+    body : file in web/ with places for `parts`
+    title : of the window
+    settings : names and values of the last table
+    record : JSON row of the command, embedded in the page for programs
+    mesh : data of the surface for the script, or None
+    parts : HTML
+    """
+    style, script = web_file("page.css"), web_file("viewer.js")
+    return Template(web_file("frame.html")).substitute(
+        title=text(title),
+        style=style,
+        style_hash=digest(style),
+        script=script,
+        script_hash=digest(script),
+        body=Template(web_file(body)).substitute(parts, version=text(__version__)),
+        settings=table_rows(settings),
+        row=json_script(record),
+        mesh=json_script(mesh),
+    )
 
 
 def image_source(pixels: npt.NDArray[np.uint8]) -> str:

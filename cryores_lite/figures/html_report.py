@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from string import Template
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from cryores_lite import __version__
 from cryores_lite.figures import html_parts, slices
 from cryores_lite.figures.display_map import DisplayMap, contour_level, to_rgba
 from cryores_lite.figures.palette import DIFFERENCE_STOPS, difference_limit, rgb_colours
@@ -72,15 +70,11 @@ def render(
     orthogonal, extremes = slices.orthogonal(*volumes), slices.extremes(*volumes)
     titles = ("", "", "", "Best section, ", "Worst section, ")
     figures = _slice_figures((*orthogonal, *extremes), titles, display.colour_limits)
-    style, script = html_parts.web_file("page.css"), html_parts.web_file("viewer.js")
     width = view.side * float(np.mean(display.voxel_size))
-    return Template(html_parts.web_file("page.html")).substitute(
+    return html_parts.page(
+        "page.html",
+        title=f"Local resolution of {name}",
         name=html_parts.text(name),
-        version=html_parts.text(__version__),
-        style=style,
-        style_hash=html_parts.digest(style),
-        script=script,
-        script_hash=html_parts.digest(script),
         numbers=_numbers(result, percentiles),
         notes=html_parts.notes(notes),
         surface=_surface(mesh is not None, display),
@@ -93,9 +87,9 @@ def render(
         extremes=_extremes(figures[3:]),
         halves=_half_maps(comparison, _differences(orthogonal, display, view)),
         paper=_paper(methods, ({**PRIMARY_MAP, "File": name, "Contour level": f"{level:.4g}"}, *deposition)),
-        settings=html_parts.table_rows({**settings, **({"Surface": SURFACE_SETTING.format(level)} if mesh else {})}),
-        row=html_parts.json_script(record),
-        mesh=html_parts.json_script(to_json(mesh) if mesh else None),
+        settings={**settings, **({"Surface": SURFACE_SETTING.format(level)} if mesh else {})},
+        record=record,
+        mesh=to_json(mesh) if mesh else None,
     )
 
 
