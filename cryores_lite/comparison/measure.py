@@ -146,7 +146,7 @@ def chains(fitted: FittedModel, result: Difference) -> list[Part]:
 def _residues(fitted: FittedModel, result: Difference) -> list[tuple[Residue, ...]]:
     """Measure the residues in A, in B and in the error of the difference, from voxels of the common molecule."""
     fields = [result.a, result.b, *([] if result.error is None else [result.error])]
-    nothing = LocalResolution(
+    measured = LocalResolution(
         values=result.values,
         mask=result.common,
         uncertainty=result.values,
@@ -156,7 +156,7 @@ def _residues(fitted: FittedModel, result: Difference) -> list[tuple[Residue, ..
         provider="",
     )
     inside = (np.where(result.common, field, np.float32(0)) for field in fields)
-    return [measure_residues(fitted, replace(nothing, values=values)).residues for values in inside]
+    return [measure_residues(fitted, replace(measured, values=values)).residues for values in inside]
 
 
 def _part(name: str, residues: Sequence[Sequence[Residue]]) -> Part:

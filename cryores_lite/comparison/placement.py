@@ -97,7 +97,7 @@ def check_boxes(target: Placed, source: Placed, to_source: Affine) -> None:
     corners = np.array(np.meshgrid(*((0, n - 1) for n in target.grid.shape))).reshape(3, -1).T.astype(float)
     in_source = to_source(corners)
     if np.any(in_source.max(0) < 0) or np.any(in_source.min(0) > np.array(source.grid.shape) - 1):
-        raise _apart(target.path, source.path, "boxes that lie beside each other by their headers")
+        raise _not_overlapping(target.path, source.path, "boxes that lie beside each other by their headers")
 
 
 def check_molecules(target: Placed, source: Placed, first: Mask, second: Mask) -> None:
@@ -116,7 +116,7 @@ def check_molecules(target: Placed, source: Placed, first: Mask, second: Mask) -
             if first.any() and second.any()
             else "molecules of which one lies outside the other box"
         )
-        raise _apart(target.path, source.path, found)
+        raise _not_overlapping(target.path, source.path, found)
 
 
 def resample(values: npt.NDArray[np.generic], to_source: Affine, shape: tuple[int, ...]) -> Volume:
@@ -236,7 +236,7 @@ def _peak(correlation: Volume) -> tuple[npt.NDArray[np.float64], float]:
     return place, height
 
 
-def _apart(first: Path, second: Path, found: str) -> InputError:
+def _not_overlapping(first: Path, second: Path, found: str) -> InputError:
     return InputError(
         f"{second.name} cannot be compared with {first.name}",
         found=found,

@@ -158,10 +158,13 @@ def _files_beside(path: Path) -> tuple[Path | None, Path | None]:
 def _from_json(path: Path) -> Side:
     row = _row(path)
     files = row["files"]
-    locres = _found(path, files["locres"])
+    locres = _file_named_by(path, files["locres"])
     if locres is None:
-        raise _not_an_answer(path, "a local resolution that is not there any more")
-    error, map_path = _found(path, files.get("uncertainty")), _found(path, files.get("average") or row["input"])
+        raise _not_comparable(path, "the record of a local resolution whose file is missing")
+    error, map_path = (
+        _file_named_by(path, files.get("uncertainty")),
+        _file_named_by(path, files.get("average") or row["input"]),
+    )
     return _finished(path, locres, read_map(locres), error, map_path)
 
 
@@ -174,10 +177,10 @@ def _row(path: Path) -> Mapping[str, Any]:
             return row  # type: ignore[no-any-return]
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         pass
-    raise _not_an_answer(path, "no record of a finished map")
+    raise _not_comparable(path, "another kind of JSON")
 
 
-def _found(record: Path, name: str | None) -> Path | None:
+def _file_named_by(record: Path, name: str | None) -> Path | None:
     """Return the file that a record names: as it is named, or beside the record; None if it is missing."""
     if name is None:
         return None
@@ -220,7 +223,7 @@ def _on_same_grid(path: Path | None, source: Map) -> Volume | None:
     return values if values.shape == source.density.values.shape else None
 
 
-def _not_an_answer(path: Path, found: str) -> InputError:
+def _not_comparable(path: Path, found: str) -> InputError:
     return InputError(
         str(path),
         found=found,
