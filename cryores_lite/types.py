@@ -147,6 +147,36 @@ class LocalResolution:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
+class Directions:
+    """Resolution of two half maps by direction of Fourier space. Unit vectors are (z, y, x).
+
+    Attributes
+    ----------
+    significant : whether directions differ by more than chance explains
+    chance : probability that directions of one resolution differ as much
+    sentence : the result for the user
+    axes : (axes, 3) unit vectors of the cones
+    resolutions : (axes,) Å, where the FSC in each cone falls below 0.143
+    ellipsoid : (3,) Å, resolution along the axes of an ellipsoid that is fitted to them, the best first
+    ellipsoid_axes : (3, 3) unit vectors of these axes, one per row
+    frequencies : (bands,) 1/Å
+    fsc : (bands, axes), corrected for the mask
+    occupancy : (bands,), share of directions whose FSC is at least 0.143
+    """
+
+    significant: bool
+    chance: float
+    sentence: str
+    axes: npt.NDArray[np.float64]
+    resolutions: npt.NDArray[np.float64]
+    ellipsoid: npt.NDArray[np.float64]
+    ellipsoid_axes: npt.NDArray[np.float64]
+    frequencies: npt.NDArray[np.float64]
+    fsc: npt.NDArray[np.float64]
+    occupancy: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class HalfMapComparison:
     """Two half maps compared with each other and with the local resolution from the full map.
 
