@@ -146,19 +146,40 @@ class LocalResolution:
         return view
 
 
+@dataclass(frozen=True, eq=False)
+class Ellipsoid:
+    """An ellipsoid that is fitted to a resolution by direction.
+
+    Attributes
+    ----------
+    resolutions : (3,) Å along its axes, the best first
+    axes : (3, 3) unit vectors (z, y, x) of its axes, one per row
+    """
+
+    resolutions: npt.NDArray[np.float64]
+    axes: npt.NDArray[np.float64]
+
+    @property
+    def ratio(self) -> float:
+        """The worst over the best resolution."""
+        return float(self.resolutions[2] / self.resolutions[0])
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Directions:
     """Resolution of two half maps by direction of Fourier space. Unit vectors are (z, y, x).
 
     Attributes
     ----------
-    significant : whether directions differ by more than chance explains
-    chance : probability that directions of one resolution differ as much
+    significant : whether views are missing
+    chance : probability that noise of one power in all directions differs as much between directions
     sentence : the result for the user
     axes : (axes, 3) unit vectors of the cones
+    shares : (axes,), share of all directions that belongs to each cone
+    noise : (axes,), power of the noise in each cone / that in all directions
     resolutions : (axes,) Å, where the FSC in each cone falls below 0.143
-    ellipsoid : (3,) Å, resolution along the axes of an ellipsoid that is fitted to them, the best first
-    ellipsoid_axes : (3, 3) unit vectors of these axes, one per row
+    measured : ellipsoid of `resolutions`, which depend on the views and on the molecule
+    views : ellipsoid of the resolution of a signal with the same power in all directions, which depends on the views
     frequencies : (bands,) 1/Å
     fsc : (bands, axes), corrected for the mask
     occupancy : (bands,), share of directions whose FSC is at least 0.143
@@ -168,9 +189,11 @@ class Directions:
     chance: float
     sentence: str
     axes: npt.NDArray[np.float64]
+    shares: npt.NDArray[np.float64]
+    noise: npt.NDArray[np.float64]
     resolutions: npt.NDArray[np.float64]
-    ellipsoid: npt.NDArray[np.float64]
-    ellipsoid_axes: npt.NDArray[np.float64]
+    measured: Ellipsoid
+    views: Ellipsoid
     frequencies: npt.NDArray[np.float64]
     fsc: npt.NDArray[np.float64]
     occupancy: npt.NDArray[np.float64]

@@ -25,7 +25,9 @@ def icosahedral_axes() -> Curve:
     vertices = np.array(corners) / np.linalg.norm(corners[0])
     adjacent = np.isclose(vertices @ vertices.T, 5**-0.5)
     pairs = [pair for pair in combinations(range(12), 2) if adjacent[pair]]
-    triples = [(a, b, c) for a, b, c in combinations(range(12), 3) if adjacent[a, b] and adjacent[b, c] and adjacent[a, c]]
+    triples = [
+        (a, b, c) for a, b, c in combinations(range(12), 3) if adjacent[a, b] and adjacent[b, c] and adjacent[a, c]
+    ]
     edges, faces = (np.array([vertices[list(corner)].sum(0) for corner in parts]) for parts in (pairs, triples))
     return np.concatenate([_halved(vectors) for vectors in (vertices, faces, edges)])
 

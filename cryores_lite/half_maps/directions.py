@@ -1,13 +1,14 @@
-"""Global resolution by direction: the FSC of two half maps in cones, and whether it differs between directions.
+"""Global resolution by direction: the FSC of two half maps in cones, and whether views are missing.
 
-The FSC of a cone is that of a shell with the sums weighted by the cone (conical FSC, 3DFSC: Tan et al. 2017, Nat.
-Methods 14, 793). The share of directions whose FSC is above 0.143, by frequency, is the Fourier shell occupancy (Vilas
-& Tagare 2023, Nat. Methods 20, 1496). Waves are first summed in small cells of direction, and then over the cones.
+The FSC of a cone is that of a shell with the sums weighted by the cone (3DFSC: Tan et al. 2017, Nat. Methods 14, 793).
+The share of directions whose FSC is above 0.143, by frequency, is the Fourier shell occupancy (Vilas & Tagare 2023,
+Nat. Methods 20, 1021). Waves are first summed in small cells of direction, and then over the cones.
 
-Noisy cones differ also where all directions have one resolution, so the differences are tested. δ(u), the logarithm of
-the signal-to-noise ratio in the direction u less its mean, is described by spherical harmonics of order 2. They are
-measured in each block of shells, and their scatter between the blocks tells how large their mean would be by chance.
-docs/fsc_method.md has the equations.
+The FSC of cones differs also where all views are present, because cones are noisy and because a molecule scatters more
+in some directions. The noise does not depend on the molecule: each view adds noise, and the reconstruction divides by
+the number of views, so the power of the noise in a direction is the inverse of the number of views that reach it. So
+missing views are found in the difference of the half maps outside the molecule. The resolution by direction that they
+cause is that of a signal with the same power in all directions. docs/fsc_method.md has the equations.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from cryores_lite.fourier.fsc import FSC_THRESHOLD, Curve, correlation_terms, fi
 from cryores_lite.fourier.local_power import BAND_WIDTH
 from cryores_lite.half_maps.cones import cone_weights, icosahedral_axes
 from cryores_lite.half_maps.fsc_curves import FscCurves, box_lengths
-from cryores_lite.types import Directions, Lengths, Shape, Volume
+from cryores_lite.types import Directions, Ellipsoid, Lengths, Mask, Shape, Volume
 
 CONE_POWER = 24  # half of the weight lies within 19° of the axis, as in the cones of 20° of Tan et al.
 CELLS = 16  # of direction, along an edge of a face of a cube
@@ -34,6 +35,12 @@ MIN_BLOCKS = 4
 HIGHEST_TESTED_FSC = 0.97  # above, the ratio of signal and noise is not known
 MAX_CHANCE = 0.01  # probability by chance below which differences between directions are significant
 MIN_RATIO = 1.03  # of the worst to the best resolution; smaller differences are not reported
+MIN_SOLVENT_NOISE = 0.05  # power of the noise outside the molecule / that of the box; less: it was masked away
+MIN_NOISE = 1e-4  # relative power of the noise in a cone
+HIGHEST_FSC = 0.9999
+EQUAL = "The half maps show no preferred direction."
+MISSING = 1.25  # ratio of the worst to the best resolution from which views are called missing, below: rare
+NEAR_AXIS = 0.97  # cosine: within 14° of z, y or x
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,31 +74,54 @@ def measure_directions(
     curves : global FSC with that mask, which gives the correlation that the mask adds
     threads : CPU threads
     """
-    halves = (first, second) if mask is None else (first * mask, second * mask)
     resolution = curves.resolution()
-    sums = direction_sums(*halves, voxel_size, 1 / (FINEST * resolution), threads)
-    axes = icosahedral_axes()
+    highest, axes = 1 / (FINEST * resolution), icosahedral_axes()
+    halves = (first, second) if mask is None else (first * mask, second * mask)
+    sums = direction_sums(*halves, voxel_size, highest, threads)
+    outside = noise_map(first, second, mask)
+    noise_sums = direction_sums(outside, outside, voxel_size, highest, threads)
+    noise = noise_by_direction(noise_sums, cone_weights(sums.cells, axes, CONE_POWER), resolution)
     frequencies = band_centres(sums, resolution)
-    fsc = cone_fsc(sums, frequencies, axes)
     added = np.interp(frequencies, curves.frequencies, mask_correlation(curves))[:, None]
-    fsc = (fsc - added) / np.maximum(1 - added, 1e-6)
-    resolutions = first_crossing(fsc, frequencies).astype(np.float64)
     shares = cone_weights(sums.cells, axes, CONE_POWER).T @ cell_areas()
-    semi_axes, vectors = ellipsoid(axes, resolutions, shares)
-    chance = chance_of_equal_directions(sums, resolution)
-    significant = chance < MAX_CHANCE and semi_axes[2] > MIN_RATIO * semi_axes[0]
+    fsc = without_mask_correlation(cone_fsc(sums, frequencies, axes), added)
+    resolutions = first_crossing(fsc, frequencies).astype(np.float64)
+    measured = ellipsoid(axes, resolutions, shares)
+    whitening = 1 / noise_of_cells(axes, noise.relative)
+    isotropic = whitened_snr(sums, frequencies, whitening, added)
+    of_views = first_crossing(with_noise(isotropic, noise.relative), frequencies).astype(np.float64)
+    views = along_its_axes(ellipsoid(axes, of_views, shares), noise_sums, isotropic, frequencies, resolution)
+    significant = noise.chance < MAX_CHANCE and views.ratio > MIN_RATIO
+    shown_by_noise = np.corrcoef(np.log(of_views), np.log(resolutions))[0, 1] > 0 if significant else True
+    if not shown_by_noise:
+        # Programs that weaken waves of few views weaken their noise too: then only the FSC shows these directions.
+        views = measured
+        significant = chance_of_equal_directions(sums, resolution) < MAX_CHANCE and views.ratio > MIN_RATIO
     return Directions(
         significant=significant,
-        chance=chance,
-        sentence=sentence(semi_axes, vectors) if significant else EQUAL,
+        chance=noise.chance,
+        sentence=sentence(views) if significant else EQUAL,
         axes=axes,
+        shares=shares,
+        noise=noise.relative if shown_by_noise else np.ones(len(axes)),
         resolutions=resolutions,
-        ellipsoid=semi_axes,
-        ellipsoid_axes=vectors,
+        measured=measured,
+        views=views,
         frequencies=frequencies,
         fsc=fsc,
         occupancy=(fsc >= FSC_THRESHOLD) @ shares,
     )
+
+
+def noise_map(first: Volume, second: Volume, mask: Volume | None) -> Volume:
+    """Return the difference of two half maps of one scale, outside the molecule if there is noise outside."""
+    scale = np.float32(np.sqrt(np.vdot(first, first) / max(float(np.vdot(second, second)), 1e-30)))
+    difference: Volume = first - scale * second
+    if mask is None:
+        return difference
+    outside = difference * (1 - mask)
+    power = float(np.vdot(outside, outside)) / max(float(np.square(1 - mask).sum()), 1)
+    return outside if power > MIN_SOLVENT_NOISE * float(np.square(difference).mean()) else difference
 
 
 def direction_sums(
@@ -134,12 +164,13 @@ def direction_sums(
 
 
 def cell_indices(z: Volume, y: Volume, x: Volume) -> npt.NDArray[np.int32]:
-    """Return the cell of direction of waves (n,): the face of a cube that the wave points to, and the square on it."""
+    """Return the cell of direction of waves (…): the face of a cube that the wave points to, and the square on it."""
     sizes = np.abs(z), np.abs(y), np.abs(x)
     largest = np.maximum(np.maximum(sizes[0], sizes[1]), sizes[2])
     on_z, on_y = sizes[0] == largest, sizes[1] == largest
     face = np.where(on_z, 0, np.where(on_y, 1, 2)).astype(np.int32)
     normal = np.where(on_z, z, np.where(on_y, y, x))
+    normal = np.where(largest > 0, normal, np.float32(1))  # the mean density has no direction
     across, down = np.where(on_z, y, z), np.where(on_z | on_y, x, y)
     i, j = (np.minimum((part / normal + 1) * (CELLS / 2), CELLS - 1).astype(np.int32) for part in (across, down))
     return (face * CELLS + i) * CELLS + j
@@ -178,12 +209,22 @@ def cone_fsc(sums: DirectionSums, frequencies: Curve, axes: Curve, power: int = 
     frequencies : (bands,) 1/Å
     axes : (axes, 3) unit vectors
     """
-    spacing = sums.frequencies[0]
-    width = np.maximum(BAND_WIDTH * frequencies, spacing / 2)[:, None]
-    in_band = np.exp(-(((sums.frequencies - frequencies[:, None]) / width) ** 2))
+    in_band = band_weights(sums, frequencies)
     cross, first_power, second_power = in_band @ sums.terms @ cone_weights(sums.cells, axes, power)
     out: Curve = cross / np.maximum(np.sqrt(first_power * second_power), 1e-30)
     return out
+
+
+def band_weights(sums: DirectionSums, frequencies: Curve) -> Curve:
+    """Return the weights (bands, shells) of the shells in the bands, as in the local FSC."""
+    width = np.maximum(BAND_WIDTH * frequencies, sums.frequencies[0] / 2)[:, None]
+    out: Curve = np.exp(-(((sums.frequencies - frequencies[:, None]) / width) ** 2))
+    return out
+
+
+def without_mask_correlation(fsc: Curve, added: Curve) -> Curve:
+    """Correct FSC (bands, …) for what a mask adds (Chen et al. 2013, Ultramicroscopy 135, 24)."""
+    return (fsc - added) / np.maximum(1 - added, 1e-6)
 
 
 def mask_correlation(curves: FscCurves) -> Curve:
@@ -193,7 +234,7 @@ def mask_correlation(curves: FscCurves) -> Curve:
     return np.where(curves.corrected == curves.masked, 0.0, curves.phase_randomised)
 
 
-def ellipsoid(axes: Curve, resolutions: Curve, shares: Curve) -> tuple[Curve, Curve]:
+def ellipsoid(axes: Curve, resolutions: Curve, shares: Curve) -> Ellipsoid:
     """Fit an ellipsoid to the frequencies 1/d at which the FSC in each direction crosses the threshold.
 
     d² = uᵀ M u is linear in the six elements of M; the semi-axes of the ellipsoid are 1/√λ with the eigenvalues λ of M.
@@ -203,11 +244,6 @@ def ellipsoid(axes: Curve, resolutions: Curve, shares: Curve) -> tuple[Curve, Cu
     axes : (n, 3) unit vectors u
     resolutions : (n,) Å, d
     shares : (n,) weights of the axes
-
-    Returns
-    -------
-    resolutions : (3,) Å along the axes of the ellipsoid, the best first
-    vectors : (3, 3) unit vectors of these axes, one per row
     """
     rows, columns = np.triu_indices(3)
     design = axes[:, rows] * axes[:, columns] * np.where(rows == columns, 1, 2)
@@ -216,15 +252,14 @@ def ellipsoid(axes: Curve, resolutions: Curve, shares: Curve) -> tuple[Curve, Cu
     matrix = np.zeros((3, 3))
     matrix[rows, columns] = matrix[columns, rows] = elements
     values, vectors = np.linalg.eigh(matrix)
-    return np.sqrt(np.clip(values, resolutions.min() ** 2 / 4, resolutions.max() ** 2 * 4)), vectors.T
+    lowest, highest = float(resolutions.min()), float(resolutions.max())  # a fit can leave the range of the values
+    return Ellipsoid(np.clip(np.sqrt(np.maximum(values, 0)), lowest, highest), vectors.T)
 
 
 def quadrupoles(directions: Curve) -> Curve:
     """Return the five real spherical harmonics of order 2 (…, 5) in the directions (…, 3); their mean square is 1."""
     z, y, x = np.moveaxis(directions, -1, 0)
-    return np.sqrt(15) * np.stack(
-        [x * y, y * z, z * x, (x**2 - y**2) / 2, (3 * z**2 - 1) / np.sqrt(12)], axis=-1
-    )
+    return np.sqrt(15) * np.stack([x * y, y * z, z * x, (x**2 - y**2) / 2, (3 * z**2 - 1) / np.sqrt(12)], axis=-1)
 
 
 def shell_quadrupoles(sums: DirectionSums) -> tuple[Curve, Curve, Curve]:
@@ -234,7 +269,7 @@ def shell_quadrupoles(sums: DirectionSums) -> tuple[Curve, Curve, Curve]:
     -------
     fsc : (shells,) of all directions
     delta : (shells, 5), ln(signal/noise) by spherical harmonics of order 2, times F (1 − F) with the FSC F
-    power : (shells,), number of waves
+    waves : (shells,), number of waves
     """
     cross, first_power, second_power = sums.terms
     scale = np.sqrt(first_power.sum(1, keepdims=True) / np.maximum(second_power.sum(1, keepdims=True), 1e-30))
@@ -246,52 +281,136 @@ def shell_quadrupoles(sums: DirectionSums) -> tuple[Curve, Curve, Curve]:
 
 
 def chance_of_equal_directions(sums: DirectionSums, resolution: float) -> float:
-    """Return the probability that directions of one resolution differ by chance as much as those of the half maps.
+    """Return the probability that the FSC of a map with one resolution (Å) differs as much between directions."""
+    fsc, residual, waves = shell_quadrupoles(sums)
+    used = tested_shells(sums, resolution) & (fsc > 0) & (fsc < HIGHEST_TESTED_FSC)
+    fsc, weights = fsc[used], waves[used] * (fsc[used] / (1 + fsc[used])) ** 2  # inverse variance, but for a factor
+    return block_test(residual[used] * (weights / (fsc * (1 - fsc)))[:, None], weights)
+
+
+def tested_shells(sums: DirectionSums, resolution: float) -> Mask:
+    """Return which shells are tested for differences between directions, around a global resolution (Å)."""
+    relative = 1 / (sums.frequencies * resolution)
+    return (relative <= TESTED[0]) & (relative >= TESTED[1])
+
+
+def block_test(sums: Curve, weights: Curve) -> float:
+    """Return the probability that weighted sums, whose expected values are 0, are as large as these by chance.
+
+    The F test compares the mean of all shells with the scatter of the means of blocks of shells.
 
     Parameters
     ----------
-    resolution : Å, global
+    sums : (shells, 5), weighted sums of spherical harmonics of order 2
+    weights : (shells,)
     """
-    fsc, residual, waves = shell_quadrupoles(sums)
-    relative = 1 / (sums.frequencies * resolution)
-    used = (relative <= TESTED[0]) & (relative >= TESTED[1]) & (fsc > 0) & (fsc < HIGHEST_TESTED_FSC)
-    fsc, residual, waves = fsc[used], residual[used], waves[used]
-    blocks = np.arange(len(fsc)) // BLOCK_SHELLS
-    if not len(fsc) or blocks[-1] + 1 < MIN_BLOCKS:
+    blocks = np.arange(len(weights)) // BLOCK_SHELLS
+    if not len(weights) or blocks[-1] + 1 < MIN_BLOCKS:
         return 1.0
-    weight = waves * (fsc / (1 + fsc)) ** 2  # inverse variance of ln(signal/noise), but for a factor
-    weighted = residual * (weight / (fsc * (1 - fsc)))[:, None]
-    weights = np.bincount(blocks, weight)
-    means = np.stack([np.bincount(blocks, column) for column in weighted.T], axis=1) / weights[:, None]
-    mean = weights @ means / weights.sum()
-    freedom = 5 * (len(weights) - 1)
-    scatter = float((weights[:, None] * (means - mean) ** 2).sum()) / freedom
-    statistic = weights.sum() * float(mean @ mean) / 5 / max(scatter, 1e-30)
+    totals = np.bincount(blocks, weights)
+    means = np.stack([np.bincount(blocks, column) for column in sums.T], axis=1) / totals[:, None]
+    mean = totals @ means / totals.sum()
+    freedom = 5 * (len(totals) - 1)
+    scatter = float((totals[:, None] * (means - mean) ** 2).sum()) / freedom
+    statistic = totals.sum() * float(mean @ mean) / 5 / max(scatter, 1e-30)
     return float(special.fdtrc(5, freedom, statistic))
 
 
-EQUAL = "The half maps show no preferred direction."
-MISSING = 1.25  # ratio of the worst to the best resolution from which views are called missing, below: rare
-NEAR_AXIS = 0.97  # cosine: within 14° of z, y or x
+@dataclass(frozen=True, eq=False)
+class NoiseByDirection:
+    """The noise of two half maps by direction.
+
+    Attributes
+    ----------
+    relative : (axes,) power of the noise in each cone / that of all directions
+    chance : probability that noise of one power in all directions differs as much
+    """
+
+    relative: Curve
+    chance: float
 
 
-def sentence(resolutions: Curve, vectors: Curve) -> str:
+def noise_by_direction(sums: DirectionSums, weights: Curve, resolution: float) -> NoiseByDirection:
+    """Measure how the noise depends on direction, around a global resolution (Å).
+
+    Parameters
+    ----------
+    sums : of the difference of two half maps
+    weights : (cells, cones), weights of the directions in cones
+    """
+    used = tested_shells(sums, resolution)
+    power, waves = sums.terms[1][used], sums.waves[used]
+    level = power.sum(1, keepdims=True) / np.maximum(waves.sum(1, keepdims=True), 1)
+    relative = power / np.maximum(level, 1e-30)
+    in_cones = relative.sum(0) @ weights / np.maximum(waves.sum(0) @ weights, 1e-30)
+    chance = block_test((relative - waves) @ quadrupoles(sums.cells), waves.sum(1))
+    return NoiseByDirection(np.maximum(in_cones, MIN_NOISE), chance)
+
+
+def noise_of_cells(axes: Curve, noise: Curve) -> Curve:
+    """Return the relative power of the noise (cells,) in each cell of direction, from that in the cones (axes,)."""
+    out: Curve = cone_weights(cell_centres(), axes, CONE_POWER) @ noise
+    return out
+
+
+def whitened_snr(sums: DirectionSums, frequencies: Curve, whitening: Curve, added: Curve) -> Curve:
+    """Measure the ratio (bands,) of the signal to the mean noise of all directions, from all waves alike.
+
+    All waves are divided by the amplitude of the noise in their direction, so that they have noise of one power and
+    count alike. The signal has the same power in all directions.
+
+    Parameters
+    ----------
+    sums : of the two half maps
+    frequencies : (bands,) 1/Å
+    whitening : (cells,), inverse of the relative power of the noise
+    added : (bands, 1), FSC that the mask adds
+    """
+    in_band = band_weights(sums, frequencies)
+    cross, first_power, second_power = in_band @ sums.terms @ whitening
+    white = cross / np.maximum(np.sqrt(first_power * second_power), 1e-30)
+    white = np.clip(without_mask_correlation(white, added[:, 0]), 0, HIGHEST_FSC)
+    waves = in_band @ sums.waves
+    gain = waves @ whitening / waves.sum(1)
+    out: Curve = white / (1 - white) / gain
+    return out
+
+
+def with_noise(ratio: Curve, noise: Curve) -> Curve:
+    """Return the FSC (bands, directions) for a ratio (bands,) of signal to mean noise, and relative noise."""
+    return ratio[:, None] / (ratio[:, None] + noise)
+
+
+def along_its_axes(
+    fitted: Ellipsoid, noise_sums: DirectionSums, ratio: Curve, frequencies: Curve, resolution: float
+) -> Ellipsoid:
+    """Replace the resolutions of an ellipsoid by those in cones about its axes; a fit smooths sharp minima.
+
+    Parameters
+    ----------
+    noise_sums : of the difference of two half maps
+    ratio : (bands,), from `whitened_snr`
+    frequencies : (bands,) 1/Å
+    resolution : Å, global
+    """
+    noise = noise_by_direction(noise_sums, (noise_sums.cells @ fitted.axes.T) ** CONE_POWER, resolution)
+    resolutions = first_crossing(with_noise(ratio, noise.relative), frequencies).astype(np.float64)
+    order = np.argsort(resolutions)
+    return Ellipsoid(resolutions[order], fitted.axes[order])
+
+
+def sentence(fitted: Ellipsoid) -> str:
     """Describe the resolution by direction in one sentence.
 
     A view adds the waves that are perpendicular to it. If the resolution is worst along one axis, views across that
     axis are missing; if it is best along one axis and equally bad across, views along that axis are missing.
-
-    Parameters
-    ----------
-    resolutions : (3,) Å, of the ellipsoid's axes, the best first
-    vectors : (3, 3), one axis per row
     """
-    best, middle, worst = (float(r) for r in resolutions)
+    best, middle, worst = (float(r) for r in fitted.resolutions)
     amount = "missing" if worst > MISSING * best else "rare"
     if worst / middle >= middle / best:
-        name, across = axis_name(vectors[2]), (best * middle) ** 0.5
+        name, across = axis_name(fitted.axes[2]), (best * middle) ** 0.5
         return f"Views across {name} are {amount}: resolution {across:.1f} Å across, {worst:.1f} Å along {name}."
-    name, across = axis_name(vectors[0]), (worst * middle) ** 0.5
+    name, across = axis_name(fitted.axes[0]), (worst * middle) ** 0.5
     return f"Views along {name} are {amount}: resolution {across:.1f} Å across, {best:.1f} Å along {name}."
 
 
@@ -316,9 +435,7 @@ def fsc_volume(directions: Directions, shape: Shape, voxel_size: Lengths) -> Vol
     voxel_size : Å
     """
     table = directions.fsc @ cone_weights(cell_centres(), directions.axes, CONE_POWER).T
-    z, y, x = (
-        fft.fftshift(fft.fftfreq(n, v)).astype(np.float32) for n, v in zip(shape, voxel_size, strict=True)
-    )
+    z, y, x = (fft.fftshift(fft.fftfreq(n, v)).astype(np.float32) for n, v in zip(shape, voxel_size, strict=True))
     out = np.zeros(shape, np.float32)
     steps = np.log(directions.frequencies)
     for plane in range(shape[0]):
@@ -327,66 +444,8 @@ def fsc_volume(directions: Directions, shape: Shape, voxel_size: Lengths) -> Vol
         if not inside.any():
             continue
         parts = (np.broadcast_to(axis, k.shape)[inside] for axis in (z[plane], y[:, None], x))
-        along_z, along_y, along_x = parts
-        along_x = np.where((along_z == 0) & (along_y == 0) & (along_x == 0), np.float32(1), along_x)
         position = np.interp(np.log(np.maximum(k[inside], 1e-9)), steps, np.arange(len(steps)))
         band = np.minimum(position.astype(int), len(steps) - 2)
-        share, cell = position - band, cell_indices(along_z, along_y, along_x)
+        share, cell = position - band, cell_indices(*parts)
         out[plane][inside] = (1 - share) * table[band, cell] + share * table[band + 1, cell]
     return out
-
-
-@dataclass(frozen=True, eq=False)
-class NoiseByDirection:
-    """The noise of two half maps by direction.
-
-    Attributes
-    ----------
-    relative : (axes,) power of the noise in each cone / that of all directions
-    chance : probability that noise of equal power in all directions differs as much
-    """
-
-    relative: Curve
-    chance: float
-
-
-def noise_by_direction(sums: DirectionSums, axes: Curve, resolution: float) -> NoiseByDirection:
-    """Measure how the noise depends on direction, from the sums of the difference of two half maps."""
-    relative = 1 / (sums.frequencies * resolution)
-    used = (relative <= TESTED[0]) & (relative >= TESTED[1])
-    power, waves = sums.terms[1][used], sums.waves[used]
-    level = power.sum(1, keepdims=True) / np.maximum(waves.sum(1, keepdims=True), 1e-30)
-    weights = cone_weights(sums.cells, axes, CONE_POWER)
-    scaled = (power / np.maximum(level, 1e-30)).sum(0) @ weights / np.maximum(waves.sum(0) @ weights, 1e-30)
-    residual = (power / np.maximum(level, 1e-30) - waves) @ quadrupoles(sums.cells)
-    return NoiseByDirection(scaled, block_test(residual, waves.sum(1)))
-
-
-def block_test(sums: Curve, weights: Curve) -> float:
-    blocks = np.arange(len(weights)) // BLOCK_SHELLS
-    if not len(weights) or blocks[-1] + 1 < MIN_BLOCKS:
-        return 1.0
-    totals = np.bincount(blocks, weights)
-    means = np.stack([np.bincount(blocks, column) for column in sums.T], axis=1) / totals[:, None]
-    mean = totals @ means / totals.sum()
-    freedom = 5 * (len(totals) - 1)
-    scatter = float((totals[:, None] * (means - mean) ** 2).sum()) / freedom
-    statistic = totals.sum() * float(mean @ mean) / 5 / max(scatter, 1e-30)
-    return float(special.fdtrc(5, freedom, statistic))
-
-
-def views_fsc(sums: DirectionSums, frequencies: Curve, axes: Curve, noise: Curve, added: Curve) -> Curve:
-    """FSC by direction of a signal of the same power in all directions"""
-    cell_weights = cone_weights(sums.cells, axes, CONE_POWER)
-    whitening = 1 / (cell_weights @ noise)
-    spacing = sums.frequencies[0]
-    width = np.maximum(BAND_WIDTH * frequencies, spacing / 2)[:, None]
-    in_band = np.exp(-(((sums.frequencies - frequencies[:, None]) / width) ** 2))
-    cross, first_power, second_power = in_band @ sums.terms @ whitening
-    white = cross / np.maximum(np.sqrt(first_power * second_power), 1e-30)
-    white = (white - added) / np.maximum(1 - added, 1e-6)
-    waves = in_band @ sums.waves
-    mean = waves @ whitening / waves.sum(1)
-    ratio = np.clip(white, None, 0.9999) / (1 - np.clip(white, None, 0.9999)) / mean
-    ratio = np.maximum(ratio, 0)
-    return ratio[:, None] / (ratio[:, None] + noise)

@@ -14,9 +14,6 @@ c(θ) = exp(κ sin²θ / 2) I₀(κ sin²θ / 2), θ from n. κ > 0: most views 
 
 from __future__ import annotations
 
-import argparse
-import time
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,12 +22,15 @@ import numpy.typing as npt
 from scipy.optimize import brentq
 from scipy.special import i0e
 
+from cryores_lite.fourier.fsc import first_crossing
 from cryores_lite.fourier.spectrum import radius
-from cryores_lite.half_maps.directions import CONE_POWER
+from cryores_lite.half_maps.directions import CONE_POWER, band_centres, band_weights, direction_sums
+from cryores_lite.half_maps.fsc_curves import soft_mask
 from cryores_lite.types import Density, Grid, Lengths, Mask, Shape, Volume
 from training.maps import truth
+from training.maps.noise import white_noise_powers
 from training.maps.recipe import EVEN_NOISE, Recipe
-from training.maps.simulate import Noise, Signal, draw_noise, draw_signal, resample_wrapped, with_noise
+from training.maps.simulate import Noise, Signal, draw_noise, resample_wrapped, with_noise
 from training.maps.structures import Structure, read_manifest
 
 Curve = npt.NDArray[np.float64]
@@ -40,7 +40,12 @@ STRUCTURES = 20
 ISOTROPIC_PAIRS = 3  # of every structure
 RATIOS = (1.1, 1.2, 1.4, 1.8)  # of the worst to the best resolution by direction
 RECIPE: Recipe = replace(
-    EVEN_NOISE, resolution=(3.0, 8.0), usual_share=0.0, oversampling=(2.6, 3.6), box=(88, 112), mobility_spread=(0.3, 0.8)
+    EVEN_NOISE,
+    resolution=(3.0, 8.0),
+    usual_share=0.0,
+    oversampling=(2.6, 3.6),
+    box=(88, 112),
+    mobility_spread=(0.3, 0.8),
 )
 
 
@@ -84,8 +89,7 @@ def coverage(cosine: npt.NDArray[np.floating], concentration: float) -> npt.NDAr
         highest = concentration / 2
         out: npt.NDArray[np.floating] = np.exp(2 * (half - highest)) * i0e(half) / i0e(highest)
         return out
-    out = i0e(half)
-    return out
+    return i0e(half)
 
 
 def cosines(shape: Shape, lengths: Lengths, axis: Curve) -> Volume:
@@ -97,18 +101,41 @@ def cosines(shape: Shape, lengths: Lengths, axis: Curve) -> Volume:
     return out
 
 
-def crossings(signal: Volume, noise: Volume, frequencies: Curve, counts: tuple[float, ...]) -> list[Volume]:
-    """Resolution (Å) in directions that are reached by `counts` of views; (bands, …) powers, noise for a count of 1."""
+@dataclass(frozen=True, eq=False)
+class Powers:
+    """Power of the signal and of the noise of a half map (bands, …), in directions that a count of 1 reaches."""
+
+    frequencies: Curve
+    signal: Volume
+    noise: Volume
+
+
+def crossings(powers: Powers, counts: tuple[float, ...]) -> list[Volume]:
+    """Resolution (Å) in directions that are reached by `counts` of views."""
+    signal, noise = powers.signal, powers.noise
     return [
-        truth.first_crossing(signal / np.maximum(signal + noise / np.float32(count), 1e-20), frequencies)
+        first_crossing(signal / np.maximum(signal + noise / np.float32(count), 1e-20), powers.frequencies)
         for count in counts
     ]
 
 
+def global_powers(signal: Signal, noise: Noise) -> Powers:
+    """Powers (bands, 1) inside the soft mask of the molecule, in bands of the global FSC by direction."""
+    voxel_size = (signal.voxel_size,) * 3
+    mask = soft_mask(signal.mask, voxel_size)
+    masked = signal.density * mask
+    sums = direction_sums(masked, masked, voxel_size, 0.5 / signal.voxel_size)
+    centres = band_centres(sums, signal.resolution)
+    in_band, waves = band_weights(sums, centres), sums.waves.sum(1)
+    shells = np.rint(radius(signal.density.shape, signal.lengths) * max(signal.lengths)).astype(int).ravel()
+    filters = np.bincount(shells, noise.filter.ravel() ** 2) / np.maximum(np.bincount(shells), 1)
+    noise_power = noise.scale * float(np.square(mask).sum()) * filters[1 : len(waves) + 1] * waves
+    return Powers(centres, (in_band @ sums.terms[1].sum(1))[:, None], (in_band @ noise_power)[:, None])
+
+
 def cone_counts(concentration: float) -> tuple[float, float]:
     """The counts of views (harmonic means) in a cone along the axis and in one across it, cones as in the package."""
-    rng = np.random.default_rng(SEED)
-    directions = rng.standard_normal((100_000, 3))
+    directions = np.random.default_rng(SEED).standard_normal((20_000, 3))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     noise = 1 / coverage(directions[:, 0], concentration)
     along, across = (float(np.average(noise, weights=directions[:, n] ** CONE_POWER)) for n in (0, 1))
@@ -121,21 +148,25 @@ def extreme_counts(concentration: float) -> tuple[float, float]:
     return max(along, across), min(along, across)
 
 
-def concentration_for(ratio: float, oblate: bool, curves: tuple[Volume, Volume], frequencies: Curve) -> float:
+def concentration_for(ratio: float, oblate: bool, powers: Powers) -> float:
     """κ for a ratio of the worst to the best resolution of a molecule; 0 for a ratio of 1.
 
     Parameters
     ----------
     oblate : resolution along the axis is worst
-    curves : (bands,) powers of signal and of noise in directions that most views reach
+    powers : of the molecule as a whole
     """
     sign = 1 if oblate else -1
 
     def excess(size: float) -> float:
-        best, worst = crossings(curves[0][:, None], curves[1][:, None], frequencies, extreme_counts(sign * size))
+        best, worst = crossings(powers, extreme_counts(sign * size))
         return float(worst[0] / best[0]) - ratio
 
-    return 0.0 if ratio == 1 else sign * float(brentq(excess, 1e-3, 30 if oblate else 300, rtol=1e-2))
+    if ratio == 1:
+        return 0.0
+    sizes = np.geomspace(0.05, 300, 30)
+    above = next((n for n, size in enumerate(sizes) if excess(size) > 0), 0)
+    return sign * float(brentq(excess, sizes[above - 1], sizes[above], rtol=1e-2)) if above else 0.0
 
 
 def draw_pair(
@@ -145,17 +176,14 @@ def draw_pair(
     noise: Noise = draw_noise(signal, recipe, rng)
     shape, frequencies = signal.density.shape, truth.bands(signal.voxel_size)
     z, y, x = shape
-    powers = signal.powers
-    noise_power = band_noise(signal, noise)
-    inside = noise.inside
-    curves = powers[:, inside].mean(1), noise_power[:, inside].mean(1)
-    concentration = concentration_for(ratio, oblate, curves, frequencies)
+    concentration = concentration_for(ratio, oblate, global_powers(signal, noise))
     gain = 1 / np.sqrt(coverage(cosines((z, y, x), signal.lengths, axis), concentration))
     uneven = replace(noise, filter=(noise.filter * gain).astype(np.float32))
     first, second = (with_noise(signal, uneven, 1.0, rng).astype(np.float32) for _ in range(2))
     counts = extreme_counts(concentration)
-    best, worst = (float(c[0]) for c in crossings(curves[0][:, None], curves[1][:, None], frequencies, counts))
-    local_best, local_worst = crossings(powers, noise_power, frequencies, counts)
+    best, worst = (float(c[0]) for c in crossings(global_powers(signal, noise), counts))
+    local_powers = Powers(frequencies, signal.powers, band_noise(signal, noise))
+    local_best, local_worst = crossings(local_powers, counts)
     grid = Grid((z, y, x), (signal.voxel_size,) * 3)
     return DirectionalPair(
         first=Density(first, grid),
@@ -173,8 +201,6 @@ def draw_pair(
 
 def band_noise(signal: Signal, noise: Noise) -> Volume:
     """(bands, coarse z, y, x) power of the noise in one half map, the same everywhere and in all directions."""
-    from training.maps.noise import white_noise_powers
-
     k = radius(signal.density.shape, signal.lengths)
     white = noise.scale * white_noise_powers(noise.filter, k, truth.bands(signal.voxel_size))
     return np.broadcast_to(white[:, None, None, None].astype(np.float32), signal.powers.shape)
