@@ -18,7 +18,7 @@ import typer.core
 from cryores_lite.batch.map_list import check_no_duplicates, parse_shard, read_list, without_own_outputs
 from cryores_lite.console import Reporting, configure_process, errors_to_exit_code, user_errors_to_exit_code, versions
 from cryores_lite.job import Device, RunOptions, plan
-from cryores_lite.outputs.catalogue import KIND, ON_REQUEST, ON_REQUEST_WITH_ATOMS
+from cryores_lite.outputs.catalogue import KIND, ON_REQUEST, ON_REQUEST_WITH_ATOMS, ON_REQUEST_WITH_HALF_MAPS
 from cryores_lite.outputs.result import SOFT_MASK_WIDTHS, Method
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -71,7 +71,8 @@ class _Command(typer.core.TyperCommand):
 
 def _with_output_options(command: Callable[..., None]) -> Callable[..., None]:
     """Replace a command's parameter `requested`, names of output files, by one switch per file of the catalogue."""
-    kinds = [kind for kind in (*ON_REQUEST, *ON_REQUEST_WITH_ATOMS) if not kind.value]
+    requestable = (*ON_REQUEST, *ON_REQUEST_WITH_ATOMS, *ON_REQUEST_WITH_HALF_MAPS)
+    kinds = [kind for kind in requestable if not kind.value]
 
     @wraps(command)
     def with_switches(**values: Any) -> None:
@@ -178,6 +179,9 @@ def estimate(
     for kind in ON_REQUEST_WITH_ATOMS:
         if kind.name in requested and not atoms:
             raise typer.BadParameter(f"{kind.option} needs --atoms MODEL.")
+    for kind in ON_REQUEST_WITH_HALF_MAPS:
+        if kind.name in requested and not half_maps:
+            raise typer.BadParameter(f"{kind.option} needs --half-maps H1 H2.")
     widths = SOFT_MASK_WIDTHS if soft_mask is None else _widths(soft_mask)
     if soft_mask is not None:
         requested |= {SOFT_MASK.name}

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cryores_lite.errors import CryoresError, InputError, interrupt_cause, is_out_of_memory, out_of_memory
-from cryores_lite.outputs.catalogue import KINDS, ON_REQUEST, ON_REQUEST_WITH_ATOMS, When
+from cryores_lite.outputs.catalogue import KINDS, ON_REQUEST, ON_REQUEST_WITH_ATOMS, ON_REQUEST_WITH_HALF_MAPS, When
 from cryores_lite.outputs.result import SOFT_MASK_WIDTHS, Job, MapResult, Method, ModelIdentity
 
 if TYPE_CHECKING:
@@ -102,6 +102,7 @@ def plan(
         When.WITH_HALF_MAPS: bool(half_maps),
         When.WITHOUT_MAP: map_path is None,
         When.WITH_ATOMS: bool(atoms),
+        When.WITH_DIRECTIONS: "directions" in requested,
         When.WITH_SCRIPT: "chimerax" in requested and map_path is not None and is_compressed(map_path),
     }
     if map_path is None:
@@ -176,7 +177,8 @@ def estimate_file(
     from cryores_lite.outputs.outcome import row
     from cryores_lite.resources import peak_memory
 
-    _check_names("outputs", outputs, [k.name for k in (*ON_REQUEST, *(ON_REQUEST_WITH_ATOMS if atoms else ()))])
+    with_inputs = (*(ON_REQUEST_WITH_ATOMS if atoms else ()), *(ON_REQUEST_WITH_HALF_MAPS if half_maps else ()))
+    _check_names("outputs", outputs, [kind.name for kind in (*ON_REQUEST, *with_inputs)])
     _check_names("method", [method], [known.value for known in Method])
     if voxel_size is not None:
         voxel_size_argument(voxel_size)
@@ -291,7 +293,7 @@ def _estimate_and_write(
             estimate = pipeline.estimate_local_resolution(input_map.density, model, threads, progress)
         else:
             estimate = statistical.estimate_by_noise(input_map.density, threads)
-        comparison = compare(pair, estimate, threads) if pair else None
+        comparison = compare(pair, estimate, threads, local_directions="directions" in job.outputs) if pair else None
         residues = measure_residues(fitted, estimate) if fitted else None
         result = MapResult(
             job=job,

@@ -8,13 +8,15 @@ import numpy as np
 
 from cryores_lite.fourier.fsc import COARSEST_BAND, Curve
 from cryores_lite.fourier.grids import bounding_slices
-from cryores_lite.half_maps.fsc_curves import FscCurves, fsc_curves, soft_mask
+from cryores_lite.half_maps.directions import measure_directions
+from cryores_lite.half_maps.fsc_curves import fsc_curves, soft_mask
 from cryores_lite.half_maps.independence import DEPENDENT_FSC
+from cryores_lite.half_maps.local_directions import measure_local_directions
 from cryores_lite.half_maps.local_fsc import checked_local_fsc
 from cryores_lite.half_maps.pair import HalfMapPair
 from cryores_lite.method.coarse_voxels import scale_factor, scaled_down
 from cryores_lite.method.crop import Box, cut
-from cryores_lite.types import HalfMapComparison, LocalResolution, Mask, Volume
+from cryores_lite.types import HalfMapComparison, Lengths, LocalResolution, Mask, Volume
 
 GLOBAL_FSC_MARGIN = 20.0  # Å around the mask: the box of the global FSC
 AT_COARSEST_BAND = 0.9999  # share of the first band's resolution: medians from here on are at that band
@@ -23,7 +25,9 @@ SCATTER_BINS = 32  # along each axis
 SCATTER_PERCENTILES = (0.5, 99.5)  # of local resolution: the range of the bins
 
 
-def compare(pair: HalfMapPair, result: LocalResolution, threads: int = 1) -> HalfMapComparison:
+def compare(
+    pair: HalfMapPair, result: LocalResolution, threads: int = 1, *, local_directions: bool = False
+) -> HalfMapComparison:
     """Measure local and global FSC of half maps and their agreement with the local resolution from one map.
 
     Parameters
@@ -31,10 +35,19 @@ def compare(pair: HalfMapPair, result: LocalResolution, threads: int = 1) -> Hal
     pair : half maps on the grid of `result`
     result : local resolution from the map; its mask limits the comparison
     threads : CPU threads
+    local_directions : also measure the local resolution by direction
     """
-    values = checked_local_fsc(pair.first, pair.second, threads=threads).values
+    local = checked_local_fsc(pair.first, pair.second, threads=threads)
+    values = local.values
     np.copyto(values, 0, where=~result.mask)
-    curves = global_fsc_curves(pair, result.mask, threads)
+    region = molecule_region(pair, result.mask)
+    curves = fsc_curves(*region, threads)
+    directions = measure_directions(*region, curves, threads)
+    by_direction = (
+        measure_local_directions(pair.first, pair.second, result.mask, directions, local, threads)
+        if local_directions
+        else None
+    )
     inside = (values > 0) & result.mask
     half_maps, estimate = values[inside].astype(float), result.values[inside].astype(float)
     varies = bool(half_maps.size) and np.ptp(half_maps) > 0 and np.ptp(estimate) > 0
@@ -58,6 +71,9 @@ def compare(pair: HalfMapPair, result: LocalResolution, threads: int = 1) -> Hal
         bias=float(np.mean(estimate - half_maps)) if half_maps.size else math.nan,
         edges=edges,
         counts=counts,
+        directions=directions,
+        worst=by_direction.worst if by_direction else None,
+        anisotropy=by_direction.anisotropy if by_direction else None,
         warnings=half_map_warnings(pair.lowest_shell_fsc, values[inside], scale_factor(result.grid.voxel_size)),
     )
 
@@ -119,17 +135,23 @@ def scatter(half_maps: Curve, estimate: Curve) -> tuple[list[float], list[list[i
     return rounded(edges, 4), counts.tolist()
 
 
-def global_fsc_curves(pair: HalfMapPair, mask: Mask, threads: int = 1) -> FscCurves:
-    """Measure the global FSC of half maps in the box around the molecule, with and without its mask.
+def molecule_region(pair: HalfMapPair, mask: Mask) -> tuple[Volume, Volume, Lengths, Volume | None]:
+    """Cut half maps to the box around the molecule, for the global FSC.
 
     Parameters
     ----------
     mask : (z, y, x) bool, the molecule; if it is empty, the complete maps are compared without a mask
+
+    Returns
+    -------
+    first, second : (z, y, x) float32
+    voxel_size : Å
+    soft : (z, y, x) float32, the mask with a soft edge, or None
     """
     grid = pair.first.grid
     molecule = bounding_slices(mask)
     if molecule is None:
-        return fsc_curves(pair.first.values, pair.second.values, grid.voxel_size, None, threads)
+        return pair.first.values, pair.second.values, grid.voxel_size, None
     scaled = scaled_down(pair.first)[0].grid.voxel_size
     margin = [int(np.ceil(GLOBAL_FSC_MARGIN / v)) for v in scaled]
     low = [max(0, side.start - m) for side, m in zip(molecule, margin, strict=True)]
@@ -137,4 +159,4 @@ def global_fsc_curves(pair: HalfMapPair, mask: Mask, threads: int = 1) -> FscCur
     z, y, x = (b - a for a, b in zip(low, high, strict=True))
     box = Box((low[0], low[1], low[2]), (z, y, x))
     first, second = cut(pair.first.values, box), cut(pair.second.values, box)
-    return fsc_curves(first, second, grid.voxel_size, soft_mask(mask[box.slices], scaled), threads)
+    return first, second, grid.voxel_size, soft_mask(mask[box.slices], scaled)

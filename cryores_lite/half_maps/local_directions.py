@@ -19,7 +19,7 @@ import numpy.typing as npt
 from scipy import fft
 
 from cryores_lite.fourier.fsc import Curve, bands, first_crossing, interpolate_log
-from cryores_lite.fourier.local_power import BAND_WIDTH, GaussianAverage, filter_to_band, window_sigma
+from cryores_lite.fourier.local_power import BAND_WIDTH, GaussianAverage, filter_to_band, smooth, window_sigma
 from cryores_lite.fourier.spectrum import Spectrum, inverse_transform, transform
 from cryores_lite.half_maps.cones import cone_weights, icosahedral_axes
 from cryores_lite.half_maps.directions import cell_areas, cell_indices, noise_map, noise_of_cells
@@ -52,7 +52,7 @@ class LocalDirections:
     anisotropy: Volume
 
 
-def local_directions(
+def measure_local_directions(
     first: Density, second: Density, mask: Mask, directions: Directions, local: LocalFsc, threads: int = 1
 ) -> LocalDirections:
     """Measure local resolution by direction.
@@ -69,6 +69,8 @@ def local_directions(
     if not inside.any():
         return LocalDirections(np.zeros_like(local.values), np.zeros_like(local.values))
     median = float(np.median(local.values[inside]))
+    if directions.significant and np.ptp(directions.noise) == 0:  # the noise does not show the missing views
+        return constant_directions(local.values, inside, directions)
     noise = directions.noise if directions.significant else np.ones(len(directions.axes))
     halves = [Density(without_offset(half.values), half.grid) for half in (first, second)]
     if directions.significant:
@@ -93,13 +95,27 @@ def local_directions(
         )
         for extreme in (lowest, highest)
     )
+    weight = local.fsc.sum(0)  # near 0 outside the molecule
+    sigma = WINDOW_RATIO * window_sigma(factor / median)
+    ratio = smooth(weight * worst / best, difference.lengths, sigma, coarse)
+    ratio /= np.maximum(smooth(weight, difference.lengths, sigma, coarse), 1e-6)
     shape = first.grid.shape
     worst_values, ratio = (
-        paste(interpolate_to_voxels(values, difference, box), box, shape) for values in (factor * worst, worst / best)
+        paste(interpolate_to_voxels(values, difference, box), box, shape) for values in (factor * worst, ratio)
     )
     return LocalDirections(
         np.where(inside, worst_values, 0).astype(np.float32),
         np.where(inside, np.maximum(ratio, 1), 0).astype(np.float32),
+    )
+
+
+def constant_directions(values: Volume, inside: Mask, directions: Directions) -> LocalDirections:
+    """Give every voxel the ratios between directions of the whole map; `values` are local resolution, Å."""
+    resolutions = directions.views.resolutions
+    factor = float(resolutions[2] / np.exp(np.log(resolutions).mean()))
+    return LocalDirections(
+        np.where(inside, factor * values, 0).astype(np.float32),
+        np.where(inside, directions.views.ratio, 0).astype(np.float32),
     )
 
 

@@ -20,6 +20,8 @@ class When(Enum):
     WITH_SCRIPT = auto()  # a script is requested, for a map that ChimeraX cannot open as it is
     ON_REQUEST = auto()  # by an option
     ON_REQUEST_WITH_ATOMS = auto()
+    ON_REQUEST_WITH_HALF_MAPS = auto()
+    WITH_DIRECTIONS = auto()  # the resolution by direction is requested
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,25 @@ KINDS = (
         suffix="_locres_difference.mrc",
         when=When.WITH_HALF_MAPS,
         label="estimate minus half-map FSC, local resolution (A)",
+    ),
+    OutputKind(
+        name="directions",
+        suffix="_fsc3d.mrc",
+        when=When.ON_REQUEST_WITH_HALF_MAPS,
+        help="FSC by direction; and NAME_locres_worst.mrc, NAME_locres_anisotropy.mrc",
+        label="FSC by direction in Fourier space; frequency 0 at the centre",
+    ),
+    OutputKind(
+        name="worst",
+        suffix="_locres_worst.mrc",
+        when=When.WITH_DIRECTIONS,
+        label="local resolution in the worst direction (A)",
+    ),
+    OutputKind(
+        name="anisotropy",
+        suffix="_locres_anisotropy.mrc",
+        when=When.WITH_DIRECTIONS,
+        label="local resolution, worst / best direction; 0 = outside mask",
     ),
     OutputKind(
         name="average",
@@ -188,3 +209,4 @@ KIND = {kind.name: kind for kind in KINDS}
 ALWAYS = tuple(kind for kind in KINDS if kind.when is When.ALWAYS)
 ON_REQUEST = tuple(kind for kind in KINDS if kind.when is When.ON_REQUEST)
 ON_REQUEST_WITH_ATOMS = tuple(kind for kind in KINDS if kind.when is When.ON_REQUEST_WITH_ATOMS)
+ON_REQUEST_WITH_HALF_MAPS = tuple(kind for kind in KINDS if kind.when is When.ON_REQUEST_WITH_HALF_MAPS)

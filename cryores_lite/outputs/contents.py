@@ -54,6 +54,29 @@ def difference(result: MapResult) -> Voxels:
     return comparison.difference(result.map_and_estimate()[1], result.comparison)
 
 
+def directions(result: MapResult) -> Voxels:
+    """FSC of the half maps by direction, in Fourier space."""
+    from cryores_lite.half_maps import directions
+
+    assert result.comparison, "written with half maps only"
+    grid = result.map_and_estimate()[1].grid
+    return directions.fsc_volume(result.comparison.directions, grid.shape, grid.voxel_size)
+
+
+def worst(result: MapResult) -> Voxels:
+    """Local resolution from half maps in the worst direction, in Å."""
+    assert result.comparison is not None
+    assert result.comparison.worst is not None, "measured on request"
+    return result.comparison.worst
+
+
+def anisotropy(result: MapResult) -> Voxels:
+    """Local resolution from half maps in the worst direction / that in the best one."""
+    assert result.comparison is not None
+    assert result.comparison.anisotropy is not None, "measured on request"
+    return result.comparison.anisotropy
+
+
 def average(result: MapResult) -> Voxels:
     """Average of the two half maps, which is the map."""
     return result.map_and_estimate()[0].density.values

@@ -6,11 +6,14 @@ import math
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from cryores_lite.outputs.catalogue import KIND
 from cryores_lite.outputs.histogram import binned
 from cryores_lite.outputs.paper import deposits, methods_text
 from cryores_lite.outputs.result import MapResult
-from cryores_lite.types import PERCENTILES, HalfMapComparison, LocalResolution, length_text
+from cryores_lite.types import PERCENTILES, Ellipsoid, HalfMapComparison, LocalResolution, length_text
 
 UNIFORM = "a local resolution is the same everywhere"
 
@@ -40,6 +43,7 @@ def row(result: MapResult) -> dict[str, Any]:
         "half_maps": [str(path) for path in comparison.paths] if comparison else None,
         "fsc": _fsc(comparison) if comparison else None,
         "comparison": _comparison(comparison) if comparison else None,
+        "directions": _directions(comparison) if comparison else None,
         "provider": estimate and estimate.provider,
         "seconds": round(result.seconds, 3),
         "peak_memory_gb": None if result.peak_memory is None else round(result.peak_memory / 1e9, 3),
@@ -72,6 +76,34 @@ def _comparison(comparison: HalfMapComparison) -> dict[str, Any]:
         "bias": _number(comparison.bias),
         "edges": comparison.edges,
         "counts": comparison.counts,
+    }
+
+
+def _directions(comparison: HalfMapComparison) -> dict[str, Any]:
+    found = comparison.directions
+    anisotropy = comparison.anisotropy[comparison.anisotropy > 0] if comparison.anisotropy is not None else ()
+
+    def vectors(axes: npt.NDArray[np.float64]) -> list[list[float]]:
+        return [[round(float(part), 4) + 0.0 for part in axis[::-1]] for axis in axes]
+
+    def numbers(values: npt.NDArray[np.float64], digits: int = 3) -> list[float]:
+        return [round(float(value), digits) for value in values]
+
+    def ellipsoid(fitted: Ellipsoid) -> dict[str, Any]:
+        return {"resolutions": numbers(fitted.resolutions), "axes": vectors(fitted.axes)}
+
+    return {
+        "sentence": found.sentence,
+        "significant": bool(found.significant),
+        "chance": found.chance,
+        "ratio": round(found.views.ratio, 4),
+        "views": ellipsoid(found.views),
+        "fsc_ellipsoid": ellipsoid(found.measured),
+        "axes": vectors(found.axes),
+        "resolutions": numbers(found.resolutions),
+        "frequencies": numbers(found.frequencies, 6),
+        "occupancy": numbers(found.occupancy, 4),
+        "median_local_ratio": _number(float(np.median(anisotropy))) if len(anisotropy) else None,
     }
 
 
@@ -117,6 +149,7 @@ def _half_map_lines(comparison: HalfMapComparison) -> tuple[str, ...]:
     return (
         f"  half-map FSC       {length_text(comparison.resolution)}; local median {length_text(comparison.median)}",
         f"  agreement          {_agreement(comparison)}",
+        f"  directions         {comparison.directions.sentence}",
     )
 
 
