@@ -215,7 +215,7 @@ class HalfMapComparison:
     rmse, bias : Å, root mean square and mean of the full map's local resolution minus `values`, inside the mask
     edges : Å, edges of the bins of `counts`
     counts : voxels of the mask by local resolution from the half maps (rows) and from the full map (columns)
-    directions : resolution by direction
+    directions : resolution by direction; None if not measured
     worst : (z, y, x) float32, Å, local resolution in the worst direction, 0 outside the mask; None if not requested
     anisotropy : (z, y, x) float32, local resolution in the worst / the best direction; None if not requested
     warnings : sentences for the user
@@ -233,7 +233,7 @@ class HalfMapComparison:
     bias: float
     edges: list[float]
     counts: list[list[int]]
-    directions: Directions
+    directions: Directions | None = None
     worst: Volume | None = None
     anisotropy: Volume | None = None
     warnings: tuple[str, ...] = ()

@@ -159,7 +159,7 @@ def _half_maps(comparison: HalfMapComparison | None, difference_slices: str) -> 
         "Correlation with the estimate": f"{comparison.r:.3f}" if math.isfinite(comparison.r) else "none",
         "Root-mean-square difference": length_text(comparison.rmse),
         "Mean difference, estimate minus half-map FSC": length_text(comparison.bias),
-        "Directions": comparison.directions.sentence,
+        **({"Directions": comparison.directions.sentence} if comparison.directions else {}),
     }
     caption = (
         "Left: global FSC of the half maps. The corrected curve is free of the correlation that the mask adds. Right: "

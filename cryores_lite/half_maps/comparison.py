@@ -9,7 +9,7 @@ import numpy as np
 from cryores_lite.fourier.fsc import COARSEST_BAND, Curve
 from cryores_lite.fourier.grids import bounding_slices
 from cryores_lite.half_maps.directions import measure_directions
-from cryores_lite.half_maps.fsc_curves import fsc_curves, soft_mask
+from cryores_lite.half_maps.fsc_curves import FscCurves, fsc_curves, soft_mask
 from cryores_lite.half_maps.independence import DEPENDENT_FSC
 from cryores_lite.half_maps.local_directions import measure_local_directions
 from cryores_lite.half_maps.local_fsc import checked_local_fsc
@@ -133,6 +133,16 @@ def scatter(half_maps: Curve, estimate: Curve) -> tuple[list[float], list[list[i
     rows, columns = (np.searchsorted(edges[1:-1], values) for values in (half_maps, estimate))
     counts = np.bincount(rows * SCATTER_BINS + columns, minlength=SCATTER_BINS**2).reshape(SCATTER_BINS, SCATTER_BINS)
     return rounded(edges, 4), counts.tolist()
+
+
+def global_fsc_curves(pair: HalfMapPair, mask: Mask, threads: int = 1) -> FscCurves:
+    """Measure the global FSC of half maps in the box around the molecule, with and without its mask.
+
+    Parameters
+    ----------
+    mask : (z, y, x) bool, the molecule; if it is empty, the complete maps are compared without a mask
+    """
+    return fsc_curves(*molecule_region(pair, mask), threads)
 
 
 def molecule_region(pair: HalfMapPair, mask: Mask) -> tuple[Volume, Volume, Lengths, Volume | None]:

@@ -7,6 +7,7 @@ to one, the cones about a and −a are one cone, and sums over all cones are tho
 from __future__ import annotations
 
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -40,7 +41,7 @@ def _halved(vectors: Curve) -> Curve:
     return out
 
 
-def cone_weights(directions: npt.NDArray[np.floating], axes: Curve, power: int) -> npt.NDArray[np.floating]:
+def cone_weights(directions: npt.NDArray[np.floating], axes: Curve, power: int) -> npt.NDArray[Any]:
     """Return the weight of every direction in the cone of every axis.
 
     Parameters
@@ -53,5 +54,6 @@ def cone_weights(directions: npt.NDArray[np.floating], axes: Curve, power: int) 
     -------
     (…, n), sums to one over the axes
     """
-    weights: npt.NDArray[np.floating] = (directions @ axes.T.astype(directions.dtype)) ** power
-    return weights / weights.sum(-1, keepdims=True)
+    weights = (directions @ axes.T.astype(directions.dtype)) ** power
+    weights /= weights.sum(-1, keepdims=True)
+    return weights

@@ -38,6 +38,7 @@ MIN_RATIO = 1.03  # of the worst to the best resolution; smaller differences are
 MIN_SOLVENT_NOISE = 0.05  # power of the noise outside the molecule / that of the box; less: it was masked away
 MIN_NOISE = 1e-4  # relative power of the noise in a cone
 HIGHEST_FSC = 0.9999
+CONTRADICTION = -0.6  # correlation of the resolutions by noise and by FSC, below which they contradict each other
 EQUAL = "The half maps show no preferred direction."
 MISSING = 1.25  # ratio of the worst to the best resolution from which views are called missing, below: rare
 NEAR_AXIS = 0.97  # cosine: within 14° of z, y or x
@@ -76,8 +77,8 @@ def measure_directions(
     """
     resolution = curves.resolution()
     highest, axes = 1 / (FINEST * resolution), icosahedral_axes()
-    halves = (first, second) if mask is None else (first * mask, second * mask)
-    sums = direction_sums(*halves, voxel_size, highest, threads)
+    one, other = (first, second) if mask is None else (first * mask, second * mask)
+    sums = direction_sums(one, other, voxel_size, highest, threads)
     outside = noise_map(first, second, mask)
     noise_sums = direction_sums(outside, outside, voxel_size, highest, threads)
     noise = noise_by_direction(noise_sums, cone_weights(sums.cells, axes, CONE_POWER), resolution)
@@ -92,7 +93,7 @@ def measure_directions(
     of_views = first_crossing(with_noise(isotropic, noise.relative), frequencies).astype(np.float64)
     views = along_its_axes(ellipsoid(axes, of_views, shares), noise_sums, isotropic, frequencies, resolution)
     significant = noise.chance < MAX_CHANCE and views.ratio > MIN_RATIO
-    shown_by_noise = np.corrcoef(np.log(of_views), np.log(resolutions))[0, 1] > 0 if significant else True
+    shown_by_noise = np.corrcoef(np.log(of_views), np.log(resolutions))[0, 1] > CONTRADICTION if significant else True
     if not shown_by_noise:
         # Programs that weaken waves of few views weaken their noise too: then only the FSC shows these directions.
         views = measured
@@ -224,7 +225,8 @@ def band_weights(sums: DirectionSums, frequencies: Curve) -> Curve:
 
 def without_mask_correlation(fsc: Curve, added: Curve) -> Curve:
     """Correct FSC (bands, …) for what a mask adds (Chen et al. 2013, Ultramicroscopy 135, 24)."""
-    return (fsc - added) / np.maximum(1 - added, 1e-6)
+    out: Curve = (fsc - added) / np.maximum(1 - added, 1e-6)
+    return out
 
 
 def mask_correlation(curves: FscCurves) -> Curve:
@@ -259,7 +261,8 @@ def ellipsoid(axes: Curve, resolutions: Curve, shares: Curve) -> Ellipsoid:
 def quadrupoles(directions: Curve) -> Curve:
     """Return the five real spherical harmonics of order 2 (…, 5) in the directions (…, 3); their mean square is 1."""
     z, y, x = np.moveaxis(directions, -1, 0)
-    return np.sqrt(15) * np.stack([x * y, y * z, z * x, (x**2 - y**2) / 2, (3 * z**2 - 1) / np.sqrt(12)], axis=-1)
+    out: Curve = np.sqrt(15) * np.stack([x * y, y * z, z * x, (x**2 - y**2) / 2, (3 * z**2 - 1) / np.sqrt(12)], axis=-1)
+    return out
 
 
 def shell_quadrupoles(sums: DirectionSums) -> tuple[Curve, Curve, Curve]:
@@ -378,7 +381,8 @@ def whitened_snr(sums: DirectionSums, frequencies: Curve, whitening: Curve, adde
 
 def with_noise(ratio: Curve, noise: Curve) -> Curve:
     """Return the FSC (bands, directions) for a ratio (bands,) of signal to mean noise, and relative noise."""
-    return ratio[:, None] / (ratio[:, None] + noise)
+    out: Curve = ratio[:, None] / (ratio[:, None] + noise)
+    return out
 
 
 def along_its_axes(

@@ -59,6 +59,7 @@ def directions(result: MapResult) -> Voxels:
     from cryores_lite.half_maps import directions
 
     assert result.comparison, "written with half maps only"
+    assert result.comparison.directions, "measured with half maps"
     grid = result.map_and_estimate()[1].grid
     return directions.fsc_volume(result.comparison.directions, grid.shape, grid.voxel_size)
 

@@ -13,7 +13,7 @@ from cryores_lite.outputs.catalogue import KIND
 from cryores_lite.outputs.histogram import binned
 from cryores_lite.outputs.paper import deposits, methods_text
 from cryores_lite.outputs.result import MapResult
-from cryores_lite.types import PERCENTILES, Ellipsoid, HalfMapComparison, LocalResolution, length_text
+from cryores_lite.types import PERCENTILES, Directions, Ellipsoid, HalfMapComparison, LocalResolution, length_text
 
 UNIFORM = "a local resolution is the same everywhere"
 
@@ -43,7 +43,7 @@ def row(result: MapResult) -> dict[str, Any]:
         "half_maps": [str(path) for path in comparison.paths] if comparison else None,
         "fsc": _fsc(comparison) if comparison else None,
         "comparison": _comparison(comparison) if comparison else None,
-        "directions": _directions(comparison) if comparison else None,
+        "directions": _directions(comparison, comparison.directions) if comparison and comparison.directions else None,
         "provider": estimate and estimate.provider,
         "seconds": round(result.seconds, 3),
         "peak_memory_gb": None if result.peak_memory is None else round(result.peak_memory / 1e9, 3),
@@ -79,8 +79,7 @@ def _comparison(comparison: HalfMapComparison) -> dict[str, Any]:
     }
 
 
-def _directions(comparison: HalfMapComparison) -> dict[str, Any]:
-    found = comparison.directions
+def _directions(comparison: HalfMapComparison, found: Directions) -> dict[str, Any]:
     anisotropy = comparison.anisotropy[comparison.anisotropy > 0] if comparison.anisotropy is not None else ()
 
     def vectors(axes: npt.NDArray[np.float64]) -> list[list[float]]:
@@ -149,7 +148,7 @@ def _half_map_lines(comparison: HalfMapComparison) -> tuple[str, ...]:
     return (
         f"  half-map FSC       {length_text(comparison.resolution)}; local median {length_text(comparison.median)}",
         f"  agreement          {_agreement(comparison)}",
-        f"  directions         {comparison.directions.sentence}",
+        *((f"  directions         {comparison.directions.sentence}",) if comparison.directions else ()),
     )
 
 

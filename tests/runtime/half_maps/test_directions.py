@@ -1,0 +1,146 @@
+"""Resolution of half maps by direction: cones, missing views, and the independence of the result from orientation."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from cryores_lite.half_maps import directions as d
+from cryores_lite.half_maps.cones import cone_weights, icosahedral_axes
+from cryores_lite.half_maps.directions import CONE_POWER, EQUAL, measure_directions
+from cryores_lite.half_maps.fsc_curves import fsc_curves
+from cryores_lite.half_maps.local_directions import measure_local_directions
+from cryores_lite.half_maps.local_fsc import checked_local_fsc
+from cryores_lite.types import Density, Grid
+from tests.runtime.maps import ball, filtered, wave_numbers, white_noise
+
+SHAPE, VOXEL_SIZE = (64, 64, 64), 2.0
+LENGTHS = (VOXEL_SIZE,) * 3
+MOLECULE = ball(SHAPE, 18)
+
+
+def unit_waves(shape, voxel_size=VOXEL_SIZE):
+    """Unit vectors of all waves of a real transform, (z, y, x, 3)."""
+    z, y, x = (np.fft.fftfreq(n, voxel_size) for n in shape)
+    vectors = np.stack(np.meshgrid(z, y, np.abs(x[: shape[2] // 2 + 1]), indexing="ij"), -1)
+    vectors[0, 0, 0] = 1, 0, 0  # the mean density has no direction
+    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+
+
+def half_maps(noise_along_z=1.0, seed=0, axis=0):
+    """Half maps of a ball of random density, whose noise is `noise_along_z` times as strong along one array axis."""
+    k = wave_numbers(SHAPE, VOXEL_SIZE)
+    signal = MOLECULE * filtered(white_noise(seed + 50, SHAPE), np.exp(-60 * k**2))
+    cosine = np.abs(unit_waves(SHAPE)[..., axis])
+    gain = 1 + (noise_along_z - 1) * cosine**4
+    halves = [(signal + 0.4 * filtered(white_noise(2 * seed + n, SHAPE), gain)).astype(np.float32) for n in (1, 2)]
+    return halves[0], halves[1]
+
+
+def measured(halves, mask=MOLECULE):
+    soft = mask.astype(np.float32)
+    return measure_directions(*halves, LENGTHS, soft, fsc_curves(*halves, LENGTHS, soft))
+
+
+def test_the_weights_of_the_cones_of_every_wave_sum_to_one():
+    waves = unit_waves((16, 16, 16)).reshape(-1, 3)[1:]
+    for number, power in ((31, CONE_POWER), (6, 8)):
+        assert_allclose(cone_weights(waves, icosahedral_axes()[:number], power).sum(-1), 1, rtol=1e-12)
+
+
+def test_the_axes_are_those_of_an_icosahedron():
+    axes = icosahedral_axes()
+    assert_allclose(np.linalg.norm(axes, axis=1), 1)
+    for part in (axes[:6], axes[6:16], axes[16:]):  # every kind is a design: its quadratic forms are spheres
+        assert_allclose(part.T @ part, np.eye(3) * len(part) / 3, atol=1e-12)
+
+
+def test_the_fsc_of_all_cones_together_is_that_of_the_shell():
+    halves = half_maps()
+    sums = d.direction_sums(*halves, LENGTHS, 0.2)
+    weights = cone_weights(sums.cells, icosahedral_axes(), CONE_POWER)
+    assert_allclose((sums.terms @ weights).sum(-1), sums.terms.sum(-1), rtol=1e-9)
+
+
+def test_the_fsc_of_a_cone_agrees_with_the_sum_over_all_waves():
+    first, second = half_maps(noise_along_z=4)
+    sums = d.direction_sums(first, second, LENGTHS, 0.2)
+    axes, frequencies = icosahedral_axes(), np.array([0.05, 0.1, 0.15])
+    one, other = np.fft.rfftn(first), np.fft.rfftn(second)
+    weights = cone_weights(unit_waves(SHAPE), axes, CONE_POWER)
+    k = wave_numbers(SHAPE, VOXEL_SIZE)
+    once = np.where(np.fft.rfftfreq(SHAPE[2]) > 0, 1, 0.5)
+    for row, f in zip(d.cone_fsc(sums, frequencies, axes), frequencies, strict=True):
+        width = max(d.BAND_WIDTH * f, sums.frequencies[0] / 2)
+        band = np.nan_to_num(np.exp(-(((k - f) / width) ** 2)) * once)[..., None] * weights
+        band[0, 0, 0] = 0
+        cross, *powers = (
+            np.nansum(term[..., None] * band, axis=(0, 1, 2))
+            for term in ((one * other.conj()).real, np.abs(one) ** 2, np.abs(other) ** 2)
+        )
+        assert_allclose(row, cross / np.sqrt(powers[0] * powers[1]), atol=0.02)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_equal_noise_in_all_directions_is_not_a_missing_view(seed):
+    found = measured(half_maps(seed=10 * seed))
+    assert found.sentence == EQUAL
+    assert found.views.ratio < 1.03
+
+
+def test_a_rotation_of_the_maps_rotates_the_axis():
+    halves = half_maps(noise_along_z=3)
+    along_z = measured(halves)
+    assert along_z.significant
+    assert "along z" in along_z.sentence
+    assert "Views across z" in along_z.sentence
+    for axes, name in (((0, 1), "y"), ((0, 2), "x")):
+        first, second, mask = (np.ascontiguousarray(np.rot90(part, axes=axes)) for part in (*halves, MOLECULE))
+        turned = measured((first, second), mask)
+        assert f"along {name}" in turned.sentence
+        assert_allclose(turned.views.resolutions, along_z.views.resolutions, rtol=0.03)
+
+
+def test_few_views_along_an_axis_leave_its_resolution_the_best():
+    found = measured(half_maps(noise_along_z=0.3))
+    assert found.sentence.startswith("Views along z")
+
+
+def test_the_share_of_directions_falls_from_all_to_none():
+    found = measured(half_maps(noise_along_z=3))
+    assert found.occupancy[0] == pytest.approx(1)
+    assert found.occupancy[-1] < 0.05
+    assert found.shares.sum() == pytest.approx(1)
+
+
+def test_the_ellipsoid_of_an_ellipsoid_is_itself():
+    axes = icosahedral_axes()
+    turn = np.linalg.qr(np.random.default_rng(0).standard_normal((3, 3)))[0]
+    true = np.array([3.0, 3.5, 4.5])
+    resolutions = np.sqrt(((axes @ turn) ** 2) @ true**2)
+    fitted = d.ellipsoid(axes, resolutions, np.full(len(axes), 1 / len(axes)))
+    assert_allclose(fitted.resolutions, np.clip(true, resolutions.min(), resolutions.max()), rtol=1e-6)
+    assert_allclose(np.abs(fitted.axes @ turn), np.eye(3), atol=1e-6)
+
+
+def test_the_volume_of_the_fsc_is_symmetric_and_worse_along_the_noisy_axis():
+    found = measured(half_maps(noise_along_z=3))
+    volume = d.fsc_volume(found, SHAPE, LENGTHS)
+    inner = volume[1:, 1:, 1:]
+    assert_allclose(inner, inner[::-1, ::-1, ::-1], atol=0.1)
+    centre, shell = 32, int(64 * VOXEL_SIZE / found.views.resolutions.mean())
+    assert volume[centre + shell, centre, centre] < volume[centre, centre + shell, centre]
+    assert volume[centre, centre, centre] > 0.9
+
+
+@pytest.mark.parametrize("noise_along_z", [1.0, 3.0])
+def test_the_local_ratio_is_one_only_if_all_views_are_present(noise_along_z):
+    halves = half_maps(noise_along_z)
+    densities = [Density(half, Grid(SHAPE, LENGTHS)) for half in halves]
+    found = measured(halves)
+    local = measure_local_directions(*densities, MOLECULE, found, checked_local_fsc(*densities))
+    ratio = np.median(local.anisotropy[MOLECULE])
+    if noise_along_z == 1:
+        assert (local.anisotropy[MOLECULE] > 1.02).mean() < 0.05
+    else:
+        assert ratio == pytest.approx(found.views.ratio, rel=0.15)
+    assert not local.anisotropy[~MOLECULE].any()
