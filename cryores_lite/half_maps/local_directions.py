@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 from scipy import fft
 
 from cryores_lite.fourier.fsc import Curve, bands, first_crossing, interpolate_log
@@ -36,6 +35,7 @@ LOCAL_CONE_POWER = 8
 LOCAL_CONE_LOSS = 0.695  # of a spherical harmonic of order 2, by the mean over one of these cones
 WINDOW_RATIO = 2.0  # σ of the window, over σ of the window of the local FSC
 BANDS_AROUND = (0.65, 0.77, 0.91, 1.07, 1.26)  # bands, in units of 1 / median local resolution
+MAX_LOCAL_RATIO = 3.0  # of the resolution in any direction to that of all directions
 CHANCE_LEVEL = 11.07  # of χ² with 5 degrees of freedom, exceeded by chance in 1 of 20 places
 
 
@@ -90,7 +90,7 @@ def measure_local_directions(
     best, worst = (
         np.stack(
             [
-                first_crossing(interpolate_log(with_noise(plane, gain * level), measured, fine), fine)
+                crossing_with_noise(interpolate_log(plane, measured, fine), fine, gain * level)
                 for plane, level in zip(local.fsc.swapaxes(0, 1), extreme, strict=True)
             ]
         )
@@ -227,12 +227,17 @@ def extreme_noise(departure: Volume, axes: Curve, noise: Curve) -> tuple[Volume,
     shape = departure.shape[2:]
     lowest, highest = np.full(shape, np.inf, np.float32), np.full(shape, -np.inf, np.float32)
     for axis, log in zip(axes.astype(np.float32), np.log(noise), strict=True):
-        local = np.tensordot(np.outer(axis, axis), departure, 2) + log
+        local: Volume = np.tensordot(np.outer(axis, axis), departure, 2).astype(np.float32) + np.float32(log)
         lowest, highest = np.minimum(lowest, local), np.maximum(highest, local)
     return np.exp(lowest).astype(np.float32), np.exp(highest).astype(np.float32)
 
 
-def with_noise(fsc: npt.NDArray[np.float32], level: Volume) -> Volume:
-    """Return FSC (bands, …) for noise of `level` (…) times the power."""
-    out: Volume = fsc / np.maximum(fsc + level * (1 - fsc), np.float32(1e-30))
-    return out
+def crossing_with_noise(fsc: Volume, frequencies: Curve, level: Volume) -> Volume:
+    """Compute the resolution (Å) from FSC (bands, …) for noise of `level` (…) times the power.
+
+    Bands far coarser than the resolution of the FSC itself count as resolved: many molecules have little power there.
+    """
+    own = first_crossing(fsc, frequencies)
+    noisy = fsc / np.maximum(fsc + level * (1 - fsc), np.float32(1e-30))
+    resolved = frequencies.reshape(-1, *[1] * own.ndim) * own < 1 / MAX_LOCAL_RATIO
+    return first_crossing(np.where(resolved, np.float32(1), noisy), frequencies)
