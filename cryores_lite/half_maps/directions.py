@@ -83,7 +83,7 @@ def measure_directions(
     noise_sums = direction_sums(outside, outside, voxel_size, highest, threads)
     noise = noise_by_direction(noise_sums, cone_weights(sums.cells, axes, CONE_POWER), resolution)
     frequencies = band_centres(sums, resolution)
-    added = np.interp(frequencies, curves.frequencies, mask_correlation(curves))[:, None]
+    added = in_bands(sums, frequencies, mask_correlation(curves))[:, None]
     shares = cone_weights(sums.cells, axes, CONE_POWER).T @ cell_areas()
     fsc = without_mask_correlation(cone_fsc(sums, frequencies, axes), added)
     resolutions = first_crossing(fsc, frequencies).astype(np.float64)
@@ -220,6 +220,13 @@ def band_weights(sums: DirectionSums, frequencies: Curve) -> Curve:
     """Return the weights (bands, shells) of the shells in the bands, as in the local FSC."""
     width = np.maximum(BAND_WIDTH * frequencies, sums.frequencies[0] / 2)[:, None]
     out: Curve = np.exp(-(((sums.frequencies - frequencies[:, None]) / width) ** 2))
+    return out
+
+
+def in_bands(sums: DirectionSums, frequencies: Curve, shell_values: Curve) -> Curve:
+    """Average values of shells (shells or more,) in bands, each wave alike."""
+    weights = band_weights(sums, frequencies) * sums.waves.sum(1)
+    out: Curve = weights @ shell_values[: weights.shape[1]] / weights.sum(1)
     return out
 
 
