@@ -420,9 +420,14 @@ def sentence(fitted: Ellipsoid) -> str:
     amount = "missing" if worst > MISSING * best else "rare"
     if worst / middle >= middle / best:
         name, across = axis_name(fitted.axes[2]), (best * middle) ** 0.5
-        return f"Views across {name} are {amount}: resolution {across:.1f} Å across, {worst:.1f} Å along {name}."
+        return f"Views across {name} are {amount}: resolution {across:.1f} Å across, {worst:.1f} Å along {short(name)}."
     name, across = axis_name(fitted.axes[0]), (worst * middle) ** 0.5
-    return f"Views along {name} are {amount}: resolution {across:.1f} Å across, {best:.1f} Å along {name}."
+    return f"Views along {name} are {amount}: resolution {across:.1f} Å across, {best:.1f} Å along {short(name)}."
+
+
+def short(name: str) -> str:
+    """Return the name of an axis for its second mention."""
+    return name if name in "zyx" else "it"
 
 
 def axis_name(vector: Curve) -> str:

@@ -31,6 +31,7 @@ FIELDS = {
         "half_maps",
         "fsc",
         "comparison",
+        "directions",
         "error",
         "files",
         "global_resolution",
