@@ -102,6 +102,7 @@ def plan(
         When.WITH_HALF_MAPS: bool(half_maps),
         When.WITHOUT_MAP: map_path is None,
         When.WITH_ATOMS: bool(atoms),
+        When.FILTERED_WITH_HALF_MAPS: bool(half_maps) and "filtered" in requested,
         When.WITH_SCRIPT: "chimerax" in requested and map_path is not None and is_compressed(map_path),
     }
     if map_path is None:
@@ -271,6 +272,7 @@ def _estimate_and_write(
 ) -> MapResult:
     """Read, estimate and write one map: all its files, or none."""
     from cryores_lite.half_maps.comparison import compare
+    from cryores_lite.half_maps.local_fsc import checked_local_fsc
     from cryores_lite.io.atomic_write import publish, refuse_existing, staging_folder
     from cryores_lite.io.input_checks import check_input
     from cryores_lite.method import pipeline, statistical
@@ -291,7 +293,8 @@ def _estimate_and_write(
             estimate = pipeline.estimate_local_resolution(input_map.density, model, threads, progress)
         else:
             estimate = statistical.estimate_by_noise(input_map.density, threads)
-        comparison = compare(pair, estimate, threads) if pair else None
+        local_fsc = checked_local_fsc(pair.first, pair.second, threads=threads) if pair else None
+        comparison = compare(pair, estimate, threads, local_fsc) if pair else None
         residues = measure_residues(fitted, estimate) if fitted else None
         result = MapResult(
             job=job,
@@ -302,6 +305,7 @@ def _estimate_and_write(
             map=input_map,
             local_resolution=estimate,
             comparison=comparison,
+            local_fsc=local_fsc,
             residues=residues,
             warnings=_warnings(job, input_map, estimate, comparison, residues),
         )

@@ -10,7 +10,7 @@ from cryores_lite.fourier.fsc import COARSEST_BAND, Curve
 from cryores_lite.fourier.grids import bounding_slices
 from cryores_lite.half_maps.fsc_curves import FscCurves, fsc_curves, soft_mask
 from cryores_lite.half_maps.independence import DEPENDENT_FSC
-from cryores_lite.half_maps.local_fsc import checked_local_fsc
+from cryores_lite.half_maps.local_fsc import LocalFsc, checked_local_fsc
 from cryores_lite.half_maps.pair import HalfMapPair
 from cryores_lite.method.coarse_voxels import scale_factor, scaled_down
 from cryores_lite.method.crop import Box, cut
@@ -23,7 +23,9 @@ SCATTER_BINS = 32  # along each axis
 SCATTER_PERCENTILES = (0.5, 99.5)  # of local resolution: the range of the bins
 
 
-def compare(pair: HalfMapPair, result: LocalResolution, threads: int = 1) -> HalfMapComparison:
+def compare(
+    pair: HalfMapPair, result: LocalResolution, threads: int = 1, local: LocalFsc | None = None
+) -> HalfMapComparison:
     """Measure local and global FSC of half maps and their agreement with the local resolution from one map.
 
     Parameters
@@ -31,8 +33,9 @@ def compare(pair: HalfMapPair, result: LocalResolution, threads: int = 1) -> Hal
     pair : half maps on the grid of `result`
     result : local resolution from the map; its mask limits the comparison
     threads : CPU threads
+    local : local FSC of the half maps, if it is measured already; its values outside the mask are set to 0
     """
-    values = checked_local_fsc(pair.first, pair.second, threads=threads).values
+    values = (local or checked_local_fsc(pair.first, pair.second, threads=threads)).values
     np.copyto(values, 0, where=~result.mask)
     curves = global_fsc_curves(pair, result.mask, threads)
     inside = (values > 0) & result.mask

@@ -44,11 +44,13 @@ class LocalFsc:
     values : (z, y, x) float32, local resolution in Å everywhere in the molecule's box, 0 outside it
     frequencies : (bands,) 1/Å, up to the Nyquist frequency
     fsc : (bands, coarse z, y, x) float32, on a grid over the periodic box around the molecule
+    box : the molecule's box in the grid of the half maps; `transform` makes it periodic
     """
 
     values: Volume
     frequencies: Curve
     fsc: Volume
+    box: Box
 
 
 def local_fsc(
@@ -127,7 +129,7 @@ def checked_local_fsc(
         [first_crossing(interpolate_log(plane, frequencies, fine), fine, cuts) for plane in fsc.swapaxes(0, 1)]
     )
     values = paste(factor * interpolate_to_voxels(local, spectra[0], box), box, first.grid.shape)
-    return LocalFsc(values, frequencies / factor, fsc)
+    return LocalFsc(values, frequencies / factor, fsc, box)
 
 
 def band_fsc(halves: list[Spectrum], frequency: float, sigma: float, shape: Shape, threads: int = 1) -> Volume:

@@ -17,6 +17,7 @@ class When(Enum):
     WITH_HALF_MAPS = auto()
     WITHOUT_MAP = auto()  # half maps only: their average is the map
     WITH_ATOMS = auto()  # an atomic model is given
+    FILTERED_WITH_HALF_MAPS = auto()  # --filtered, and half maps are given
     WITH_SCRIPT = auto()  # a script is requested, for a map that ChimeraX cannot open as it is
     ON_REQUEST = auto()  # by an option
     ON_REQUEST_WITH_ATOMS = auto()
@@ -118,9 +119,15 @@ KINDS = (
     OutputKind(
         name="filtered",
         suffix="_locres_filtered.mrc",
-        help="the map, low-passed at its local resolution",
+        help="the map, low-passed at its local resolution; with half maps, also one weighted by their FSC",
         label="map low-passed at its local resolution",
         node=Node("DensityMap.mrc.cryores_lite.localresfiltered", 11),
+    ),
+    OutputKind(
+        name="filtered_fsc",
+        suffix="_locres_fsc_filtered.mrc",
+        when=When.FILTERED_WITH_HALF_MAPS,
+        label="map weighted by its local half-map FSC",
     ),
     OutputKind(
         name="display",

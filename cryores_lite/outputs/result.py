@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from cryores_lite.half_maps.local_fsc import LocalFsc
     from cryores_lite.io.mrc import Map
     from cryores_lite.outputs.residues import MeasuredModel
     from cryores_lite.types import HalfMapComparison, LocalResolution
@@ -95,6 +96,7 @@ class MapResult:
     map : the map as read
     local_resolution : the estimate
     comparison : comparison with the half maps, if there are any
+    local_fsc : local FSC of the half maps, if there are any; its values are 0 outside the mask
     residues : local resolution of the atomic model's residues, if there is a model
     warnings : sentences for the user
     """
@@ -108,6 +110,7 @@ class MapResult:
     map: Map | None = None
     local_resolution: LocalResolution | None = None
     comparison: HalfMapComparison | None = None
+    local_fsc: LocalFsc | None = None
     residues: MeasuredModel | None = None
     warnings: tuple[str, ...] = ()
 

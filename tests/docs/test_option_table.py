@@ -206,7 +206,7 @@ def test_an_option_adds_and_changes_the_files_that_the_page_names(folder, option
         assert (added, changed) == ({"table"}, {"all.jsonl"})
     elif option in ("--device", "--threads"):
         check_equal_values(before, after)
-        assert changed <= ESTIMATED | {"locres_fsc", "difference"}
+        assert changed <= ESTIMATED | {"locres_fsc", "difference", "filtered_fsc"}
         assert ("report" in changed) == (option == "--threads")
         assert added == set()
     else:
