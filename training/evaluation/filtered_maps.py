@@ -60,6 +60,7 @@ AVERAGE, GLOBAL, ESTIMATE, LOW_PASS, RAW, OURS, SQUARED, THEIRS = (
     "squared weight (Wiener filter)",
     "RELION, `--locres`",
 )
+HEADER = ("map", *(f"{low:g} to {high:g}" for low, high in pairwise(SHELL_EDGES)), "total")
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,7 +154,7 @@ def header_for(density: Density) -> Header:
     )
 
 
-def score_pair(pair: KnownPair, model: Model) -> tuple[dict[str, Numbers], float]:
+def score_pair(pair: KnownPair, model: Model, with_relion: bool) -> tuple[dict[str, Numbers], float]:
     """Scores of every filtered map of a pair, and the CPU seconds of our weight."""
     grid = pair.first.grid
     average = mean_map(pair.first.values, pair.second.values)
@@ -174,55 +175,72 @@ def score_pair(pair: KnownPair, model: Model) -> tuple[dict[str, Numbers], float
         OURS: ours,
         SQUARED: filtered_by_weights(average, local, 2 * fsc / (1 + fsc), grid.voxel_size),
     }
-    if shutil.which(RELION):
+    if with_relion:
         maps[THEIRS] = relion_filtered(pair)
     resolution = scale_factor(grid.voxel_size) * curves.resolution()
     return {name: scores_of(values, pair, resolution) for name, values in maps.items()}, seconds
 
 
-def mean_table(scores: dict[str, Numbers]) -> str:
-    """Mean correlations of all pairs, (pairs, shells and total) by name of the map."""
-    header = ("map", *(f"{low:g} to {high:g}" for low, high in pairwise(SHELL_EDGES)), "total")
-    rows = [(name, *(f"{score:.3f}" for score in np.nanmean(values, 0))) for name, values in scores.items()]
-    return text_table(header, rows, align="lr")
+def mean_table(scores: list[dict[str, Numbers]]) -> str:
+    """Mean correlations of the pairs, by name of the map."""
+    return text_table(
+        HEADER,
+        [
+            (name, *(f"{score:.3f}" for score in np.nanmean([of_pair[name] for of_pair in scores], 0)))
+            for name in scores[0]
+        ],
+        align="lr",
+    )
 
 
-def wins_table(scores: dict[str, Numbers]) -> str:
+def wins_table(scores: list[dict[str, Numbers]]) -> str:
     """Number of pairs in which the weighted map is better than, equal to and worse than each other map."""
-    header = ("compared with", *(f"{low:g} to {high:g}" for low, high in pairwise(SHELL_EDGES)), "total")
     rows = []
-    for name, others in scores.items():
+    for name in scores[0]:
         if name != OURS:
-            difference = scores[OURS] - others
+            difference = np.stack([of_pair[OURS] - of_pair[name] for of_pair in scores])
             better, worse = (difference > EQUAL).sum(0), (difference < -EQUAL).sum(0)
             equal = np.isfinite(difference).sum(0) - better - worse
             rows.append((name, *(f"{b} / {e} / {w}" for b, e, w in zip(better, equal, worse, strict=True))))
-    return text_table(header, rows, align="lr")
+    return text_table(HEADER, rows, align="lr")
+
+
+def tables(scores: list[dict[str, Numbers]]) -> str:
+    """The tables of all pairs, and those of the pairs that RELION filtered too."""
+    alone = [{name: values for name, values in of_pair.items() if name != THEIRS} for of_pair in scores]
+    parts = [
+        f"### Mean correlation with the noise-free map, {len(scores)} pairs",
+        mean_table(alone),
+        "### Pairs in which `filtered_fsc` is better / equal (within 0.001) / worse",
+        wins_table(alone),
+    ]
+    if with_theirs := [of_pair for of_pair in scores if THEIRS in of_pair]:
+        compared = [{name: of_pair[name] for name in (AVERAGE, LOW_PASS, OURS, THEIRS)} for of_pair in with_theirs]
+        parts += [
+            f"### Beside RELION, {len(compared)} pairs: mean correlation, then better / equal / worse",
+            mean_table(compared),
+            wins_table(compared),
+        ]
+    return "\n\n".join(parts)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--structures", type=Path, required=True)
     parser.add_argument("--pairs", type=int, default=PAIRS)
+    parser.add_argument("--relion", type=int, nargs="*", help="numbers of the pairs that RELION filters; default: all")
     parser.add_argument("--out", type=Path, help="Markdown page for the tables")
     args = parser.parse_args()
     model = Model.open(None, device="cpu", threads=1)
-    scores, seconds = dict[str, list[Numbers]](), 0.0
-    for pair in known_pairs(args.structures, args.pairs):
-        of_pair, of_filter = score_pair(pair, model)
+    scores, seconds = [], 0.0
+    for n, pair in enumerate(known_pairs(args.structures, args.pairs)):
+        with_relion = shutil.which(RELION) is not None and (args.relion is None or n in args.relion)
+        of_pair, of_filter = score_pair(pair, model, with_relion)
         seconds += of_filter
+        scores.append(of_pair)
         for name, values in of_pair.items():
-            scores.setdefault(name, []).append(values)
-            print(f"{pair.name:24}", f"{name:52}", np.array2string(values, precision=3), flush=True)
-    stacked = {name: np.stack(values) for name, values in scores.items()}
-    text = "\n\n".join(
-        (
-            f"### Mean correlation with the noise-free map, {args.pairs} pairs",
-            mean_table(stacked),
-            "### Pairs in which `filtered_fsc` is better / equal (within 0.001) / worse",
-            wins_table(stacked),
-        )
-    )
+            print(f"{n:3} {pair.name:24}", f"{name:52}", np.array2string(values, precision=3), flush=True)
+    text = tables(scores)
     print(text, f"\n{seconds / args.pairs:.2f} CPU seconds per map for the weight")
     if args.out:
         insert(args.out, text)
