@@ -153,7 +153,8 @@ class HalfMapComparison:
     Attributes
     ----------
     paths : files of the half maps
-    values : (z, y, x) float32, Å, local resolution from the half maps by FSC at 0.143; 0 outside the mask
+    criterion : of the local FSC, as the option `--criterion` names it
+    values : (z, y, x) float32, Å, local resolution from the half maps by that criterion; 0 outside the mask
     frequencies : (shells,) 1/Å
     curves : global FSC by name: unmasked, masked, randomised (masked, random phases), corrected; (shells,)
     resolution, resolution_half : Å, where the corrected (without a mask: unmasked) FSC falls below 0.143 and 0.5
@@ -177,6 +178,7 @@ class HalfMapComparison:
     bias: float
     edges: list[float]
     counts: list[list[int]]
+    criterion: str = "0.143"
     warnings: tuple[str, ...] = ()
 
 

@@ -15,6 +15,7 @@ from cryores_lite.figures.palette import DIFFERENCE_STOPS, difference_limit, rgb
 from cryores_lite.figures.report_notes import protein_mass
 from cryores_lite.figures.surface import surface, to_json
 from cryores_lite.figures.svg_charts import agreement_chart, colour_key, fsc_chart, histogram
+from cryores_lite.fourier.criterion import Criterion
 from cryores_lite.types import HalfMapComparison, LocalResolution, length_text
 
 EMPTY_MASK = "No molecule was found in this map, so there is no local resolution to show."
@@ -152,10 +153,11 @@ def _half_maps(comparison: HalfMapComparison | None, difference_slices: str) -> 
     """Return the section that compares the estimate with half maps; empty without half maps."""
     if comparison is None:
         return ""
+    criterion = Criterion(comparison.criterion)
     numbers = {
         "Global resolution at FSC 0.143": length_text(comparison.resolution),
         "Global resolution at FSC 0.5": length_text(comparison.resolution_half),
-        "Median local resolution by half-map FSC": length_text(comparison.median),
+        f"Median local resolution by half-map FSC ({criterion.label})": length_text(comparison.median),
         "Correlation with the estimate": f"{comparison.r:.3f}" if math.isfinite(comparison.r) else "none",
         "Root-mean-square difference": length_text(comparison.rmse),
         "Mean difference, estimate minus half-map FSC": length_text(comparison.bias),
@@ -164,7 +166,7 @@ def _half_maps(comparison: HalfMapComparison | None, difference_slices: str) -> 
         "Left: global FSC of the half maps. The corrected curve is free of the correlation that the mask adds. Right: "
         "the estimate against local half-map FSC, for the voxels of the mask; darker means more voxels, and on the "
         "dashed line both are equal. Local FSC: Gaussian window with a standard deviation of 1.5 wavelengths, "
-        "threshold 0.143."
+        f"criterion {criterion.text}."
     )
     return (
         '<section><h2>Comparison with the half maps</h2><div class="columns even">'

@@ -6,11 +6,12 @@ import math
 
 import numpy as np
 
+from cryores_lite.fourier.criterion import Criterion
 from cryores_lite.fourier.fsc import COARSEST_BAND, Curve
 from cryores_lite.fourier.grids import bounding_slices
 from cryores_lite.half_maps.fsc_curves import FscCurves, fsc_curves, soft_mask
 from cryores_lite.half_maps.independence import DEPENDENT_FSC
-from cryores_lite.half_maps.local_fsc import LocalFsc, checked_local_fsc
+from cryores_lite.half_maps.local_fsc import LocalFsc, checked_local_fsc, threshold_of
 from cryores_lite.half_maps.pair import HalfMapPair
 from cryores_lite.method.coarse_voxels import scale_factor, scaled_down
 from cryores_lite.method.crop import Box, cut
@@ -24,7 +25,11 @@ SCATTER_PERCENTILES = (0.5, 99.5)  # of local resolution: the range of the bins
 
 
 def compare(
-    pair: HalfMapPair, result: LocalResolution, threads: int = 1, local: LocalFsc | None = None
+    pair: HalfMapPair,
+    result: LocalResolution,
+    threads: int = 1,
+    local: LocalFsc | None = None,
+    criterion: Criterion = Criterion.fsc_0143,
 ) -> HalfMapComparison:
     """Measure local and global FSC of half maps and their agreement with the local resolution from one map.
 
@@ -34,8 +39,10 @@ def compare(
     result : local resolution from the map; its mask limits the comparison
     threads : CPU threads
     local : local FSC of the half maps, if it is measured already; its values outside the mask are set to 0
+    criterion : of the local FSC
     """
-    values = (local or checked_local_fsc(pair.first, pair.second, threads=threads)).values
+    threshold = threshold_of(criterion)
+    values = (local or checked_local_fsc(pair.first, pair.second, threshold=threshold, threads=threads)).values
     np.copyto(values, 0, where=~result.mask)
     curves = global_fsc_curves(pair, result.mask, threads)
     inside = (values > 0) & result.mask
@@ -50,6 +57,7 @@ def compare(
     }
     return HalfMapComparison(
         paths=pair.paths,
+        criterion=criterion.value,
         values=values,
         frequencies=rounded(curves.frequencies, 6),
         curves={name: rounded(curve, 4) for name, curve in by_name.items() if curve is not None},
@@ -61,7 +69,10 @@ def compare(
         bias=float(np.mean(estimate - half_maps)) if half_maps.size else math.nan,
         edges=edges,
         counts=counts,
-        warnings=half_map_warnings(pair.lowest_shell_fsc, values[inside], scale_factor(result.grid.voxel_size)),
+        warnings=(
+            *half_map_warnings(pair.lowest_shell_fsc, values[inside], scale_factor(result.grid.voxel_size)),
+            *criterion_warnings(criterion),
+        ),
     )
 
 
@@ -86,6 +97,16 @@ def half_map_warnings(lowest_shell_fsc: float, local_resolution: Volume, scale: 
             "that neither was moved, rotated or inverted."
         )
     return tuple(warnings)
+
+
+def criterion_warnings(criterion: Criterion) -> tuple[str, ...]:
+    """Return a warning for a criterion other than that of the estimate."""
+    if criterion is Criterion.fsc_0143:
+        return ()
+    return (
+        f"The local resolution from half maps is that of the criterion {criterion.text}, and the estimate from the map "
+        "is that of FSC 0.143: their difference includes that of the criteria.",
+    )
 
 
 def difference(result: LocalResolution, comparison: HalfMapComparison) -> Volume:

@@ -44,7 +44,7 @@ class OutputKind:
     suffix : end of the file name, after the name of the map
     when : condition under which the file is written
     help : content in a few words, for the help of the option
-    label : content as the label of an MRC file; None for other files
+    label : content as the label of an MRC file; None for other files. {criterion} stands for that of the local FSC
     value : how the help writes the value of the option, which may be left out; empty for a switch
     node : type in RELION and ccpem-pipeliner; None if the file is not listed there
     """
@@ -87,13 +87,13 @@ KINDS = (
         name="locres_fsc",
         suffix="_locres_fsc.mrc",
         when=When.WITH_HALF_MAPS,
-        label="local resolution by half-map FSC (A); 0 = outside mask",
+        label="local resolution, half-map {criterion} (A); 0 = outside",
     ),
     OutputKind(
         name="difference",
         suffix="_locres_difference.mrc",
         when=When.WITH_HALF_MAPS,
-        label="estimate minus half-map FSC, local resolution (A)",
+        label="estimate minus half-map {criterion}, loc. res. (A)",
     ),
     OutputKind(
         name="average",

@@ -7,6 +7,8 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cryores_lite.fourier.criterion import Criterion
+
 if TYPE_CHECKING:
     from cryores_lite.half_maps.local_fsc import LocalFsc
     from cryores_lite.io.mrc import Map
@@ -37,6 +39,7 @@ class Job:
     atoms : atomic model of the molecule
     half_maps : half maps to compare the estimate with
     method : how local resolution is estimated
+    criterion : of the local FSC of the half maps
     soft_mask_widths : Å, extension and edge of the soft mask
     colours : Å of the first and the last colour in the figures; None: from the map's own percentiles
     """
@@ -48,6 +51,7 @@ class Job:
     atoms: Path | None = None
     half_maps: tuple[Path, Path] | None = None
     method: Method = Method.network
+    criterion: Criterion = Criterion.fsc_0143
     soft_mask_widths: tuple[float, float] = SOFT_MASK_WIDTHS
     colours: tuple[float, float] | None = None
 

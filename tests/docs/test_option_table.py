@@ -49,6 +49,7 @@ ESTIMATED |= {name for name in KIND if name.startswith("atoms_")}
 PAIRS = {  # option: the command without it, and with it
     "--voxel-size": (EVERYTHING, (*EVERYTHING, "--voxel-size", 1.5)),
     "--half-maps": ([w for w in EVERYTHING if w not in HALF_MAPS], EVERYTHING),
+    "--criterion": (EVERYTHING, (*EVERYTHING, "--criterion", "0.5")),
     "--method": (
         ("noisy.mrc.gz", *ALL[1:], "--chimerax"),
         ("noisy.mrc.gz", *ALL[1:], "--chimerax", "--method", "statistical"),
