@@ -52,6 +52,7 @@ ENVELOPE_RATIO = 0.5  # σ of the window for the envelope of noise by chance, ov
 WHOLE_PLANE = (slice(None), slice(None))
 MIN_POWER = 1e-30  # avoids division by zero
 BYTES_PER_VOXEL = 22.0  # of the box: two spectra, a band of each, and the memory of a transform
+TEST_BYTES_PER_VOXEL = 22.0  # additional bytes of a test against chance: noise, and two bands with random phases
 MASK_BYTES_PER_VOXEL = 14.0  # additional bytes with a mask: two half maps with random phases
 
 
@@ -126,7 +127,9 @@ def checked_local_fsc(
     sigma, voxel_size = sigma / factor if sigma else None, first.grid.voxel_size
     densities = [without_offset(half.values) for half in (first, second)]
     box = molecule_box(mean_map(*densities), voxel_size, MOLECULE_MARGIN)
-    require_memory(box.shape, BYTES_PER_VOXEL if mask is None else BYTES_PER_VOXEL + MASK_BYTES_PER_VOXEL)
+    masking = 0.0 if mask is None else MASK_BYTES_PER_VOXEL
+    testing = TEST_BYTES_PER_VOXEL if isinstance(threshold, FalseDiscovery) else 0.0
+    require_memory(box.shape, BYTES_PER_VOXEL + masking + testing)
     halves = [cut(density, box) for density in densities]
     box_mask = None if mask is None else cut(mask, box)
     spectra = [transform(half if box_mask is None else half * box_mask, voxel_size, threads) for half in halves]
@@ -182,6 +185,7 @@ def chance_fsc(halves: list[Spectrum], frequency: float, sigma: float, shape: Sh
     """
     one, other = (filter_to_band(half, frequency, threads) for half in halves)
     noise = replace(one, waves=one.waves - band_scale(one, other) * other.waves)
+    del one, other
     power, copy = GaussianAverage(noise.shape, noise.lengths, ENVELOPE_RATIO * sigma, shape), noise.waves.copy()
     inverse_transform(replace(noise, waves=copy), lambda part, band: power.add(part, np.square(band)), threads)
     envelope = power.values()
