@@ -163,6 +163,8 @@ class HalfMapComparison:
     rmse, bias : Å, root mean square and mean of the full map's local resolution minus `values`, inside the mask
     edges : Å, edges of the bins of `counts`
     counts : voxels of the mask by local resolution from the half maps (rows) and from the full map (columns)
+    finer, coarser : share of the mask in which the full map's local resolution is finer or coarser by more than twice
+        the error of both; NaN if the estimate has no error, or the criteria differ
     warnings : sentences for the user
     """
 
@@ -179,6 +181,8 @@ class HalfMapComparison:
     edges: list[float]
     counts: list[list[int]]
     criterion: str = "0.143"
+    finer: float = math.nan
+    coarser: float = math.nan
     warnings: tuple[str, ...] = ()
 
 

@@ -161,6 +161,7 @@ def _half_maps(comparison: HalfMapComparison | None, difference_slices: str) -> 
         "Correlation with the estimate": f"{comparison.r:.3f}" if math.isfinite(comparison.r) else "none",
         "Root-mean-square difference": length_text(comparison.rmse),
         "Mean difference, estimate minus half-map FSC": length_text(comparison.bias),
+        **_clear_differences(comparison),
     }
     caption = (
         "Left: global FSC of the half maps. The corrected curve is free of the correlation that the mask adds. Right: "
@@ -174,6 +175,14 @@ def _half_maps(comparison: HalfMapComparison | None, difference_slices: str) -> 
         f'<table class="percentiles">{html_parts.table_rows(numbers)}</table>'
         f"{html_parts.paragraph(caption)}{difference_slices}</section>"
     )
+
+
+def _clear_differences(comparison: HalfMapComparison) -> dict[str, str]:
+    """Return the row of the table for differences beyond the error of both; none if an error is unknown."""
+    if math.isnan(comparison.finer):
+        return {}
+    shares = f"estimate finer in {comparison.finer:.1%} of the mask, coarser in {comparison.coarser:.1%}"
+    return {"Difference above twice the error of both": shares}
 
 
 def _differences(estimate: Sequence[slices.Slice], display: DisplayMap, view: slices.View) -> str:

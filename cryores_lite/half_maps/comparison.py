@@ -20,6 +20,8 @@ from cryores_lite.types import HalfMapComparison, LocalResolution, Mask, Volume
 GLOBAL_FSC_MARGIN = 20.0  # Å around the mask: the box of the global FSC
 AT_COARSEST_BAND = 0.9999  # share of the first band's resolution: medians from here on are at that band
 FSC_HALF = 0.5  # second threshold of the global FSC
+FSC_RELATIVE_ERROR = 0.05  # of local resolution by FSC 0.143: median over the simulated pairs of docs/FILTER.md
+CLEAR_Z = 2.0  # difference over the error of both, from which it is clear
 SCATTER_BINS = 32  # along each axis
 SCATTER_PERCENTILES = (0.5, 99.5)  # of local resolution: the range of the bins
 
@@ -55,6 +57,8 @@ def compare(
         "randomised": curves.phase_randomised,
         "corrected": curves.corrected,
     }
+    error = result.uncertainty[inside] if criterion is Criterion.fsc_0143 else np.full(half_maps.size, np.nan)
+    finer, coarser = clear_shares(estimate, half_maps, error)
     return HalfMapComparison(
         paths=pair.paths,
         criterion=criterion.value,
@@ -67,6 +71,8 @@ def compare(
         r=float(np.corrcoef(half_maps, estimate)[0, 1]) if varies else math.nan,
         rmse=float(np.sqrt(np.mean((estimate - half_maps) ** 2))) if half_maps.size else math.nan,
         bias=float(np.mean(estimate - half_maps)) if half_maps.size else math.nan,
+        finer=finer,
+        coarser=coarser,
         edges=edges,
         counts=counts,
         warnings=(
@@ -97,6 +103,20 @@ def half_map_warnings(lowest_shell_fsc: float, local_resolution: Volume, scale: 
             "that neither was moved, rotated or inverted."
         )
     return tuple(warnings)
+
+
+def clear_shares(estimate: Curve, half_maps: Curve, error: Volume) -> tuple[float, float]:
+    """Return the shares of voxels whose estimate is finer, and coarser, by more than twice the error of both.
+
+    Parameters
+    ----------
+    estimate, half_maps : (n,) local resolution in Å
+    error : (n,) standard deviation of the estimate's error in Å; NaN if it is unknown
+    """
+    if not estimate.size or not np.isfinite(error).all():
+        return math.nan, math.nan
+    limit = CLEAR_Z * np.hypot(error, FSC_RELATIVE_ERROR * half_maps)
+    return float(np.mean(estimate < half_maps - limit)), float(np.mean(estimate > half_maps + limit))
 
 
 def criterion_warnings(criterion: Criterion) -> tuple[str, ...]:

@@ -72,6 +72,8 @@ def _comparison(comparison: HalfMapComparison) -> dict[str, Any]:
         "r": _number(comparison.r),
         "rmse": _number(comparison.rmse),
         "bias": _number(comparison.bias),
+        "finer": _number(comparison.finer),
+        "coarser": _number(comparison.coarser),
         "edges": comparison.edges,
         "counts": comparison.counts,
     }

@@ -10,6 +10,7 @@ from numpy.testing import assert_allclose
 from cryores_lite.fourier.criterion import Criterion
 from cryores_lite.fourier.local_power import window_sigma
 from cryores_lite.fourier.spectrum import transform
+from cryores_lite.half_maps.comparison import clear_shares
 from cryores_lite.half_maps.false_discovery import draws, random_phases, significant_from
 from cryores_lite.half_maps.local_fsc import band_fsc, chance_fsc, local_fsc, threshold_of
 from tests.runtime.command import invoke, rows, run
@@ -123,3 +124,13 @@ def test_a_criterion_without_half_maps_is_refused(monkeypatch, tmp_path):
     code, output = invoke(monkeypatch, tmp_path, "m.mrc", "--criterion", "0.5")
     assert code == 2
     assert "--half-maps" in output
+
+
+def test_the_shares_of_clear_differences_are_those_of_chance_where_both_errors_are_right():
+    rng = np.random.default_rng(0)
+    half_maps, error = np.full(50000, 4.0), np.full(50000, 0.3)
+    noise = rng.normal(size=half_maps.size) * np.hypot(error, 0.05 * half_maps)
+    assert clear_shares(half_maps + noise, half_maps, error) == pytest.approx((0.0228, 0.0228), abs=0.004)
+    assert clear_shares(half_maps + 3, half_maps, error) == (0, 1)
+    assert clear_shares(half_maps - 3, half_maps, error) == (1, 0)
+    assert np.isnan(clear_shares(half_maps, half_maps, np.full(50000, np.nan))).all()
