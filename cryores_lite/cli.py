@@ -17,6 +17,7 @@ import typer.core
 
 from cryores_lite.batch.map_list import check_no_duplicates, parse_shard, read_list, without_own_outputs
 from cryores_lite.console import Reporting, configure_process, errors_to_exit_code, user_errors_to_exit_code, versions
+from cryores_lite.fourier.criterion import Criterion
 from cryores_lite.job import Device, RunOptions, plan
 from cryores_lite.outputs.catalogue import KIND, ON_REQUEST, ON_REQUEST_WITH_ATOMS, ON_REQUEST_WITH_HALF_MAPS
 from cryores_lite.outputs.result import SOFT_MASK_WIDTHS, Method
@@ -129,6 +130,9 @@ def estimate(
         tuple[Path, Path] | None,
         typer.Option("--half-maps", metavar="H1 H2", help="Compare with their FSC. Without MAP, use their average."),
     ] = None,
+    criterion: Annotated[
+        Criterion, typer.Option("--criterion", help="Where the local FSC of the half maps is read.")
+    ] = Criterion.fsc_0143,
     method: Annotated[
         Method, typer.Option("--method", help="statistical: no network, needs noisy solvent in the map.")
     ] = Method.network,
@@ -176,6 +180,8 @@ def estimate(
     """
     if method is Method.statistical and "uncertainty" in requested:
         raise typer.BadParameter("--method statistical gives no uncertainty. Leave out --uncertainty.")
+    if criterion is not Criterion.fsc_0143 and not half_maps:
+        raise typer.BadParameter("--criterion needs --half-maps H1 H2.")
     for kind in ON_REQUEST_WITH_ATOMS:
         if kind.name in requested and not atoms:
             raise typer.BadParameter(f"{kind.option} needs --atoms MODEL.")
@@ -198,6 +204,7 @@ def estimate(
                 atoms=atoms,
                 half_maps=half_maps,
                 method=method,
+                criterion=criterion,
                 voxel_size=voxel_size,
                 soft_mask_widths=widths,
                 colours=colours,

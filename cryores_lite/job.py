@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cryores_lite.errors import CryoresError, InputError, interrupt_cause, is_out_of_memory, out_of_memory
+from cryores_lite.fourier.criterion import Criterion
 from cryores_lite.outputs.catalogue import KINDS, ON_REQUEST, ON_REQUEST_WITH_ATOMS, ON_REQUEST_WITH_HALF_MAPS, When
 from cryores_lite.outputs.result import SOFT_MASK_WIDTHS, Job, MapResult, Method, ModelIdentity
 
@@ -84,6 +85,7 @@ def plan(
     atoms: Path | None = None,
     half_maps: tuple[Path, Path] | None = None,
     method: Method = Method.network,
+    criterion: Criterion = Criterion.fsc_0143,
     voxel_size: float | None = None,
     soft_mask_widths: tuple[float, float] = SOFT_MASK_WIDTHS,
     colours: tuple[float, float] | None = None,
@@ -103,6 +105,7 @@ def plan(
         When.WITHOUT_MAP: map_path is None,
         When.WITH_ATOMS: bool(atoms),
         When.WITH_DIRECTIONS: "directions" in requested,
+        When.FILTERED_WITH_HALF_MAPS: bool(half_maps) and "filtered" in requested,
         When.WITH_SCRIPT: "chimerax" in requested and map_path is not None and is_compressed(map_path),
     }
     if map_path is None:
@@ -120,6 +123,7 @@ def plan(
         atoms=atoms,
         half_maps=half_maps,
         method=method,
+        criterion=criterion,
         soft_mask_widths=soft_mask_widths,
         colours=colours,
     )
@@ -133,6 +137,7 @@ def estimate_file(
     half_maps: tuple[str | Path, str | Path] | None = None,
     atoms: str | Path | None = None,
     method: str = "network",
+    criterion: str = "0.143",
     voxel_size: float | None = None,
     soft_mask_widths: tuple[float, float] = SOFT_MASK_WIDTHS,
     colours: tuple[float, float] | None = None,
@@ -153,6 +158,7 @@ def estimate_file(
     half_maps : two half maps to compare with
     atoms : PDB or mmCIF file of a fitted model
     method : "network" or "statistical"
+    criterion : "0.143", "0.5", "1-bit" or "fdr"; where the local FSC of the half maps is read
     voxel_size : Å, in place of the one in the header
     soft_mask_widths : Å, extension and edge of the output "soft_mask"
     colours : Å of the first and the last colour in the figures; None: from the map's own percentiles
@@ -180,6 +186,7 @@ def estimate_file(
     with_inputs = (*(ON_REQUEST_WITH_ATOMS if atoms else ()), *(ON_REQUEST_WITH_HALF_MAPS if half_maps else ()))
     _check_names("outputs", outputs, [kind.name for kind in (*ON_REQUEST, *with_inputs)])
     _check_names("method", [method], [known.value for known in Method])
+    _check_names("criterion", [criterion], [known.value for known in Criterion])
     if voxel_size is not None:
         voxel_size_argument(voxel_size)
     start, threads = time.perf_counter(), threads_argument(threads)
@@ -190,6 +197,7 @@ def estimate_file(
         atoms=Path(atoms) if atoms is not None else None,
         half_maps=(Path(half_maps[0]), Path(half_maps[1])) if half_maps else None,
         method=Method(method),
+        criterion=Criterion(criterion),
         voxel_size=voxel_size,
         soft_mask_widths=widths_argument(soft_mask_widths),
         colours=None if colours is None else limits_argument(colours),
@@ -273,6 +281,7 @@ def _estimate_and_write(
 ) -> MapResult:
     """Read, estimate and write one map: all its files, or none."""
     from cryores_lite.half_maps.comparison import compare
+    from cryores_lite.half_maps.local_fsc import checked_local_fsc, threshold_of
     from cryores_lite.io.atomic_write import publish, refuse_existing, staging_folder
     from cryores_lite.io.input_checks import check_input
     from cryores_lite.method import pipeline, statistical
@@ -293,7 +302,13 @@ def _estimate_and_write(
             estimate = pipeline.estimate_local_resolution(input_map.density, model, threads, progress)
         else:
             estimate = statistical.estimate_by_noise(input_map.density, threads)
-        comparison = compare(pair, estimate, threads, local_directions="directions" in job.outputs) if pair else None
+        local_fsc = comparison = None
+        if pair:
+            threshold = threshold_of(job.criterion)
+            local_fsc = checked_local_fsc(pair.first, pair.second, threshold=threshold, threads=threads)
+            comparison = compare(
+                pair, estimate, threads, local_fsc, job.criterion, local_directions="directions" in job.outputs
+            )
         residues = measure_residues(fitted, estimate) if fitted else None
         result = MapResult(
             job=job,
@@ -304,6 +319,7 @@ def _estimate_and_write(
             map=input_map,
             local_resolution=estimate,
             comparison=comparison,
+            local_fsc=local_fsc,
             residues=residues,
             warnings=_warnings(job, input_map, estimate, comparison, residues),
         )

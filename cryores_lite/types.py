@@ -206,7 +206,8 @@ class HalfMapComparison:
     Attributes
     ----------
     paths : files of the half maps
-    values : (z, y, x) float32, Å, local resolution from the half maps by FSC at 0.143; 0 outside the mask
+    criterion : of the local FSC, as the option `--criterion` names it
+    values : (z, y, x) float32, Å, local resolution from the half maps by that criterion; 0 outside the mask
     frequencies : (shells,) 1/Å
     curves : global FSC by name: unmasked, masked, randomised (masked, random phases), corrected; (shells,)
     resolution, resolution_half : Å, where the corrected (without a mask: unmasked) FSC falls below 0.143 and 0.5
@@ -218,6 +219,8 @@ class HalfMapComparison:
     directions : resolution by direction; None if not measured
     worst : (z, y, x) float32, Å, local resolution in the worst direction, 0 outside the mask; None if not requested
     anisotropy : (z, y, x) float32, local resolution in the worst / the best direction; None if not requested
+    finer, coarser : share of the mask in which the full map's local resolution is finer or coarser by more than twice
+        the error of both; NaN if the estimate has no error, or the criteria differ
     warnings : sentences for the user
     """
 
@@ -236,6 +239,9 @@ class HalfMapComparison:
     directions: Directions | None = None
     worst: Volume | None = None
     anisotropy: Volume | None = None
+    criterion: str = "0.143"
+    finer: float = math.nan
+    coarser: float = math.nan
     warnings: tuple[str, ...] = ()
 
 

@@ -15,6 +15,7 @@ from cryores_lite.figures.palette import DIFFERENCE_STOPS, difference_limit, rgb
 from cryores_lite.figures.report_notes import protein_mass
 from cryores_lite.figures.surface import surface, to_json
 from cryores_lite.figures.svg_charts import agreement_chart, colour_key, fsc_chart, histogram
+from cryores_lite.fourier.criterion import Criterion
 from cryores_lite.types import HalfMapComparison, LocalResolution, length_text
 
 EMPTY_MASK = "No molecule was found in this map, so there is no local resolution to show."
@@ -152,20 +153,22 @@ def _half_maps(comparison: HalfMapComparison | None, difference_slices: str) -> 
     """Return the section that compares the estimate with half maps; empty without half maps."""
     if comparison is None:
         return ""
+    criterion = Criterion(comparison.criterion)
     numbers = {
         "Global resolution at FSC 0.143": length_text(comparison.resolution),
         "Global resolution at FSC 0.5": length_text(comparison.resolution_half),
-        "Median local resolution by half-map FSC": length_text(comparison.median),
+        f"Median local resolution by half-map FSC ({criterion.label})": length_text(comparison.median),
         "Correlation with the estimate": f"{comparison.r:.3f}" if math.isfinite(comparison.r) else "none",
         "Root-mean-square difference": length_text(comparison.rmse),
         "Mean difference, estimate minus half-map FSC": length_text(comparison.bias),
         **({"Directions": comparison.directions.sentence} if comparison.directions else {}),
+        **_clear_differences(comparison),
     }
     caption = (
         "Left: global FSC of the half maps. The corrected curve is free of the correlation that the mask adds. Right: "
         "the estimate against local half-map FSC, for the voxels of the mask; darker means more voxels, and on the "
         "dashed line both are equal. Local FSC: Gaussian window with a standard deviation of 1.5 wavelengths, "
-        "threshold 0.143."
+        f"criterion {criterion.text}."
     )
     return (
         '<section><h2>Comparison with the half maps</h2><div class="columns even">'
@@ -173,6 +176,14 @@ def _half_maps(comparison: HalfMapComparison | None, difference_slices: str) -> 
         f'<table class="percentiles">{html_parts.table_rows(numbers)}</table>'
         f"{html_parts.paragraph(caption)}{difference_slices}</section>"
     )
+
+
+def _clear_differences(comparison: HalfMapComparison) -> dict[str, str]:
+    """Return the row of the table for differences beyond the error of both; none if an error is unknown."""
+    if math.isnan(comparison.finer):
+        return {}
+    shares = f"estimate finer in {comparison.finer:.1%} of the mask, coarser in {comparison.coarser:.1%}"
+    return {"Difference above twice the error of both": shares}
 
 
 def _differences(estimate: Sequence[slices.Slice], display: DisplayMap, view: slices.View) -> str:

@@ -48,18 +48,30 @@ def first_crossing(
     (…) float32, Å
     """
     thresholds = np.broadcast_to(np.asarray(threshold, fsc.dtype), len(frequencies))
-    below = fsc < thresholds.reshape(-1, *[1] * (fsc.ndim - 1))
-    stays_below = below.copy()
-    for n in range(1, CONSECUTIVE_BANDS):
-        stays_below[:-n] &= below[n:]
-    crossing = stays_below.argmax(0)
+    is_crossing = stays_below(fsc, thresholds)
+    crossing = is_crossing.argmax(0)
     before = np.maximum(crossing - 1, 0)
     high, low = (np.take_along_axis(fsc, band[None], 0)[0] for band in (before, crossing))
     fall = high - low - (thresholds[before] - thresholds[crossing])
     share = np.where(crossing > 0, (high - thresholds[before]) / np.maximum(fall, 1e-9), 0)
     frequency = frequencies[before] + share * (frequencies[crossing] - frequencies[before])
-    resolution: Volume = np.where(stays_below.any(0), 1 / frequency, 1 / frequencies[-1]).astype(np.float32)
+    resolution: Volume = np.where(is_crossing.any(0), 1 / frequency, 1 / frequencies[-1]).astype(np.float32)
     return resolution
+
+
+def stays_below(fsc: npt.NDArray[np.floating], thresholds: npt.NDArray[np.floating]) -> npt.NDArray[np.bool_]:
+    """Return where curves (bands, …) are below their thresholds (bands,) in a band and in the two bands after it."""
+    below = fsc < thresholds.reshape(-1, *[1] * (fsc.ndim - 1))
+    stays = below.copy()
+    for n in range(1, CONSECUTIVE_BANDS):
+        stays[:-n] &= below[n:]
+    return stays
+
+
+def without_tail(fsc: Volume, threshold: float = FSC_THRESHOLD) -> Volume:
+    """Set FSC curves (bands, …) to 0 from the band on after which they stay below a threshold: the rest is chance."""
+    ended = np.maximum.accumulate(stays_below(fsc, np.full(len(fsc), threshold, fsc.dtype)), axis=0)
+    return np.where(ended, np.zeros((), fsc.dtype), fsc)
 
 
 def interpolate_log(fsc: Volume, measured: Curve, frequencies: Curve) -> Volume:

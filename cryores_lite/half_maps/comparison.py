@@ -6,13 +6,14 @@ import math
 
 import numpy as np
 
+from cryores_lite.fourier.criterion import Criterion
 from cryores_lite.fourier.fsc import COARSEST_BAND, Curve
 from cryores_lite.fourier.grids import bounding_slices
 from cryores_lite.half_maps.directions import measure_directions
 from cryores_lite.half_maps.fsc_curves import FscCurves, fsc_curves, soft_mask
 from cryores_lite.half_maps.independence import DEPENDENT_FSC
 from cryores_lite.half_maps.local_directions import measure_local_directions
-from cryores_lite.half_maps.local_fsc import checked_local_fsc
+from cryores_lite.half_maps.local_fsc import LocalFsc, checked_local_fsc, threshold_of
 from cryores_lite.half_maps.pair import HalfMapPair
 from cryores_lite.method.coarse_voxels import scale_factor, scaled_down
 from cryores_lite.method.crop import Box, cut
@@ -21,12 +22,20 @@ from cryores_lite.types import HalfMapComparison, Lengths, LocalResolution, Mask
 GLOBAL_FSC_MARGIN = 20.0  # Å around the mask: the box of the global FSC
 AT_COARSEST_BAND = 0.9999  # share of the first band's resolution: medians from here on are at that band
 FSC_HALF = 0.5  # second threshold of the global FSC
+FSC_RELATIVE_ERROR = 0.05  # of local resolution by FSC 0.143: median over the simulated pairs of docs/FILTER.md
+CLEAR_Z = 2.0  # difference over the error of both, from which it is clear
 SCATTER_BINS = 32  # along each axis
 SCATTER_PERCENTILES = (0.5, 99.5)  # of local resolution: the range of the bins
 
 
 def compare(
-    pair: HalfMapPair, result: LocalResolution, threads: int = 1, *, local_directions: bool = False
+    pair: HalfMapPair,
+    result: LocalResolution,
+    threads: int = 1,
+    local: LocalFsc | None = None,
+    criterion: Criterion = Criterion.fsc_0143,
+    *,
+    local_directions: bool = False,
 ) -> HalfMapComparison:
     """Measure local and global FSC of half maps and their agreement with the local resolution from one map.
 
@@ -35,9 +44,13 @@ def compare(
     pair : half maps on the grid of `result`
     result : local resolution from the map; its mask limits the comparison
     threads : CPU threads
+    local : local FSC of the half maps, if it is measured already; its values outside the mask are set to 0
+    criterion : of the local FSC
     local_directions : also measure the local resolution by direction
     """
-    local = checked_local_fsc(pair.first, pair.second, threads=threads)
+    if local is None:
+        threshold = threshold_of(criterion)
+        local = checked_local_fsc(pair.first, pair.second, threshold=threshold, threads=threads)
     values = local.values
     np.copyto(values, 0, where=~result.mask)
     region = molecule_region(pair, result.mask)
@@ -58,8 +71,11 @@ def compare(
         "randomised": curves.phase_randomised,
         "corrected": curves.corrected,
     }
+    error = result.uncertainty[inside] if criterion is Criterion.fsc_0143 else np.full(half_maps.size, np.nan)
+    finer, coarser = clear_shares(estimate, half_maps, error)
     return HalfMapComparison(
         paths=pair.paths,
+        criterion=criterion.value,
         values=values,
         frequencies=rounded(curves.frequencies, 6),
         curves={name: rounded(curve, 4) for name, curve in by_name.items() if curve is not None},
@@ -69,12 +85,17 @@ def compare(
         r=float(np.corrcoef(half_maps, estimate)[0, 1]) if varies else math.nan,
         rmse=float(np.sqrt(np.mean((estimate - half_maps) ** 2))) if half_maps.size else math.nan,
         bias=float(np.mean(estimate - half_maps)) if half_maps.size else math.nan,
+        finer=finer,
+        coarser=coarser,
         edges=edges,
         counts=counts,
         directions=directions,
         worst=by_direction.worst if by_direction else None,
         anisotropy=by_direction.anisotropy if by_direction else None,
-        warnings=half_map_warnings(pair.lowest_shell_fsc, values[inside], scale_factor(result.grid.voxel_size)),
+        warnings=(
+            *half_map_warnings(pair.lowest_shell_fsc, values[inside], scale_factor(result.grid.voxel_size)),
+            *criterion_warnings(criterion),
+        ),
     )
 
 
@@ -99,6 +120,30 @@ def half_map_warnings(lowest_shell_fsc: float, local_resolution: Volume, scale: 
             "that neither was moved, rotated or inverted."
         )
     return tuple(warnings)
+
+
+def clear_shares(estimate: Curve, half_maps: Curve, error: Volume) -> tuple[float, float]:
+    """Return the shares of voxels whose estimate is finer, and coarser, by more than twice the error of both.
+
+    Parameters
+    ----------
+    estimate, half_maps : (n,) local resolution in Å
+    error : (n,) standard deviation of the estimate's error in Å; NaN if it is unknown
+    """
+    if not estimate.size or not np.isfinite(error).all():
+        return math.nan, math.nan
+    limit = CLEAR_Z * np.hypot(error, FSC_RELATIVE_ERROR * half_maps)
+    return float(np.mean(estimate < half_maps - limit)), float(np.mean(estimate > half_maps + limit))
+
+
+def criterion_warnings(criterion: Criterion) -> tuple[str, ...]:
+    """Return a warning for a criterion other than that of the estimate."""
+    if criterion is Criterion.fsc_0143:
+        return ()
+    return (
+        f"The local resolution from half maps is that of the criterion {criterion.text}, and the estimate from the map "
+        "is that of FSC 0.143: their difference includes that of the criteria.",
+    )
 
 
 def difference(result: LocalResolution, comparison: HalfMapComparison) -> Volume:

@@ -10,16 +10,34 @@ their sources.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from cryores_lite.errors import InputError
-from cryores_lite.fourier.fsc import Curve, Threshold, bands, first_crossing, fixed_threshold, interpolate_log
-from cryores_lite.fourier.interpolation import interpolate, voxel_positions
+from cryores_lite.fourier.criterion import Criterion
+from cryores_lite.fourier.fsc import (
+    Curve,
+    Threshold,
+    bands,
+    first_crossing,
+    fixed_threshold,
+    interpolate_log,
+    one_bit_threshold,
+)
+from cryores_lite.fourier.interpolation import interpolate, resample_periodic, voxel_positions
 from cryores_lite.fourier.local_power import GaussianAverage, filter_to_band, smooth, window_sigma
 from cryores_lite.fourier.spectrum import Spectrum, grid_for, inverse_transform, transform
+from cryores_lite.half_maps.false_discovery import (
+    SEED,
+    UNTESTED_FSC,
+    FalseDiscovery,
+    draws,
+    is_testable,
+    random_phases,
+    significant_from,
+)
 from cryores_lite.half_maps.fsc_curves import PHASE_SEED, global_fsc, phase_randomised, randomisation_start
 from cryores_lite.half_maps.independence import mean_map, refuse_copies
 from cryores_lite.method.coarse_voxels import scaled_down
@@ -30,8 +48,11 @@ from cryores_lite.types import Density, Lengths, Shape, Volume, without_offset
 MOLECULE_MARGIN = 30.0  # Å around the molecule
 MEASURED_BAND_STEP = 1.12  # highest ratio of neighbouring bands that are measured; the curve between is interpolated
 NOISE_WINDOW_RATIO = 2.0  # σ of the window for the noise, over σ of the window for the signal
+ENVELOPE_RATIO = 0.5  # σ of the window for the envelope of noise by chance, over σ of the window for the signal
+WHOLE_PLANE = (slice(None), slice(None))
 MIN_POWER = 1e-30  # avoids division by zero
 BYTES_PER_VOXEL = 22.0  # of the box: two spectra, a band of each, and the memory of a transform
+TEST_BYTES_PER_VOXEL = 22.0  # additional bytes of a test against chance: noise, and two bands with random phases
 MASK_BYTES_PER_VOXEL = 14.0  # additional bytes with a mask: two half maps with random phases
 
 
@@ -44,11 +65,13 @@ class LocalFsc:
     values : (z, y, x) float32, local resolution in Å everywhere in the molecule's box, 0 outside it
     frequencies : (bands,) 1/Å, up to the Nyquist frequency
     fsc : (bands, coarse z, y, x) float32, on a grid over the periodic box around the molecule
+    box : the molecule's box in the grid of the half maps; `transform` makes it periodic
     """
 
     values: Volume
     frequencies: Curve
     fsc: Volume
+    box: Box
 
 
 def local_fsc(
@@ -56,7 +79,7 @@ def local_fsc(
     second: Density,
     *,
     mask: Volume | None = None,
-    threshold: Threshold | None = None,
+    threshold: Threshold | FalseDiscovery | None = None,
     sigma: float | None = None,
     step: float = MEASURED_BAND_STEP,
     threads: int = 1,
@@ -68,7 +91,7 @@ def local_fsc(
     first, second : half maps on one grid
     mask : (z, y, x), 0 to 1; both half maps are multiplied by it. The FSC that the mask adds is measured with random
         phases (Chen et al. 2013, Ultramicroscopy 135, 24) and subtracted. Windows are local, so a mask is not needed.
-    threshold : function of a band's frequency (1/Å) and its window's σ (Å); 0.143 by default
+    threshold : function of a band's frequency (1/Å) and its window's σ (Å), or a test against chance; 0.143 by default
     sigma : Å, of a fixed window; by default 1.5/f, at least 4 Å
     step : highest ratio of neighbouring bands that are measured
     threads : CPU threads
@@ -94,7 +117,7 @@ def checked_local_fsc(
     first: Density,
     second: Density,
     mask: Volume | None = None,
-    threshold: Threshold | None = None,
+    threshold: Threshold | FalseDiscovery | None = None,
     sigma: float | None = None,
     step: float = MEASURED_BAND_STEP,
     threads: int = 1,
@@ -104,7 +127,9 @@ def checked_local_fsc(
     sigma, voxel_size = sigma / factor if sigma else None, first.grid.voxel_size
     densities = [without_offset(half.values) for half in (first, second)]
     box = molecule_box(mean_map(*densities), voxel_size, MOLECULE_MARGIN)
-    require_memory(box.shape, BYTES_PER_VOXEL if mask is None else BYTES_PER_VOXEL + MASK_BYTES_PER_VOXEL)
+    masking = 0.0 if mask is None else MASK_BYTES_PER_VOXEL
+    testing = TEST_BYTES_PER_VOXEL if isinstance(threshold, FalseDiscovery) else 0.0
+    require_memory(box.shape, BYTES_PER_VOXEL + masking + testing)
     halves = [cut(density, box) for density in densities]
     box_mask = None if mask is None else cut(mask, box)
     spectra = [transform(half if box_mask is None else half * box_mask, voxel_size, threads) for half in halves]
@@ -113,6 +138,7 @@ def checked_local_fsc(
     coarse = grid_for(lengths, min(sigma or window_sigma(f) for f in frequencies))
     first.release_pages()
     second.release_pages()
+    limit, significant = threshold or fixed_threshold(), np.empty(len(frequencies))
     random = None if box_mask is None else phase_randomised_halves(halves, box_mask, voxel_size, threads)
     fsc = np.empty((len(frequencies), *coarse), np.float32)
     for n, f in enumerate(frequencies):
@@ -120,14 +146,21 @@ def checked_local_fsc(
         if random and f > random[1]:
             mask_fsc = band_fsc(random[0], f, sigma or window_sigma(f), coarse, threads)
             fsc[n] = (fsc[n] - mask_fsc) / np.maximum(1 - mask_fsc, 1e-6)
+        if isinstance(limit, FalseDiscovery):
+            significant[n] = UNTESTED_FSC
+            if is_testable(lengths, sigma or window_sigma(f)):
+                by_chance = chance_fsc(spectra, f, sigma or window_sigma(f), coarse, threads)
+                significant[n] = significant_from(fsc[n], by_chance, limit.rate)
     fine = bands(spectra[0].nyquist)
-    limit = threshold or fixed_threshold()
-    cuts = np.array([limit(float(f) / factor, factor * (sigma or window_sigma(f))) for f in fine])
+    if isinstance(limit, FalseDiscovery):
+        cuts = np.interp(np.log(fine), np.log(frequencies), significant)
+    else:
+        cuts = np.array([limit(float(f) / factor, factor * (sigma or window_sigma(f))) for f in fine])
     local = np.stack(
         [first_crossing(interpolate_log(plane, frequencies, fine), fine, cuts) for plane in fsc.swapaxes(0, 1)]
     )
     values = paste(factor * interpolate_to_voxels(local, spectra[0], box), box, first.grid.shape)
-    return LocalFsc(values, frequencies / factor, fsc)
+    return LocalFsc(values, frequencies / factor, fsc, box)
 
 
 def band_fsc(halves: list[Spectrum], frequency: float, sigma: float, shape: Shape, threads: int = 1) -> Volume:
@@ -141,17 +174,52 @@ def band_fsc(halves: list[Spectrum], frequency: float, sigma: float, shape: Shap
     shape : points of the coarse grid
     """
     one, other = (filter_to_band(half, frequency, threads) for half in halves)
-    box, lengths = one.shape, one.lengths
-    scale = np.float32(np.sqrt(total_power(one.waves, box) / max(total_power(other.waves, box), MIN_POWER)))
+    return fsc_of_bands(one, other, sigma, shape, threads)
+
+
+def chance_fsc(halves: list[Spectrum], frequency: float, sigma: float, shape: Shape, threads: int = 1) -> Volume:
+    """Measure the FSC of one band of half maps that hold the noise of `halves` with random phases, and no signal.
+
+    The noise by chance has the local power of the noise: where that power changes, fewer waves share a window.
+    Parameters are those of `band_fsc`; the result, (draws, coarse z, y, x), has as many random pairs as the band needs.
+    """
+    one, other = (filter_to_band(half, frequency, threads) for half in halves)
+    noise = replace(one, waves=one.waves - band_scale(one, other) * other.waves)
+    del one, other
+    power, copy = GaussianAverage(noise.shape, noise.lengths, ENVELOPE_RATIO * sigma, shape), noise.waves.copy()
+    inverse_transform(replace(noise, waves=copy), lambda part, band: power.add(part, np.square(band)), threads)
+    envelope = power.values()
+    rng = np.random.default_rng([SEED, round(1e4 * frequency)])
+    pairs = ((random_phases(noise, rng), random_phases(noise, rng)) for _ in range(draws(noise.lengths, sigma)))
+    return np.stack([fsc_of_bands(*pair, sigma, shape, threads, envelope) for pair in pairs])
+
+
+def band_scale(one: Spectrum, other: Spectrum) -> np.float32:
+    """Return the factor that gives one band the power of another."""
+    power = max(total_power(other.waves, other.shape), MIN_POWER)
+    return np.float32(np.sqrt(total_power(one.waves, one.shape) / power))
+
+
+def fsc_of_bands(
+    one: Spectrum, other: Spectrum, sigma: float, shape: Shape, threads: int = 1, envelope: Volume | None = None
+) -> Volume:
+    """Measure the windowed FSC of two filtered half maps, as `band_fsc`; their waves are overwritten.
+
+    Parameters
+    ----------
+    envelope : coarse (z, y, x), power that both half maps are multiplied by
+    """
+    box, lengths, scale = one.shape, one.lengths, band_scale(one, other)
     first_band = np.empty(box, np.float32)
     inverse_transform(one, first_band.__setitem__, threads)
     signal_mean, noise_mean = GaussianAverage(box, lengths, sigma, shape), GaussianAverage(box, lengths, sigma, shape)
 
     def add_planes(part: slice, second_band: Volume) -> None:
         second_band *= scale
-        signal_mean.add(part, first_band[part] * second_band)
+        factor = np.float32(1) if envelope is None else resample_periodic(envelope, box, (part, *WHOLE_PLANE))
+        signal_mean.add(part, factor * first_band[part] * second_band)
         second_band -= first_band[part]
-        noise_mean.add(part, np.square(second_band, out=second_band))
+        noise_mean.add(part, np.square(second_band, out=second_band) * factor)
 
     inverse_transform(other, add_planes, threads)
     wider = float(np.sqrt(NOISE_WINDOW_RATIO**2 - 1)) * sigma  # with the first mean: NOISE_WINDOW_RATIO times sigma
@@ -159,6 +227,17 @@ def band_fsc(halves: list[Spectrum], frequency: float, sigma: float, shape: Shap
     noise /= 2
     fsc: Volume = signal / np.maximum(signal + noise, np.float32(MIN_POWER))
     return fsc
+
+
+def threshold_of(criterion: Criterion) -> Threshold | FalseDiscovery:
+    """Return the threshold of `local_fsc` for a criterion of the command."""
+    thresholds: dict[Criterion, Threshold | FalseDiscovery] = {
+        Criterion.fsc_0143: fixed_threshold(),
+        Criterion.fsc_05: fixed_threshold(0.5),
+        Criterion.one_bit: one_bit_threshold,
+        Criterion.fdr: FalseDiscovery(),
+    }
+    return thresholds[criterion]
 
 
 def total_power(coefficients: npt.NDArray[np.complex64], shape: Shape) -> float:

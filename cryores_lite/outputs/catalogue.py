@@ -17,6 +17,7 @@ class When(Enum):
     WITH_HALF_MAPS = auto()
     WITHOUT_MAP = auto()  # half maps only: their average is the map
     WITH_ATOMS = auto()  # an atomic model is given
+    FILTERED_WITH_HALF_MAPS = auto()  # --filtered, and half maps are given
     WITH_SCRIPT = auto()  # a script is requested, for a map that ChimeraX cannot open as it is
     ON_REQUEST = auto()  # by an option
     ON_REQUEST_WITH_ATOMS = auto()
@@ -45,7 +46,7 @@ class OutputKind:
     suffix : end of the file name, after the name of the map
     when : condition under which the file is written
     help : content in a few words, for the help of the option
-    label : content as the label of an MRC file; None for other files
+    label : content as the label of an MRC file; None for other files. {criterion} stands for that of the local FSC
     value : how the help writes the value of the option, which may be left out; empty for a switch
     node : type in RELION and ccpem-pipeliner; None if the file is not listed there
     """
@@ -88,13 +89,13 @@ KINDS = (
         name="locres_fsc",
         suffix="_locres_fsc.mrc",
         when=When.WITH_HALF_MAPS,
-        label="local resolution by half-map FSC (A); 0 = outside mask",
+        label="local resolution, half-map {criterion} (A); 0 = outside",
     ),
     OutputKind(
         name="difference",
         suffix="_locres_difference.mrc",
         when=When.WITH_HALF_MAPS,
-        label="estimate minus half-map FSC, local resolution (A)",
+        label="estimate minus half-map {criterion}, loc. res. (A)",
     ),
     OutputKind(
         name="directions",
@@ -139,9 +140,15 @@ KINDS = (
     OutputKind(
         name="filtered",
         suffix="_locres_filtered.mrc",
-        help="the map, low-passed at its local resolution",
+        help="the map, low-passed at its local resolution; with half maps, also one weighted by their FSC",
         label="map low-passed at its local resolution",
         node=Node("DensityMap.mrc.cryores_lite.localresfiltered", 11),
+    ),
+    OutputKind(
+        name="filtered_fsc",
+        suffix="_locres_fsc_filtered.mrc",
+        when=When.FILTERED_WITH_HALF_MAPS,
+        label="map weighted by its local half-map FSC",
     ),
     OutputKind(
         name="display",

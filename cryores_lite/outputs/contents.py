@@ -103,6 +103,17 @@ def filtered(result: MapResult) -> Voxels:
     )
 
 
+def filtered_fsc(result: MapResult) -> Voxels:
+    """The map, each voxel weighted by its own half-map FSC, 0 outside the mask."""
+    from cryores_lite.half_maps.fsc_filter import filtered_by_fsc
+
+    assert result.local_fsc, "written with half maps only"
+    input_map, estimate = result.map_and_estimate()
+    density = input_map.density
+    weighted = filtered_by_fsc(density.values, result.local_fsc, density.grid.voxel_size, result.threads)
+    return np.where(estimate.mask, weighted, np.float32(0))
+
+
 def unpacked(result: MapResult) -> Voxels:
     """The map itself, for the script: ChimeraX opens no compressed maps."""
     return result.map_and_estimate()[0].density.values

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cryores_lite.fourier.criterion import Criterion
 from cryores_lite.outputs.catalogue import KIND
 from cryores_lite.outputs.histogram import binned
 from cryores_lite.outputs.paper import deposits, methods_text
@@ -70,10 +71,13 @@ def _fsc(comparison: HalfMapComparison) -> dict[str, Any]:
 
 def _comparison(comparison: HalfMapComparison) -> dict[str, Any]:
     return {
+        "criterion": comparison.criterion,
         "median_fsc": _number(comparison.median),
         "r": _number(comparison.r),
         "rmse": _number(comparison.rmse),
         "bias": _number(comparison.bias),
+        "finer": _number(comparison.finer),
+        "coarser": _number(comparison.coarser),
         "edges": comparison.edges,
         "counts": comparison.counts,
     }
@@ -146,10 +150,16 @@ def _network_lines(estimate: LocalResolution) -> tuple[str, ...]:
 
 def _half_map_lines(comparison: HalfMapComparison) -> tuple[str, ...]:
     return (
-        f"  half-map FSC       {length_text(comparison.resolution)}; local median {length_text(comparison.median)}",
+        f"  half-map FSC       {length_text(comparison.resolution)}; local median {length_text(comparison.median)}"
+        f"{_criterion(comparison)}",
         f"  agreement          {_agreement(comparison)}",
         *((f"  directions         {comparison.directions.sentence}",) if comparison.directions else ()),
     )
+
+
+def _criterion(comparison: HalfMapComparison) -> str:
+    criterion = Criterion(comparison.criterion)
+    return "" if criterion is Criterion.fsc_0143 else f" ({criterion.label})"
 
 
 def _agreement(comparison: HalfMapComparison) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from cryores_lite import __version__
 from cryores_lite.figures.display_map import zyx_axes
+from cryores_lite.fourier.criterion import Criterion
 from cryores_lite.outputs.result import Job, MapResult, ModelIdentity
 from cryores_lite.types import HalfMapComparison, LocalResolution, Shape, length_text
 
@@ -17,6 +18,10 @@ HALF_MAP_REFERENCES = (
     "Cardone et al. (2013), J. Struct. Biol. 184, 226 (windowed FSC)",
     "Chen et al. (2013), Ultramicroscopy 135, 24 (phase randomisation)",
 )
+CRITERION_REFERENCES = {
+    Criterion.one_bit: ("van Heel & Schatz (2005), J. Struct. Biol. 151, 250 (1-bit criterion)",),
+    Criterion.fdr: ("Beckers & Sachse (2020), J. Struct. Biol. 212, 107579 (false-discovery rate of an FSC)",),
+}
 MASK_CONTOUR = 0.5
 
 
@@ -45,7 +50,8 @@ def methods_text(result: MapResult) -> str | None:
     estimate, comparison = result.local_resolution, result.comparison
     if estimate is None or math.isnan(estimate.median):
         return None
-    references = (*((CRYORES,) if result.model else ()), *(HALF_MAP_REFERENCES if comparison else ()))
+    of_half_maps = _half_map_references(Criterion(comparison.criterion)) if comparison else ()
+    references = (*((CRYORES,) if result.model else ()), *of_half_maps)
     sentences = (
         f"Local resolution was estimated from {_source(result.job)} with {program(result.model)}.",
         _settings(result, estimate),
@@ -144,7 +150,12 @@ def _meaning(model: ModelIdentity | None) -> str:
     )
 
 
+def _half_map_references(criterion: Criterion) -> tuple[str, ...]:
+    return HALF_MAP_REFERENCES + CRITERION_REFERENCES.get(criterion, ())
+
+
 def _half_maps(comparison: HalfMapComparison) -> str:
+    criterion = Criterion(comparison.criterion)
     r = f"a correlation of {comparison.r:.2f} and " if math.isfinite(comparison.r) else ""
     agreement = (
         f" The estimate and the local FSC have {r}a root-mean-square difference of {comparison.rmse:.2f} Å."
@@ -154,6 +165,6 @@ def _half_maps(comparison: HalfMapComparison) -> str:
     return (
         f"Two half maps ({' and '.join(path.name for path in comparison.paths)}) have a global resolution of "
         f"{length_text(comparison.resolution)} (FSC 0.143, corrected for the mask) and a median local resolution of "
-        f"{length_text(comparison.median)} (FSC 0.143 in Gaussian windows with a standard deviation of 1.5 "
+        f"{length_text(comparison.median)} ({criterion.text} in Gaussian windows with a standard deviation of 1.5 "
         f"wavelengths).{agreement}"
     )

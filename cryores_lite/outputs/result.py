@@ -7,7 +7,10 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cryores_lite.fourier.criterion import Criterion
+
 if TYPE_CHECKING:
+    from cryores_lite.half_maps.local_fsc import LocalFsc
     from cryores_lite.io.mrc import Map
     from cryores_lite.outputs.residues import MeasuredModel
     from cryores_lite.types import HalfMapComparison, LocalResolution
@@ -36,6 +39,7 @@ class Job:
     atoms : atomic model of the molecule
     half_maps : half maps to compare the estimate with
     method : how local resolution is estimated
+    criterion : of the local FSC of the half maps
     soft_mask_widths : Å, extension and edge of the soft mask
     colours : Å of the first and the last colour in the figures; None: from the map's own percentiles
     """
@@ -47,6 +51,7 @@ class Job:
     atoms: Path | None = None
     half_maps: tuple[Path, Path] | None = None
     method: Method = Method.network
+    criterion: Criterion = Criterion.fsc_0143
     soft_mask_widths: tuple[float, float] = SOFT_MASK_WIDTHS
     colours: tuple[float, float] | None = None
 
@@ -95,6 +100,7 @@ class MapResult:
     map : the map as read
     local_resolution : the estimate
     comparison : comparison with the half maps, if there are any
+    local_fsc : local FSC of the half maps, if there are any; its values are 0 outside the mask
     residues : local resolution of the atomic model's residues, if there is a model
     warnings : sentences for the user
     """
@@ -108,6 +114,7 @@ class MapResult:
     map: Map | None = None
     local_resolution: LocalResolution | None = None
     comparison: HalfMapComparison | None = None
+    local_fsc: LocalFsc | None = None
     residues: MeasuredModel | None = None
     warnings: tuple[str, ...] = ()
 

@@ -31,7 +31,7 @@ def write(name: str, path: Path, result: MapResult) -> None:
         _write(path, content)
     else:
         input_map, _ = result.map_and_estimate()
-        label = f"cryores_lite {__version__}: {KIND[name].label}"
+        label = f"cryores_lite {__version__}: {KIND[name].label}".format(criterion=result.job.criterion.label)
         write_map(path, content, input_map.header, label=label, voxel_size=result.job.voxel_size)
 
 

@@ -51,6 +51,7 @@ PAIRS = {  # option: the command without it, and with it
     "--voxel-size": (EVERYTHING, (*EVERYTHING, "--voxel-size", 1.5)),
     "--half-maps": ([w for w in EVERYTHING if w not in HALF_MAPS], EVERYTHING),
     "--directions": (("map.mrc.gz", *HALF_MAPS, "--report"), ("map.mrc.gz", *DIRECTIONS, "--report")),
+    "--criterion": (EVERYTHING, (*EVERYTHING, "--criterion", "0.5")),
     "--method": (
         ("noisy.mrc.gz", *ALL[1:], "--chimerax"),
         ("noisy.mrc.gz", *ALL[1:], "--chimerax", "--method", "statistical"),
@@ -208,7 +209,7 @@ def test_an_option_adds_and_changes_the_files_that_the_page_names(folder, option
         assert (added, changed) == ({"table"}, {"all.jsonl"})
     elif option in ("--device", "--threads"):
         check_equal_values(before, after)
-        assert changed <= ESTIMATED | {"locres_fsc", "difference"}
+        assert changed <= ESTIMATED | {"locres_fsc", "difference", "filtered_fsc"}
         assert ("report" in changed) == (option == "--threads")
         assert added == set()
     else:

@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from cryores_lite.errors import InputError
-from cryores_lite.fourier.fsc import fixed_threshold, one_bit_threshold
+from cryores_lite.fourier.fsc import Threshold, fixed_threshold, one_bit_threshold
+from cryores_lite.half_maps.false_discovery import FalseDiscovery
 from cryores_lite.half_maps.local_fsc import local_fsc
 from cryores_lite.io.mrc import read_map
 from cryores_lite.method.statistical import estimate_by_noise
@@ -33,10 +34,11 @@ from training.maps.structures import read_manifest
 COLUMNS = ("relative_rmse", "no_limit", "r", "bias", "coverage", "cpu_seconds")
 HALF_MAPS, SINGLE_MAP = "two half maps", "single map"  # inputs in the table of other programs
 MAIN_THRESHOLD = "**cryores_lite, FSC 0.143**"
-THRESHOLDS = {
+THRESHOLDS: dict[str, Threshold | FalseDiscovery] = {
     MAIN_THRESHOLD: fixed_threshold(),
     "cryores_lite, FSC 0.5": fixed_threshold(0.5),
     "cryores_lite, FSC 1-bit": one_bit_threshold,
+    "cryores_lite, FSC FDR 1%": FalseDiscovery(),
 }
 STATISTICAL = "**cryores_lite, statistical**"
 SPEED_TARGETS = (("RELION", "at least 10"), ("blocres (cutoff 0.143)", "at least 100 at a step of one voxel"))
