@@ -159,6 +159,7 @@ def _half_maps(comparison: HalfMapComparison | None, difference_slices: str) -> 
         "Correlation with the estimate": f"{comparison.r:.3f}" if math.isfinite(comparison.r) else "none",
         "Root-mean-square difference": length_text(comparison.rmse),
         "Mean difference, estimate minus half-map FSC": length_text(comparison.bias),
+        **_comparability(comparison),
     }
     caption = (
         "Left: global FSC of the half maps. The corrected curve is free of the correlation that the mask adds. Right: "
@@ -172,6 +173,20 @@ def _half_maps(comparison: HalfMapComparison | None, difference_slices: str) -> 
         f'<table class="percentiles">{html_parts.table_rows(numbers)}</table>'
         f"{html_parts.paragraph(caption)}{difference_slices}</section>"
     )
+
+
+def _comparability(comparison: HalfMapComparison) -> dict[str, str]:
+    """Return rows that say how the half maps lie relative to each other, and how they were masked."""
+    alignment, masking, rows = comparison.alignment, comparison.masking, {}
+    if alignment:
+        error = alignment.shift_error / alignment.voxel_size
+        rows["Second half map: shift"] = f"{alignment.shift_voxels:.2f} ± {error:.2f} voxels"
+        rows["Second half map: rotation"] = f"{alignment.angle:.2f} ± {alignment.rotation_error:.2f}°"
+        rows["Second half map: size"] = f"{alignment.scale - 1:+.2%} ± {alignment.scale_error:.2%}"
+    if masking:
+        rows["Masked out, first and second half map"] = " and ".join(f"{share:.0%}" for share in masking.outside)
+        rows["FSC of the mask alone at the median resolution"] = f"{masking.mask_fsc:.2f}"
+    return rows
 
 
 def _differences(estimate: Sequence[slices.Slice], display: DisplayMap, view: slices.View) -> str:

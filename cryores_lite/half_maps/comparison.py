@@ -8,15 +8,18 @@ import numpy as np
 
 from cryores_lite.fourier.fsc import COARSEST_BAND, Curve
 from cryores_lite.fourier.grids import bounding_slices
+from cryores_lite.half_maps.alignment import alignment_warnings, measure_alignment
 from cryores_lite.half_maps.fsc_curves import FscCurves, fsc_curves, soft_mask
 from cryores_lite.half_maps.independence import DEPENDENT_FSC
 from cryores_lite.half_maps.local_fsc import checked_local_fsc
+from cryores_lite.half_maps.masking import masking_warnings, measure_masking
 from cryores_lite.half_maps.pair import HalfMapPair
 from cryores_lite.method.coarse_voxels import scale_factor, scaled_down
 from cryores_lite.method.crop import Box, cut
-from cryores_lite.types import HalfMapComparison, LocalResolution, Mask, Volume
+from cryores_lite.types import Alignment, HalfMapComparison, LocalResolution, Mask, Masking, Volume
 
 GLOBAL_FSC_MARGIN = 20.0  # Å around the mask: the box of the global FSC
+FACE_FADE = 6  # voxels in which a mask that reaches a face of the box falls to 0
 AT_COARSEST_BAND = 0.9999  # share of the first band's resolution: medians from here on are at that band
 FSC_HALF = 0.5  # second threshold of the global FSC
 SCATTER_BINS = 32  # along each axis
@@ -39,6 +42,7 @@ def compare(pair: HalfMapPair, result: LocalResolution, threads: int = 1) -> Hal
     half_maps, estimate = values[inside].astype(float), result.values[inside].astype(float)
     varies = bool(half_maps.size) and np.ptp(half_maps) > 0 and np.ptp(estimate) > 0
     edges, counts = scatter(half_maps, estimate)
+    alignment, masking = comparability(pair, values[inside], threads)
     by_name = {
         "unmasked": curves.unmasked,
         "masked": curves.masked,
@@ -58,8 +62,29 @@ def compare(pair: HalfMapPair, result: LocalResolution, threads: int = 1) -> Hal
         bias=float(np.mean(estimate - half_maps)) if half_maps.size else math.nan,
         edges=edges,
         counts=counts,
-        warnings=half_map_warnings(pair.lowest_shell_fsc, values[inside], scale_factor(result.grid.voxel_size)),
+        alignment=alignment,
+        masking=masking,
+        warnings=(
+            *half_map_warnings(pair.lowest_shell_fsc, values[inside], scale_factor(result.grid.voxel_size)),
+            *alignment_warnings(alignment),
+            *masking_warnings(masking),
+        ),
     )
+
+
+def comparability(
+    pair: HalfMapPair, local_resolution: Volume, threads: int = 1
+) -> tuple[Alignment | None, Masking | None]:
+    """Measure how the half maps lie relative to each other, and how they were masked.
+
+    Parameters
+    ----------
+    local_resolution : (n,) Å, from the half maps inside the molecule
+    """
+    first, second, voxel_size = pair.first.values, pair.second.values, pair.first.grid.voxel_size
+    resolution = float(np.median(local_resolution)) if local_resolution.size else math.nan
+    masking = measure_masking(first, second, voxel_size, resolution, threads)
+    return measure_alignment(first, second, voxel_size), masking
 
 
 def half_map_warnings(lowest_shell_fsc: float, local_resolution: Volume, scale: float = 1.0) -> tuple[str, ...]:
@@ -137,4 +162,15 @@ def global_fsc_curves(pair: HalfMapPair, mask: Mask, threads: int = 1) -> FscCur
     z, y, x = (b - a for a, b in zip(low, high, strict=True))
     box = Box((low[0], low[1], low[2]), (z, y, x))
     first, second = cut(pair.first.values, box), cut(pair.second.values, box)
-    return fsc_curves(first, second, grid.voxel_size, soft_mask(mask[box.slices], scaled), threads)
+    soft = faded_at_faces(soft_mask(mask[box.slices], scaled))
+    return fsc_curves(first, second, grid.voxel_size, soft, threads)
+
+
+def faded_at_faces(mask: Volume) -> Volume:
+    """Let a mask fall to 0 towards the faces of its box: density that is cut off there correlates in all shells."""
+    faded = mask
+    for axis, n in enumerate(mask.shape):
+        distance = np.minimum(np.arange(n), np.arange(n)[::-1])
+        profile = np.sin(0.5 * np.pi * np.clip((distance + 0.5) / FACE_FADE, 0, 1)) ** 2
+        faded = faded * profile.reshape([-1 if a == axis else 1 for a in range(3)]).astype(np.float32)
+    return faded
