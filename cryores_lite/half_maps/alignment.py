@@ -39,6 +39,7 @@ MIN_WINDOW_STD = 0.25  # standard deviation of a window, over that of the window
 TAPER = 6  # voxels beyond a window, which fade to zero before the window is moved
 FIRST_SHELL = 2  # of a window; the first holds mostly the window's own shape
 COHERENCE_LIMITS = (0.1, 0.97)  # of a shell: below, it has no weight; above, its weight rises no more
+MIN_BEST_COHERENCE = 0.5  # of any shell in the end: noise alone reaches 0.4, half maps 0.8 and more
 ROUNDS = 6  # at most
 STEPS_PER_ROUND = 3
 MAX_STEP = 1.0  # voxels, of any window
@@ -141,6 +142,15 @@ def measure_alignment(first: Volume, second: Volume, voxel_size: Lengths) -> Ali
         used, displacements, cross, powers = _cross_spectra(first_waves, second, starts, design @ solution, windows)
         if len(used) < MIN_WINDOWS:
             return None
+        if n == 0:
+            nearest = _best_shift(cross, powers, windows, coarse_block(first))
+            solution[:3] += nearest
+            if np.abs(nearest).max() > 0:
+                used, displacements, cross, powers = _cross_spectra(
+                    first_waves, second, starts, design @ solution, windows
+                )
+                if len(used) < MIN_WINDOWS:
+                    return None
         before = solution
         for _ in range(STEPS_PER_ROUND):
             moved = design[used] @ solution - displacements
@@ -151,7 +161,11 @@ def measure_alignment(first: Volume, second: Volume, voxel_size: Lengths) -> Ali
             solution = solution + step
         if n and np.abs(design @ (solution - before)).max() < CONVERGED:
             break
-    gradient, curvature = _slopes(cross, powers, design[used] @ solution - displacements, windows)
+    moved = design[used] @ solution - displacements
+    coherence = windows.shell_sums(_turned(cross, moved, windows).real) / np.maximum(powers, 1e-30)
+    if coherence.max() < MIN_BEST_COHERENCE:
+        return None
+    gradient, curvature = _slopes(cross, powers, moved, windows)
     errors = _standard_errors(design[used], gradient, curvature)
     if errors is None:
         return None
@@ -198,9 +212,14 @@ def alignment_warnings(alignment: Alignment | None) -> tuple[str, ...]:
     )
 
 
+def coarse_block(values: Volume) -> tuple[int, ...]:
+    """Return the edges of the blocks (voxels) in whose means a large shift is searched."""
+    return tuple(-(-n // COARSE_EDGE) for n in values.shape)
+
+
 def coarse_shift(first: Volume, second: Volume) -> Numbers:
     """Search the shift of the second map in block means; 0 if it is one block or less. In voxels, (z, y, x)."""
-    block = tuple(-(-n // COARSE_EDGE) for n in first.shape)
+    block = coarse_block(first)
     means = [block_mean(values, block) for values in (first, second)]
     one, other = (fft.rfftn(values - values.mean()) for values in means)
     correlation = fft.irfftn(other * one.conj(), s=means[0].shape)
@@ -289,9 +308,15 @@ def _cross_spectra(
     return used, displacements[used], cross, powers
 
 
+def _turned(cross: Waves, moved: Numbers, windows: WindowWaves) -> Waves:
+    """Return cross spectra (n, waves) with the second map moved back by `moved` (n, 3), in voxels."""
+    turned: Waves = cross * np.exp((-2j * np.pi) * (moved @ windows.k)).astype(np.complex64)
+    return turned
+
+
 def _slopes(cross: Waves, powers: Curve, moved: Numbers, windows: WindowWaves) -> tuple[Numbers, Numbers]:
     """Return gradient (n, 3) and curvature (n, 3, 3) of each window's likelihood, at displacements `moved` (n, 3)."""
-    turned = cross * np.exp((-2j * np.pi) * (moved @ windows.k)).astype(np.complex64)
+    turned = _turned(cross, moved, windows)
     floor = 1e-30 + 1e-12 * powers.max()
     coherence = windows.shell_sums(turned.real) / np.maximum(powers, floor)
     low, high = COHERENCE_LIMITS
@@ -305,14 +330,31 @@ def _slopes(cross: Waves, powers: Curve, moved: Numbers, windows: WindowWaves) -
     return gradient, curvature
 
 
+def _best_shift(cross: Waves, powers: Curve, windows: WindowWaves, block: tuple[int, ...]) -> Numbers:
+    """Return the shift of all windows, of up to one block in steps of half a block, at which they correlate most.
+
+    Waves coarser than four voxels count alike.
+    """
+    weights = np.where(windows.shells < windows.edge // 4, windows.count, 0) / np.maximum(powers, 1e-30)[windows.shells]
+    total = cross.sum(0) * weights
+    steps = [np.arange(-2, 3) * max(1.0, edge / 2) for edge in block]
+    shifts = np.stack(np.meshgrid(*steps, indexing="ij"), -1).reshape(-1, 3)
+    scores = (np.exp((-2j * np.pi) * (shifts @ windows.k)) @ total).real
+    unmoved = len(shifts) // 2
+    best: Numbers = shifts[unmoved if scores[unmoved] >= scores.max() else int(scores.argmax())]
+    return best
+
+
 def _newton_step(design: Numbers, gradient: Numbers, curvature: Numbers, shift_only: bool) -> Numbers | None:
-    """Return a step of the seven numbers towards the maximum; None if there is none."""
+    """Return a step of the seven numbers uphill, which is Newton's near the maximum; None if no wave has weight."""
     count = 3 if shift_only else 7
     slope, hessian = _total(design[:, :, :count], gradient, curvature)
-    if not np.linalg.eigvalsh(hessian).max() < 0:
+    values, vectors = np.linalg.eigh(hessian)
+    steepness = np.abs(values)
+    if not steepness.max() > 0:
         return None
     step = np.zeros(7)
-    step[:count] = -np.linalg.solve(hessian, slope)
+    step[:count] = vectors @ (vectors.T @ slope / np.maximum(steepness, 1e-6 * steepness.max()))
     return step * min(1.0, MAX_STEP / max(float(np.abs(design @ step).max()), 1e-30))
 
 

@@ -100,7 +100,7 @@ def upright(average: Map, pair: HalfMapPair) -> tuple[Map, HalfMapPair]:
         skewness = map_statistics(values, BLOCK_LENGTH).skewness
     if skewness is None or skewness > MAX_INVERTED_SKEWNESS:
         return average, pair
-    note = "The molecule is darker than the solvent: the half maps and their average were multiplied by -1."
+    note = "The contrast is inverted: the half maps and their average were multiplied by -1."
     first, second, mean = (
         replace(density, values=-density.values, memory_mapped=False)
         for density in (pair.first, pair.second, average.density)
