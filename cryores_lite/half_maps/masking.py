@@ -19,7 +19,8 @@ from cryores_lite.types import Lengths, Mask, Masking, Shape, Volume
 CONSTANT_WITHIN = 1e-4  # of the standard deviation: voxels that differ less from the constant are masked out
 MIN_OUTSIDE = 0.02  # share of the box that is constant in masked half maps
 MAX_EDGE = 14  # voxels, of a soft edge
-FULL_NOISE = 0.9  # share of the highest noise power from which the edge has ended
+MAX_EDGE_SHARE = 1 / 3  # of the largest depth: noise that follows the molecule also rises towards the middle
+MIN_EDGE_RISE = 1.15  # of the noise power over the next two voxels; less: the edge has ended
 MIN_COVERAGE = 0.05  # share of the mask in a window by which noise is divided at least
 MAX_MASK_FSC = 0.15  # that the mask alone adds at the resolution
 MAX_UNEQUAL = 0.02  # share of the box that only one half map holds
@@ -65,16 +66,18 @@ def estimated_mask(region: Mask, first: Volume, second: Volume) -> Volume:
     mask = region.astype(np.float32)
     if not region.any():
         return mask
-    depth = np.minimum(np.ceil(ndimage.distance_transform_edt(region)), MAX_EDGE).astype(np.intp)
+    distance = np.ceil(ndimage.distance_transform_edt(region))
+    deepest, depth = float(distance.max()), np.minimum(distance, MAX_EDGE + 2).astype(np.intp)
     gain = np.sqrt(
         np.square(first[region], dtype=float).mean() / max(np.square(second[region], dtype=float).mean(), 1e-30)
     )
     noise = np.square(first - np.float32(gain) * second)
-    count = np.bincount(depth.ravel(), minlength=MAX_EDGE + 1)
-    power = np.bincount(depth.ravel(), noise.ravel(), MAX_EDGE + 1) / np.maximum(count, 1)
+    count = np.bincount(depth.ravel(), minlength=MAX_EDGE + 3)
+    power = np.bincount(depth.ravel(), noise.ravel(), MAX_EDGE + 3) / np.maximum(count, 1)
     power[0] = 0
-    end = int(np.argmax(power >= FULL_NOISE * power.max()))
-    profile = np.minimum(power / max(float(power.max()), 1e-30), 1)
+    last = max(1, min(MAX_EDGE, int(MAX_EDGE_SHARE * deepest)))
+    end = next((n for n in range(1, last) if power[n + 1 : n + 3].mean() < MIN_EDGE_RISE * power[n]), last)
+    profile = np.minimum(power / max(float(power[end]), 1e-30), 1)
     profile[end:] = 1
     out: Volume = np.sqrt(profile).astype(np.float32)[depth]
     return out
