@@ -45,7 +45,7 @@ STEPS_PER_ROUND = 3
 MAX_STEP = 1.0  # voxels, of any window
 CONVERGED = 0.003  # voxels, the largest displacement by which a last round may change the result
 WINDOW_OVERLAP = 2.0  # factor on the variance: windows overlap by half, and their scatter is correlated
-MIN_DISPLACEMENT = 0.15  # voxels: smaller displacements hardly change the FSC
+MIN_DISPLACEMENTS = (0.15, 0.3, 0.3)  # voxels, by shift, rotation and scale: smaller ones hardly change the FSC
 MIN_SIGNIFICANCE = 4.0  # standard deviations
 
 
@@ -201,8 +201,8 @@ def alignment_warnings(alignment: Alignment | None) -> tuple[str, ...]:
     )
     found = [
         part
-        for part, size, significance in zip(parts, sizes, significances, strict=True)
-        if size > MIN_DISPLACEMENT and significance > MIN_SIGNIFICANCE
+        for part, size, least, significance in zip(parts, sizes, MIN_DISPLACEMENTS, significances, strict=True)
+        if size > least and significance > MIN_SIGNIFICANCE
     ]
     if not found:
         return ()

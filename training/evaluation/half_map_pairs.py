@@ -115,6 +115,9 @@ def displacement_rows(structures: Path) -> list[tuple[str, ...]]:
     unshifted, alarms, largest = [], 0, 0.0
     by_change: dict[str, list[tuple[float, bool]]] = {}
     for n, pair in enumerate(pairs(structures, PAIRS)):
+        if measure_alignment(pair.first, pair.second, pair.lengths) is None:
+            print(f"pair {n}: too noisy", flush=True)
+            continue
         still = measured(pair, pair.second)
         alarms += len(alignment_warnings(still))
         largest = max(largest, still.shift_voxels, still.rotation_voxels, still.scale_voxels)
