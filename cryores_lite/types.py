@@ -199,6 +199,66 @@ class Directions:
     occupancy: npt.NDArray[np.float64]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Alignment:
+    """How the second half map lies relative to the first.
+
+    Attributes
+    ----------
+    shift : Å, (z, y, x), at the middle of the molecule
+    rotation : degrees about (z, y, x), right-handed in x, y, z, for small angles
+    scale : size of the molecule in the second half map over that in the first
+    shift_error, rotation_error, scale_error : standard deviations, per axis
+    radius : Å, root mean square distance of the compared windows from their middle
+    voxel_size : Å
+    """
+
+    shift: Lengths
+    rotation: Lengths
+    scale: float
+    shift_error: float
+    rotation_error: float
+    scale_error: float
+    radius: float
+    voxel_size: float
+
+    @property
+    def angle(self) -> float:
+        """Angle of the rotation, in degrees."""
+        return math.hypot(*self.rotation)
+
+    @property
+    def shift_voxels(self) -> float:
+        """Length of the shift, in voxels."""
+        return math.hypot(*self.shift) / self.voxel_size
+
+    @property
+    def rotation_voxels(self) -> float:
+        """Displacement by the rotation at the radius, in voxels."""
+        return math.radians(self.angle) * self.radius / self.voxel_size
+
+    @property
+    def scale_voxels(self) -> float:
+        """Displacement by the scale at the radius, in voxels."""
+        return abs(self.scale - 1) * self.radius / self.voxel_size
+
+
+@dataclass(frozen=True)
+class Masking:
+    """How two half maps were masked.
+
+    Attributes
+    ----------
+    outside : share of the box that is constant in the first and in the second half map
+    unequal : share of the box that is constant in one half map only
+    mask_fsc : FSC of the mask alone at the resolution, measured with random phases
+    """
+
+    outside: tuple[float, float]
+    unequal: float
+    mask_fsc: float
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class HalfMapComparison:
     """Two half maps compared with each other and with the local resolution from the full map.
@@ -221,6 +281,8 @@ class HalfMapComparison:
     anisotropy : (z, y, x) float32, local resolution in the worst / the best direction; None if not requested
     finer, coarser : share of the mask in which the full map's local resolution is finer or coarser by more than twice
         the error of both; NaN if the estimate has no error, or the criteria differ
+    alignment : how the second half map lies relative to the first; None if it cannot be measured
+    masking : how the half maps were masked; None if they were not
     warnings : sentences for the user
     """
 
@@ -242,6 +304,8 @@ class HalfMapComparison:
     criterion: str = "0.143"
     finer: float = math.nan
     coarser: float = math.nan
+    alignment: Alignment | None = None
+    masking: Masking | None = None
     warnings: tuple[str, ...] = ()
 
 

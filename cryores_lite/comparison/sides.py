@@ -108,11 +108,18 @@ def estimated(side: Side, network: Callable[[], Model], threads: int, progress: 
     if side.values is not None:
         return side
     if side.pair:
-        from cryores_lite.half_maps.comparison import half_map_warnings
+        from cryores_lite.half_maps.alignment import alignment_warnings
+        from cryores_lite.half_maps.comparison import comparability, half_map_warnings
         from cryores_lite.half_maps.local_fsc import checked_local_fsc
+        from cryores_lite.half_maps.masking import masking_warnings
 
         values = checked_local_fsc(side.pair.first, side.pair.second, threads=threads).values
-        warnings = half_map_warnings(side.pair.lowest_shell_fsc, values[values > 0])
+        alignment, masking = comparability(side.pair, values[values > 0], threads)
+        warnings = (
+            *half_map_warnings(side.pair.lowest_shell_fsc, values[values > 0]),
+            *alignment_warnings(alignment),
+            *masking_warnings(masking),
+        )
         return replace(side, values=values, warnings=(*side.warnings, *warnings, UNKNOWN_ERROR.format("the local FSC")))
     from cryores_lite.method.pipeline import estimate_local_resolution
 

@@ -163,6 +163,7 @@ def _half_maps(comparison: HalfMapComparison | None, difference_slices: str) -> 
         "Mean difference, estimate minus half-map FSC": length_text(comparison.bias),
         **({"Directions": comparison.directions.sentence} if comparison.directions else {}),
         **_clear_differences(comparison),
+        **_comparability(comparison),
     }
     caption = (
         "Left: global FSC of the half maps. The corrected curve is free of the correlation that the mask adds. Right: "
@@ -184,6 +185,20 @@ def _clear_differences(comparison: HalfMapComparison) -> dict[str, str]:
         return {}
     shares = f"estimate finer in {comparison.finer:.1%} of the mask, coarser in {comparison.coarser:.1%}"
     return {"Difference above twice the error of both": shares}
+
+
+def _comparability(comparison: HalfMapComparison) -> dict[str, str]:
+    """Return rows that say how the half maps lie relative to each other, and how they were masked."""
+    alignment, masking, rows = comparison.alignment, comparison.masking, {}
+    if alignment:
+        error = alignment.shift_error / alignment.voxel_size
+        rows["Second half map: shift"] = f"{alignment.shift_voxels:.2f} ± {error:.2f} voxels"
+        rows["Second half map: rotation"] = f"{alignment.angle:.2f} ± {alignment.rotation_error:.2f}°"
+        rows["Second half map: size"] = f"{alignment.scale - 1:+.2%} ± {alignment.scale_error:.2%}"
+    if masking:
+        rows["Masked out, first and second half map"] = " and ".join(f"{share:.0%}" for share in masking.outside)
+        rows["FSC of the mask alone at the median resolution"] = f"{masking.mask_fsc:.2f}"
+    return rows
 
 
 def _differences(estimate: Sequence[slices.Slice], display: DisplayMap, view: slices.View) -> str:

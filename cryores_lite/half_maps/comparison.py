@@ -9,17 +9,20 @@ import numpy as np
 from cryores_lite.fourier.criterion import Criterion
 from cryores_lite.fourier.fsc import COARSEST_BAND, Curve
 from cryores_lite.fourier.grids import bounding_slices
+from cryores_lite.half_maps.alignment import alignment_warnings, measure_alignment
 from cryores_lite.half_maps.directions import measure_directions
 from cryores_lite.half_maps.fsc_curves import FscCurves, fsc_curves, soft_mask
 from cryores_lite.half_maps.independence import DEPENDENT_FSC
 from cryores_lite.half_maps.local_directions import measure_local_directions
 from cryores_lite.half_maps.local_fsc import LocalFsc, checked_local_fsc, threshold_of
+from cryores_lite.half_maps.masking import masking_warnings, measure_masking
 from cryores_lite.half_maps.pair import HalfMapPair
 from cryores_lite.method.coarse_voxels import scale_factor, scaled_down
 from cryores_lite.method.crop import Box, cut
-from cryores_lite.types import HalfMapComparison, Lengths, LocalResolution, Mask, Volume
+from cryores_lite.types import Alignment, HalfMapComparison, Lengths, LocalResolution, Mask, Masking, Volume
 
 GLOBAL_FSC_MARGIN = 20.0  # Å around the mask: the box of the global FSC
+FACE_FADE = 6  # voxels in which a mask that reaches a face of the box falls to 0
 AT_COARSEST_BAND = 0.9999  # share of the first band's resolution: medians from here on are at that band
 FSC_HALF = 0.5  # second threshold of the global FSC
 FSC_RELATIVE_ERROR = 0.05  # of local resolution by FSC 0.143: median over the simulated pairs of docs/FILTER.md
@@ -65,6 +68,7 @@ def compare(
     half_maps, estimate = values[inside].astype(float), result.values[inside].astype(float)
     varies = bool(half_maps.size) and np.ptp(half_maps) > 0 and np.ptp(estimate) > 0
     edges, counts = scatter(half_maps, estimate)
+    alignment, masking = comparability(pair, values[inside], threads)
     by_name = {
         "unmasked": curves.unmasked,
         "masked": curves.masked,
@@ -92,11 +96,30 @@ def compare(
         directions=directions,
         worst=by_direction.worst if by_direction else None,
         anisotropy=by_direction.anisotropy if by_direction else None,
+        alignment=alignment,
+        masking=masking,
         warnings=(
             *half_map_warnings(pair.lowest_shell_fsc, values[inside], scale_factor(result.grid.voxel_size)),
             *criterion_warnings(criterion),
+            *alignment_warnings(alignment),
+            *masking_warnings(masking),
         ),
     )
+
+
+def comparability(
+    pair: HalfMapPair, local_resolution: Volume, threads: int = 1
+) -> tuple[Alignment | None, Masking | None]:
+    """Measure how the half maps lie relative to each other, and how they were masked.
+
+    Parameters
+    ----------
+    local_resolution : (n,) Å, from the half maps inside the molecule
+    """
+    first, second, voxel_size = pair.first.values, pair.second.values, pair.first.grid.voxel_size
+    resolution = float(np.median(local_resolution)) if local_resolution.size else math.nan
+    masking = measure_masking(first, second, voxel_size, resolution, threads)
+    return measure_alignment(first, second, voxel_size), masking
 
 
 def half_map_warnings(lowest_shell_fsc: float, local_resolution: Volume, scale: float = 1.0) -> tuple[str, ...]:
@@ -214,4 +237,14 @@ def molecule_region(pair: HalfMapPair, mask: Mask) -> tuple[Volume, Volume, Leng
     z, y, x = (b - a for a, b in zip(low, high, strict=True))
     box = Box((low[0], low[1], low[2]), (z, y, x))
     first, second = cut(pair.first.values, box), cut(pair.second.values, box)
-    return first, second, grid.voxel_size, soft_mask(mask[box.slices], scaled)
+    return first, second, grid.voxel_size, faded_at_faces(soft_mask(mask[box.slices], scaled))
+
+
+def faded_at_faces(mask: Volume) -> Volume:
+    """Let a mask fall to 0 towards the faces of its box: density that is cut off there correlates in all shells."""
+    faded = mask
+    for axis, n in enumerate(mask.shape):
+        distance = np.minimum(np.arange(n), np.arange(n)[::-1])
+        profile = np.sin(0.5 * np.pi * np.clip((distance + 0.5) / FACE_FADE, 0, 1)) ** 2
+        faded = faded * profile.reshape([-1 if a == axis else 1 for a in range(3)]).astype(np.float32)
+    return faded

@@ -40,6 +40,7 @@ from cryores_lite.half_maps.false_discovery import (
 )
 from cryores_lite.half_maps.fsc_curves import PHASE_SEED, global_fsc, phase_randomised, randomisation_start
 from cryores_lite.half_maps.independence import mean_map, refuse_copies
+from cryores_lite.half_maps.masking import common_region, coverage, estimated_mask, squared_mask_spectrum
 from cryores_lite.method.coarse_voxels import scaled_down
 from cryores_lite.method.crop import Box, cut, molecule_box, paste
 from cryores_lite.resources import require_memory
@@ -127,12 +128,17 @@ def checked_local_fsc(
     sigma, voxel_size = sigma / factor if sigma else None, first.grid.voxel_size
     densities = [without_offset(half.values) for half in (first, second)]
     box = molecule_box(mean_map(*densities), voxel_size, MOLECULE_MARGIN)
+    region = common_region(*densities) if mask is None else None
     masking = 0.0 if mask is None else MASK_BYTES_PER_VOXEL
     testing = TEST_BYTES_PER_VOXEL if isinstance(threshold, FalseDiscovery) else 0.0
     require_memory(box.shape, BYTES_PER_VOXEL + masking + testing)
     halves = [cut(density, box) for density in densities]
     box_mask = None if mask is None else cut(mask, box)
     spectra = [transform(half if box_mask is None else half * box_mask, voxel_size, threads) for half in halves]
+    squared_mask = None
+    if region is not None:
+        own_mask = estimated_mask(region[box.slices], *halves)
+        squared_mask = squared_mask_spectrum(own_mask, spectra[0], threads)
     lengths = spectra[0].lengths
     frequencies = bands(spectra[0].nyquist, step)
     coarse = grid_for(lengths, min(sigma or window_sigma(f) for f in frequencies))
@@ -142,14 +148,14 @@ def checked_local_fsc(
     random = None if box_mask is None else phase_randomised_halves(halves, box_mask, voxel_size, threads)
     fsc = np.empty((len(frequencies), *coarse), np.float32)
     for n, f in enumerate(frequencies):
-        fsc[n] = band_fsc(spectra, f, sigma or window_sigma(f), coarse, threads)
+        fsc[n] = band_fsc(spectra, f, sigma or window_sigma(f), coarse, threads, squared_mask)
         if random and f > random[1]:
             mask_fsc = band_fsc(random[0], f, sigma or window_sigma(f), coarse, threads)
             fsc[n] = (fsc[n] - mask_fsc) / np.maximum(1 - mask_fsc, 1e-6)
         if isinstance(limit, FalseDiscovery):
             significant[n] = UNTESTED_FSC
             if is_testable(lengths, sigma or window_sigma(f)):
-                by_chance = chance_fsc(spectra, f, sigma or window_sigma(f), coarse, threads)
+                by_chance = chance_fsc(spectra, f, sigma or window_sigma(f), coarse, threads, squared_mask)
                 significant[n] = significant_from(fsc[n], by_chance, limit.rate)
     fine = bands(spectra[0].nyquist)
     if isinstance(limit, FalseDiscovery):
@@ -163,7 +169,14 @@ def checked_local_fsc(
     return LocalFsc(values, frequencies / factor, fsc, box)
 
 
-def band_fsc(halves: list[Spectrum], frequency: float, sigma: float, shape: Shape, threads: int = 1) -> Volume:
+def band_fsc(
+    halves: list[Spectrum],
+    frequency: float,
+    sigma: float,
+    shape: Shape,
+    threads: int = 1,
+    squared_mask: Spectrum | None = None,
+) -> Volume:
     """Measure the FSC of one band on a coarse grid over the periodic box; negative values become 0.
 
     Parameters
@@ -172,12 +185,21 @@ def band_fsc(halves: list[Spectrum], frequency: float, sigma: float, shape: Shap
     frequency : 1/Å, centre of the band
     sigma : Å, of the window
     shape : points of the coarse grid
+    squared_mask : for half maps that were masked before, spectrum of the square of their mask: without noise outside,
+        the mean of the noise is divided by that of the mask
     """
     one, other = (filter_to_band(half, frequency, threads) for half in halves)
-    return fsc_of_bands(one, other, sigma, shape, threads)
+    return fsc_of_bands(one, other, sigma, shape, threads, squared_mask=squared_mask)
 
 
-def chance_fsc(halves: list[Spectrum], frequency: float, sigma: float, shape: Shape, threads: int = 1) -> Volume:
+def chance_fsc(
+    halves: list[Spectrum],
+    frequency: float,
+    sigma: float,
+    shape: Shape,
+    threads: int = 1,
+    squared_mask: Spectrum | None = None,
+) -> Volume:
     """Measure the FSC of one band of half maps that hold the noise of `halves` with random phases, and no signal.
 
     The noise by chance has the local power of the noise: where that power changes, fewer waves share a window.
@@ -191,7 +213,9 @@ def chance_fsc(halves: list[Spectrum], frequency: float, sigma: float, shape: Sh
     envelope = power.values()
     rng = np.random.default_rng([SEED, round(1e4 * frequency)])
     pairs = ((random_phases(noise, rng), random_phases(noise, rng)) for _ in range(draws(noise.lengths, sigma)))
-    return np.stack([fsc_of_bands(*pair, sigma, shape, threads, envelope) for pair in pairs])
+    return np.stack(
+        [fsc_of_bands(*pair, sigma, shape, threads, envelope=envelope, squared_mask=squared_mask) for pair in pairs]
+    )
 
 
 def band_scale(one: Spectrum, other: Spectrum) -> np.float32:
@@ -201,13 +225,21 @@ def band_scale(one: Spectrum, other: Spectrum) -> np.float32:
 
 
 def fsc_of_bands(
-    one: Spectrum, other: Spectrum, sigma: float, shape: Shape, threads: int = 1, envelope: Volume | None = None
+    one: Spectrum,
+    other: Spectrum,
+    sigma: float,
+    shape: Shape,
+    threads: int = 1,
+    *,
+    envelope: Volume | None = None,
+    squared_mask: Spectrum | None = None,
 ) -> Volume:
     """Measure the windowed FSC of two filtered half maps, as `band_fsc`; their waves are overwritten.
 
     Parameters
     ----------
     envelope : coarse (z, y, x), power that both half maps are multiplied by
+    squared_mask : as in `band_fsc`
     """
     box, lengths, scale = one.shape, one.lengths, band_scale(one, other)
     first_band = np.empty(box, np.float32)
@@ -225,6 +257,8 @@ def fsc_of_bands(
     wider = float(np.sqrt(NOISE_WINDOW_RATIO**2 - 1)) * sigma  # with the first mean: NOISE_WINDOW_RATIO times sigma
     signal, noise = signal_mean.values(), smooth(noise_mean.values(), lengths, wider, shape)
     noise /= 2
+    if squared_mask:
+        noise /= coverage(squared_mask, NOISE_WINDOW_RATIO * sigma, shape, threads)
     fsc: Volume = signal / np.maximum(signal + noise, np.float32(MIN_POWER))
     return fsc
 

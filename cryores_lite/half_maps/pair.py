@@ -10,6 +10,7 @@ import numpy as np
 from cryores_lite.errors import InputError
 from cryores_lite.half_maps.independence import mean_map
 from cryores_lite.half_maps.local_fsc import check_half_maps
+from cryores_lite.io.input_checks import BLOCK_LENGTH, MAX_INVERTED_SKEWNESS, map_statistics
 from cryores_lite.io.mrc import Map, read_map
 from cryores_lite.io.mrc_header import first_voxel, has_position
 from cryores_lite.types import Density, Grid
@@ -38,7 +39,8 @@ def read_map_and_halves(
     ----------
     map_path : file of the map
     paths : files of the half maps, or None
-    averaged : whether the average of the half maps is the map; `map_path` is not read then
+    averaged : whether the average of the half maps is the map, with molecules brighter than the solvent; `map_path` is
+        not read then
     voxel_size : Å, in place of the voxel size in the headers, or None
 
     Raises
@@ -50,7 +52,7 @@ def read_map_and_halves(
         return read_map(map_path, voxel_size=voxel_size), None
     pair, average = read_pair(paths, voxel_size)
     if averaged:
-        return average, pair
+        return upright(average, pair)
     full_map = read_map(map_path, voxel_size=voxel_size)
     if has_position(average.header):
         check_same_grid(full_map, average, (map_path, paths[0]))
@@ -85,6 +87,25 @@ def read_pair(paths: tuple[Path, Path], voxel_size: float | None) -> tuple[HalfM
     return HalfMapPair(paths, first.density, on_first_grid, lowest_shell_fsc), Map(
         average, first.header, tuple(warnings)
     )
+
+
+def upright(average: Map, pair: HalfMapPair) -> tuple[Map, HalfMapPair]:
+    """Multiply half maps and their average by -1 if the molecule is darker than the solvent, as in tomography.
+
+    The FSC does not change, but the molecule would not be found.
+    """
+    values, voxel_size = average.density.values, min(average.density.grid.voxel_size)
+    skewness = map_statistics(values, voxel_size).skewness
+    if skewness is None:  # too few blocks: a small box, or an unknown voxel size
+        skewness = map_statistics(values, BLOCK_LENGTH).skewness
+    if skewness is None or skewness > MAX_INVERTED_SKEWNESS:
+        return average, pair
+    note = "The contrast is inverted: the half maps and their average were multiplied by -1."
+    first, second, mean = (
+        replace(density, values=-density.values, memory_mapped=False)
+        for density in (pair.first, pair.second, average.density)
+    )
+    return replace(average, density=mean, warnings=(*average.warnings, note)), replace(pair, first=first, second=second)
 
 
 def check_same_grid(first: Map, second: Map, paths: tuple[Path, Path]) -> None:

@@ -14,7 +14,15 @@ from cryores_lite.outputs.catalogue import KIND
 from cryores_lite.outputs.histogram import binned
 from cryores_lite.outputs.paper import deposits, methods_text
 from cryores_lite.outputs.result import MapResult
-from cryores_lite.types import PERCENTILES, Directions, Ellipsoid, HalfMapComparison, LocalResolution, length_text
+from cryores_lite.types import (
+    PERCENTILES,
+    Alignment,
+    Directions,
+    Ellipsoid,
+    HalfMapComparison,
+    LocalResolution,
+    length_text,
+)
 
 UNIFORM = "a local resolution is the same everywhere"
 
@@ -80,6 +88,25 @@ def _comparison(comparison: HalfMapComparison) -> dict[str, Any]:
         "coarser": _number(comparison.coarser),
         "edges": comparison.edges,
         "counts": comparison.counts,
+        "alignment": _alignment(comparison.alignment),
+        "masking": asdict(comparison.masking) | {"outside": list(comparison.masking.outside)}
+        if comparison.masking
+        else None,
+    }
+
+
+def _alignment(alignment: Alignment | None) -> dict[str, Any] | None:
+    """Return shift (Å), rotation (degrees) and scale of the second half map, with x, y, z in this order."""
+    if alignment is None:
+        return None
+    return {
+        "shift": [round(length, 4) for length in alignment.shift[::-1]],
+        "shift_error": round(alignment.shift_error, 4),
+        "shift_voxels": round(alignment.shift_voxels, 4),
+        "rotation": [round(angle, 4) for angle in alignment.rotation[::-1]],
+        "rotation_error": round(alignment.rotation_error, 4),
+        "scale": round(alignment.scale, 6),
+        "scale_error": round(alignment.scale_error, 6),
     }
 
 

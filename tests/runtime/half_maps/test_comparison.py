@@ -10,6 +10,7 @@ import mrcfile
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from scipy import fft, ndimage
 
 from cryores_lite.figures.palette import colour_range, rgb_colours
 from cryores_lite.io.mrc import read_map
@@ -222,3 +223,13 @@ def test_the_statistical_method_opens_no_network(files, tmp_path):
     assert (row["outcome"], row["method"], row["provider"]) == ("done", "statistical", "numpy")
     assert row["median_uncertainty"] is row["global_resolution"] is row["model"]["name"] is None
     assert np.isfinite(mrcfile.read(row["files"]["locres"])).all()
+
+
+@pytest.mark.slow
+def test_a_half_map_moved_by_half_a_voxel_is_said_in_the_warnings_and_the_json(files, tmp_path):
+    second = mrcfile.read(files[2])
+    waves = ndimage.fourier_shift(fft.rfftn(second), (0.5, 0, 0), n=second.shape[2])
+    moved = save(tmp_path / "moved.mrc", fft.irfftn(waves, s=second.shape).astype(np.float32))
+    (row,) = rows(run(files[0], "--half-maps", files[1], moved, "--json", "-o", tmp_path, "-j", 1))
+    assert_allclose(row["comparison"]["alignment"]["shift"], (0, 0, 0.5 * row["voxel_size"]), atol=0.2)
+    assert any("shifted by 0.5" in warning for warning in row["warnings"])

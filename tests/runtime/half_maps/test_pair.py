@@ -63,3 +63,27 @@ def test_maps_at_other_positions_are_refused_in_one_line(tmp_path, full, half):
     with pytest.raises(InputError, match="not on the grid of") as refused:
         read(tmp_path, full, half)
     assert "\n" not in str(refused.value)
+
+
+def save_balls(folder, sign):
+    """Two half maps of a ball, whose density has a sign; returns their paths."""
+    distance = np.sqrt(sum((axis - 12) ** 2 for axis in np.ogrid[:24, :24, :24]))
+    paths = tuple(folder / f"{sign}_half{n}.mrc" for n in (1, 2))
+    for n, path in enumerate(paths):
+        noise = np.random.default_rng(n).standard_normal((24, 24, 24), np.float32)
+        write_map(path, (sign * (12 * (distance < 5) + noise)).astype(np.float32), HEADER, label="test")
+    return paths
+
+
+def test_half_maps_of_inverted_contrast_and_their_average_become_bright_and_that_is_said(tmp_path):
+    bright, dark = (save_balls(tmp_path, sign) for sign in (1, -1))
+    average, pair = read_map_and_halves(bright[0], bright, True, None)
+    inverted, inverted_pair = read_map_and_halves(dark[0], dark, True, None)
+    for expected, found in (
+        (average.density, inverted.density),
+        (pair.first, inverted_pair.first),
+        (pair.second, inverted_pair.second),
+    ):
+        np.testing.assert_array_equal(found.values, expected.values)
+    assert not any("-1" in warning for warning in average.warnings)
+    assert any("multiplied by -1" in warning for warning in inverted.warnings)

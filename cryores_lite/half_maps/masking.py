@@ -1,0 +1,170 @@
+"""Detect half maps that were masked, estimate their mask, and measure the correlation that the mask adds.
+
+Masked half maps hold a constant outside one region. The noise of half maps fades with the mask, and the difference of
+half maps is noise alone. The mean square of the difference at each depth below the surface of the region, over that
+further inside, is therefore the square of a soft mask. Local FSC divides the noise by the share of the mask in its
+window.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import fft, ndimage
+
+from cryores_lite.fourier.fsc import Curve
+from cryores_lite.fourier.spectrum import Spectrum, gaussian_gain, sample_density
+from cryores_lite.half_maps.fsc_curves import PHASE_SEED, global_fsc, phase_randomised, randomisation_start
+from cryores_lite.types import Lengths, Mask, Masking, Shape, Volume
+
+CONSTANT_WITHIN = 1e-4  # of the standard deviation: voxels that differ less from the constant are masked out
+MIN_OUTSIDE = 0.02  # share of the box that is constant in masked half maps
+MAX_EDGE = 14  # voxels, of a soft edge
+MAX_EDGE_SHARE = 1 / 3  # of the largest depth: noise that follows the molecule also rises towards the middle
+MIN_EDGE_RISE = 1.15  # of the noise power over the next two voxels; less: the edge has ended
+MIN_COVERAGE = 0.05  # share of the mask in a window by which noise is divided at least
+MAX_MASK_FSC = 0.15  # that the mask alone adds at the resolution
+MAX_UNEQUAL = 0.02  # share of the box that only one half map holds
+
+
+def constant_outside(values: Volume) -> Mask | None:
+    """Return the voxels with the value of the corners, if all corners have one value; else None."""
+    corners = values[:: len(values) - 1, :: values.shape[1] - 1, :: values.shape[2] - 1]
+    if np.ptp(corners) > CONSTANT_WITHIN * values.std():
+        return None
+    constant = np.median(corners)
+    outside: Mask = np.abs(values - constant) <= CONSTANT_WITHIN * values.std()
+    return outside if outside.mean() > MIN_OUTSIDE else None
+
+
+def common_region(first: Volume, second: Volume) -> Mask | None:
+    """Return the voxels that were not masked out, if both half maps were masked; else None.
+
+    Parameters
+    ----------
+    first, second : (z, y, x) float32, of one shape
+    """
+    outside = constant_outside(first)
+    other = None if outside is None else constant_outside(second)
+    if outside is None or other is None:
+        return None
+    region: Mask = ~(outside & other)
+    return region
+
+
+def estimated_mask(region: Mask, first: Volume, second: Volume) -> Volume:
+    """Estimate the soft mask of two half maps from the noise at each depth inside their region.
+
+    Parameters
+    ----------
+    region : (z, y, x) bool, from `common_region`
+    first, second : (z, y, x) float32
+
+    Returns
+    -------
+    (z, y, x) float32, 0 outside the region, rising to 1 inside
+    """
+    mask = region.astype(np.float32)
+    if not region.any():
+        return mask
+    distance = np.ceil(ndimage.distance_transform_edt(region))
+    deepest, depth = float(distance.max()), np.minimum(distance, MAX_EDGE + 2).astype(np.intp)
+    gain = np.sqrt(
+        np.square(first[region], dtype=float).mean() / max(np.square(second[region], dtype=float).mean(), 1e-30)
+    )
+    noise = np.square(first - np.float32(gain) * second)
+    count = np.bincount(depth.ravel(), minlength=MAX_EDGE + 3)
+    power = np.bincount(depth.ravel(), noise.ravel(), MAX_EDGE + 3) / np.maximum(count, 1)
+    power[0] = 0
+    last = max(1, min(MAX_EDGE, int(MAX_EDGE_SHARE * deepest)))
+    end = next((n for n in range(1, last) if power[n + 1 : n + 3].mean() < MIN_EDGE_RISE * power[n]), last)
+    profile = np.minimum(power / max(float(power[end]), 1e-30), 1)
+    profile[end:] = 1
+    out: Volume = np.sqrt(profile).astype(np.float32)[depth]
+    return out
+
+
+def squared_mask_spectrum(mask: Volume, like: Spectrum, threads: int = 1) -> Spectrum:
+    """Transform the square of a mask, mirrored into the padding of the half maps' periodic box.
+
+    Parameters
+    ----------
+    mask : (z, y, x) float32, 0 to 1
+    like : spectrum of a half map
+    """
+    pad = [(b, m - n - b) for n, m, b in zip(mask.shape, like.shape, like.before, strict=True)]
+    waves = fft.rfftn(np.pad(np.square(mask), pad, mode="symmetric"), workers=threads)
+    return Spectrum(waves, like.shape, like.lengths, like.before)
+
+
+def coverage(squared_mask: Spectrum, sigma: float, shape: Shape, threads: int = 1) -> Volume:
+    """Return the mean square of the mask in Gaussian windows of `sigma` Å, on a grid of `shape` points."""
+    share = sample_density(squared_mask, shape, lambda k: gaussian_gain(k, sigma), threads)
+    out: Volume = np.clip(share, MIN_COVERAGE, 1)
+    return out
+
+
+def mask_fsc_curve(
+    first: Volume, second: Volume, mask: Volume, voxel_size: Lengths, threads: int = 1
+) -> tuple[Curve, Curve]:
+    """Measure the FSC that a mask alone adds, with random phases (Chen et al. 2013, Ultramicroscopy 135, 24).
+
+    Parameters
+    ----------
+    first, second : (z, y, x) float32, masked half maps
+    mask : (z, y, x) float32, their mask
+
+    Returns
+    -------
+    frequencies : (shells,) 1/Å
+    fsc : (shells,); 1 up to the frequency beyond which phases are random
+    """
+    frequencies, curve = global_fsc(first, second, voxel_size, threads)
+    start = randomisation_start(frequencies, curve)
+    random = [
+        phase_randomised(half, voxel_size, start, PHASE_SEED + n, threads) * mask
+        for n, half in enumerate((first, second))
+    ]
+    return frequencies, global_fsc(random[0], random[1], voxel_size, threads)[1]
+
+
+def measure_masking(
+    first: Volume, second: Volume, voxel_size: Lengths, resolution: float, threads: int = 1
+) -> Masking | None:
+    """Measure how half maps were masked; None if they were not.
+
+    Parameters
+    ----------
+    first, second : (z, y, x) float32
+    voxel_size : Å
+    resolution : Å, at which the FSC of the mask alone is wanted
+    """
+    outside = [constant_outside(values) for values in (first, second)]
+    if outside[0] is None and outside[1] is None:
+        return None
+    shares = tuple(0.0 if part is None else float(part.mean()) for part in outside)
+    one, other = (np.zeros(first.shape, bool) if part is None else part for part in outside)
+    unequal = float((one ^ other).mean())
+    region = ~(one & other)
+    mask_fsc = 0.0
+    if unequal <= MAX_UNEQUAL and np.isfinite(resolution):
+        frequencies, curve = mask_fsc_curve(first, second, estimated_mask(region, first, second), voxel_size, threads)
+        mask_fsc = float(np.interp(1 / resolution, frequencies, curve))
+    return Masking(outside=(shares[0], shares[1]), unequal=unequal, mask_fsc=max(mask_fsc, 0.0))
+
+
+def masking_warnings(masking: Masking | None) -> tuple[str, ...]:
+    """Return a sentence that says how half maps were masked, and what that means."""
+    if masking is None:
+        return ()
+    if masking.unequal > MAX_UNEQUAL:
+        return (
+            f"The half maps have different masks: {masking.unequal:.0%} of the box is constant in one of them only, "
+            "and the resolution there is wrong. Pass the half maps before masking.",
+        )
+    share = f"The half maps were masked: {masking.outside[0]:.0%} of the box is constant."
+    if masking.mask_fsc > MAX_MASK_FSC:
+        return (
+            f"{share} The mask alone gives an FSC of {masking.mask_fsc:.2f} at the resolution, so the resolution near "
+            "its border is too fine. Pass the half maps before masking.",
+        )
+    return (f"{share} The mask adds {masking.mask_fsc:.2f} to the FSC at the resolution, which is little.",)
