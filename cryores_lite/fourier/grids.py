@@ -46,9 +46,12 @@ def without_small_pieces(mask: Mask, min_fraction: float) -> Mask:
 
 def pieces_at_faces(mask: Mask) -> Mask:
     """Keep the connected pieces of a mask that touch a face of the box."""
-    labels, _ = ndimage.label(mask)
-    at_face = np.unique(np.concatenate([np.moveaxis(labels, axis, 0)[[0, -1]].ravel() for axis in range(3)]))
-    kept: Mask = np.isin(labels, at_face[at_face > 0])
+    labels, count = ndimage.label(mask)
+    at_face = np.zeros(count + 1, bool)
+    for axis in range(3):
+        at_face[np.moveaxis(labels, axis, 0)[[0, -1]]] = True
+    at_face[0] = False
+    kept: Mask = at_face[labels]
     return kept
 
 
