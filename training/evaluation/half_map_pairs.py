@@ -103,46 +103,44 @@ def masks(pair: Pair) -> dict[str, Volume]:
     }
 
 
-def measured(pair: Pair, second: Volume) -> Alignment:
-    """The alignment of the pair with another second half map."""
-    alignment = measure_alignment(pair.first, second, pair.lengths)
-    assert alignment, "simulated half maps correlate"
-    return alignment
+def said(alignment: Alignment | None) -> bool:
+    """Whether the program warns of a displacement."""
+    return alignment is not None and bool(alignment_warnings(alignment))
 
 
 def displacement_rows(structures: Path) -> list[tuple[str, ...]]:
     """Rows of the table of displacements."""
     unshifted, alarms, largest = [], 0, 0.0
-    by_change: dict[str, list[tuple[float, bool]]] = {}
+    by_change: dict[str, list[tuple[float | None, bool]]] = {}
+
+    def note(name: str, error: float | None, found: bool) -> None:
+        by_change.setdefault(name, []).append((error, found))
+
     for n, pair in enumerate(pairs(structures, PAIRS)):
-        if measure_alignment(pair.first, pair.second, pair.lengths) is None:
+
+        def measure(second: Volume, pair: Pair = pair) -> Alignment | None:
+            return measure_alignment(pair.first, second, pair.lengths)
+
+        def off(moved: Alignment | None, shift: Lengths, pair: Pair = pair) -> float | None:
+            return float(np.linalg.norm(np.array(moved.shift) / pair.voxel_size - shift)) if moved else None
+
+        still = measure(pair.second)
+        if still is None:
             print(f"pair {n}: too noisy", flush=True)
             continue
-        still = measured(pair, pair.second)
-        alarms += len(alignment_warnings(still))
+        alarms += said(still)
         largest = max(largest, still.shift_voxels, still.rotation_voxels, still.scale_voxels)
         unshifted.append(still.shift_voxels)
-        there = np.array(still.shift)
-
-        def note(name: str, error: float, found: bool) -> None:
-            by_change.setdefault(name, []).append((error, found))
-
-        moved = measured(pair, shifted(pair.second, SHIFT))
-        moved_by = np.array(moved.shift) / pair.voxel_size
-        found = bool(alignment_warnings(moved))
-        note("shift of 0.5 voxels, measured minus applied (voxels)", float(np.linalg.norm(moved_by - SHIFT)), found)
-        relative = float(np.linalg.norm(moved_by - there / pair.voxel_size - SHIFT))
-        note("the same, minus what the unshifted pair shows (voxels)", relative, found)
+        z, y, x = np.array(still.shift) / pair.voxel_size + SHIFT
+        moved = measure(shifted(pair.second, SHIFT))
+        note("shift of 0.5 voxels, measured minus applied (voxels)", off(moved, SHIFT), said(moved))
+        note("the same, minus what the unshifted pair shows (voxels)", off(moved, (z, y, x)), said(moved))
         if n < CHANGED_PAIRS:
-            rotated, scaled = (measured(pair, turned(pair.second, *change)) for change in ((ANGLE, 1.0), (0.0, SCALE)))
-            note(f"rotation by {ANGLE:g}° (degrees)", abs(rotated.angle - ANGLE), bool(alignment_warnings(rotated)))
-            note(f"scale of {SCALE:g} (%)", 100 * abs(scaled.scale - SCALE), bool(alignment_warnings(scaled)))
-            far = measured(pair, shifted(pair.second, FAR))
-            note(
-                "shift of 15 voxels (voxels)",
-                float(np.linalg.norm(np.array(far.shift) / pair.voxel_size - FAR)),
-                bool(alignment_warnings(far)),
-            )
+            rotated, scaled = (measure(turned(pair.second, *change)) for change in ((ANGLE, 1.0), (0.0, SCALE)))
+            note(f"rotation by {ANGLE:g}° (degrees)", abs(rotated.angle - ANGLE) if rotated else None, said(rotated))
+            note(f"scale of {SCALE:g} (%)", 100 * abs(scaled.scale - SCALE) if scaled else None, said(scaled))
+            far = measure(shifted(pair.second, FAR))
+            note("shift of 15 voxels (voxels)", off(far, FAR), said(far))
             for normalization, name in (("phase", "normalised"), (None, "not normalised")):
                 peak, *_ = phase_cross_correlation(
                     shifted(pair.second, SHIFT), pair.first, upsample_factor=50, normalization=normalization
@@ -160,8 +158,9 @@ def displacement_rows(structures: Path) -> list[tuple[str, ...]]:
         )
     ]
     for name, errors in by_change.items():
-        said = "" if "scikit" in name else f"{sum(said for _, said in errors)} of {len(errors)}"
-        rows.append((name, str(len(errors)), *error_cells([error for error, _ in errors]), said))
+        found = "" if "scikit" in name else f"{sum(found for _, found in errors)} of {len(errors)}"
+        known = [error for error, _ in errors if error is not None]
+        rows.append((name, str(len(known)), *error_cells(known), found))
     print(f"largest displacement of an unshifted pair: {largest:.3f} voxels")
     return rows
 
