@@ -58,11 +58,11 @@ class Pair:
         return (self.voxel_size,) * 3
 
 
-def pairs(structures: Path, count: int) -> Iterator[Pair]:
-    """Unprocessed half maps of validation structures, with all kinds of noise; the same every time."""
+def pairs(structures: Path, count: int, seed: int) -> Iterator[Pair]:
+    """Unprocessed half maps of validation structures, with all kinds of noise; the same for the same seed."""
     rows = read_manifest(structures, "validation")
     for n in range(count):
-        rng = np.random.default_rng([SEED, n])
+        rng = np.random.default_rng([seed, n])
         signal = draw_signal(rows[n % len(rows)], AVERAGES, rng)
         first, second, truth = draw_halves(signal, AVERAGES, rng)
         yield Pair(first, second, truth, signal.voxel_size * signal.scale)
@@ -108,7 +108,7 @@ def said(alignment: Alignment | None) -> bool:
     return alignment is not None and bool(alignment_warnings(alignment))
 
 
-def displacement_rows(structures: Path) -> list[tuple[str, ...]]:
+def displacement_rows(structures: Path, seed: int) -> list[tuple[str, ...]]:
     """Rows of the table of displacements."""
     unshifted, alarms, largest = [], 0, 0.0
     by_change: dict[str, list[tuple[float | None, bool]]] = {}
@@ -116,7 +116,7 @@ def displacement_rows(structures: Path) -> list[tuple[str, ...]]:
     def note(name: str, error: float | None, found: bool) -> None:
         by_change.setdefault(name, []).append((error, found))
 
-    for n, pair in enumerate(pairs(structures, PAIRS)):
+    for n, pair in enumerate(pairs(structures, PAIRS, seed)):
 
         def measure(second: Volume, pair: Pair = pair) -> Alignment | None:
             return measure_alignment(pair.first, second, pair.lengths)
@@ -170,10 +170,10 @@ def error_cells(errors: list[float]) -> tuple[str, str]:
     return f"{np.median(errors):.3f}", f"{max(errors):.3f}"
 
 
-def mask_rows(structures: Path) -> list[tuple[str, ...]]:
+def mask_rows(structures: Path, seed: int) -> list[tuple[str, ...]]:
     """Rows of the table of masks: local resolution from masked half maps against that without a mask, inside."""
     by_mask: dict[str, list[tuple[float, float, float, float]]] = {}
-    for pair in pairs(structures, MASKED_PAIRS):
+    for pair in pairs(structures, MASKED_PAIRS, seed):
         grid = Grid((len(pair.first),) * 3, pair.lengths)
         inside = pair.truth > 0
 
@@ -213,7 +213,7 @@ def mask_rows(structures: Path) -> list[tuple[str, ...]]:
     return rows
 
 
-def likeness_rows(structures: Path) -> list[tuple[str, ...]]:
+def likeness_rows(structures: Path, seed: int) -> list[tuple[str, ...]]:
     """Rows of the table of half maps that are not independent."""
     changes: dict[str, Callable[[Volume, Volume, Volume], tuple[Volume, Volume]]] = {
         "independent": lambda a, b, common: (a, b),
@@ -223,8 +223,8 @@ def likeness_rows(structures: Path) -> list[tuple[str, ...]]:
     }
     rows: list[tuple[str, ...]] = []
     found: dict[str, list[float]] = {name: [] for name in changes}
-    for n, pair in enumerate(pairs(structures, LIKE_PAIRS)):
-        common = np.random.default_rng([SEED, n, 1]).permuted((pair.first - pair.second) / np.sqrt(2))
+    for n, pair in enumerate(pairs(structures, LIKE_PAIRS, seed)):
+        common = np.random.default_rng([seed, n, 1]).permuted((pair.first - pair.second) / np.sqrt(2))
         for name, change in changes.items():
             found[name].append(lowest_shell_fsc(*change(pair.first, pair.second, common)))
     for name, values in found.items():
@@ -276,6 +276,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--structures", type=Path, required=True, help="folder of structures")
     parser.add_argument("--out", type=Path, help="Markdown page for the tables")
+    parser.add_argument("--seed", type=int, default=SEED, help="of the simulated half maps")
     args = parser.parse_args()
     parts = [
         "### CPU time\n\n" + text_table((f"step, {TIMED_EDGE}³ voxels", "CPU seconds"), time_rows(), align="lr"),
@@ -290,17 +291,19 @@ def main() -> None:
                 "FSC of the mask",
                 "said to be too fine",
             ),
-            mask_rows(args.structures),
+            mask_rows(args.structures, args.seed),
             align="lr",
         ),
         "### Half maps that are not independent\n\n"
         + text_table(
-            ("half maps", "lowest FSC of a shell", "warned", "refused"), likeness_rows(args.structures), align="lr"
+            ("half maps", "lowest FSC of a shell", "warned", "refused"),
+            likeness_rows(args.structures, args.seed),
+            align="lr",
         ),
         "### Displacements\n\n"
         + text_table(
             ("second half map", "pairs", "median error", "largest error", "said"),
-            displacement_rows(args.structures),
+            displacement_rows(args.structures, args.seed),
             align="lr",
         ),
     ]
