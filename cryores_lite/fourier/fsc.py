@@ -96,17 +96,29 @@ def fixed_threshold(value: float = FSC_THRESHOLD) -> Threshold:
     return lambda frequency, sigma: value
 
 
+def window_volume(sigma: float) -> float:
+    """Return the volume of a Gaussian window of σ (Å) for a product of two fields, (4π)^(3/2) σ³, in Å³."""
+    return float((4 * np.pi) ** 1.5 * sigma**3)
+
+
+def waves_in_window(frequency: float, sigma: float) -> float:
+    """Return the number of independent waves of a real density in a band (1/Å) and a window of σ (Å).
+
+    It is half of the product of the window's volume and of the band's, 4π f² · √(4π) · 0.064 f.
+    """
+    band_volume = 4 * np.pi * frequency**2 * np.sqrt(4 * np.pi) * BAND_WIDTH * frequency
+    return float(0.5 * window_volume(sigma) * band_volume)
+
+
 def one_bit_threshold(frequency: float, sigma: float) -> float:
     """Return the 1-bit threshold of van Heel & Schatz (2005), J. Struct. Biol. 151, 250, for the waves in a window.
 
-    Their number n is the product of the window's volume, (4π)^(3/2) σ³, and of the band's, 4π f² · √(4π) · 0.064 f
-    (both Gaussians, squared), halved, because the density is real: (0.5 + 2.4142/√n) / (1.5 + 1.4142/√n).
+    With n waves, it is (0.5 + 2.4142/√n) / (1.5 + 1.4142/√n).
 
     Parameters
     ----------
     frequency : 1/Å, of the band
     sigma : Å, of the window
     """
-    volume = (4 * np.pi) ** 1.5 * sigma**3
-    root = np.sqrt(max(0.5 * volume * 4 * np.pi * frequency**2 * np.sqrt(4 * np.pi) * BAND_WIDTH * frequency, 1.0))
+    root = np.sqrt(max(waves_in_window(frequency, sigma), 1.0))
     return float((0.5 + 2.4142 / root) / (1.5 + 1.4142 / root))

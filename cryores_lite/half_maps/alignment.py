@@ -199,16 +199,16 @@ def alignment_warnings(alignment: Alignment | None) -> tuple[str, ...]:
         alignment.angle / alignment.rotation_error,
         abs(alignment.scale - 1) / alignment.scale_error,
     )
-    found = [
+    displacements = [
         part
         for part, size, least, significance in zip(parts, sizes, MIN_DISPLACEMENTS, significances, strict=True)
         if size > least and significance > MIN_SIGNIFICANCE
     ]
-    if not found:
+    if not displacements:
         return ()
     return (
-        f"The second half map is {' and '.join(found)} relative to the first, so the resolution by FSC is too coarse. "
-        "Nothing was corrected: align the half maps in one program, or pass the originals.",
+        f"The second half map is {' and '.join(displacements)} relative to the first, so the resolution by FSC is too "
+        "coarse. Nothing was corrected: align the half maps in one program, or pass the originals.",
     )
 
 

@@ -65,3 +65,21 @@ def cone_weights(directions: npt.NDArray[np.floating], axes: Curve, power: int) 
     weights = _power(directions @ axes.T.astype(directions.dtype), power)
     weights /= weights.sum(-1, keepdims=True)
     return weights
+
+
+def quadratic_terms(axes: Curve) -> Curve:
+    """Return the terms (n, 6) of a quadratic form along unit vectors (n, 3): uᵀ M u is their product with M's elements.
+
+    The elements of the symmetric M are those of its upper triangle, row by row.
+    """
+    rows, columns = np.triu_indices(3)
+    out: Curve = axes[:, rows] * axes[:, columns] * np.where(rows == columns, 1, 2)
+    return out
+
+
+def quadratic_form(elements: npt.NDArray[np.floating]) -> npt.NDArray[Any]:
+    """Return the symmetric matrix (3, 3, …) with these elements (6, …) in its upper triangle, row by row."""
+    rows, columns = np.triu_indices(3)
+    out = np.zeros((3, 3, *elements.shape[1:]), elements.dtype)
+    out[rows, columns] = out[columns, rows] = elements
+    return out

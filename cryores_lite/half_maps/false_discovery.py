@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from cryores_lite.fourier.criterion import FALSE_DISCOVERY_RATE
+from cryores_lite.fourier.fsc import window_volume
 from cryores_lite.fourier.spectrum import Spectrum
 from cryores_lite.types import Lengths, Volume
 
@@ -33,11 +34,6 @@ class FalseDiscovery:
 def is_testable(lengths: Lengths, sigma: float) -> bool:
     """Return whether a box (Å) holds a window of σ (Å), so that its FSC varies little by chance."""
     return window_volume(sigma) <= float(np.prod(lengths))
-
-
-def window_volume(sigma: float) -> float:
-    """Return the volume of a Gaussian window of σ (Å) for a product of two fields, in Å³."""
-    return float((4 * np.pi) ** 1.5 * sigma**3)
 
 
 def draws(lengths: Lengths, sigma: float) -> int:

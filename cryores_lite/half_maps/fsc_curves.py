@@ -71,10 +71,7 @@ def fsc_curves(
         return FscCurves(frequencies=frequencies, unmasked=unmasked)
     _, masked = global_fsc(first * mask, second * mask, voxel_size, threads)
     start = randomisation_start(frequencies, unmasked)
-    first_random, second_random = (
-        phase_randomised(half, voxel_size, start, PHASE_SEED + n, threads) for n, half in enumerate((first, second))
-    )
-    _, random = global_fsc(first_random * mask, second_random * mask, voxel_size, threads)
+    _, random = global_fsc(*masked_random_halves(first, second, mask, voxel_size, start, threads), voxel_size, threads)
     return FscCurves(
         frequencies=frequencies,
         unmasked=unmasked,
@@ -139,6 +136,17 @@ def phase_randomised(values: Volume, voxel_size: Lengths, start: float, seed: in
         coefficients[plane][beyond] *= np.cos(angles) + 1j * np.sin(angles)
     out: Volume = fft.irfftn(coefficients, s=values.shape, overwrite_x=True, workers=threads)
     return out
+
+
+def masked_random_halves(
+    first: Volume, second: Volume, mask: Volume, voxel_size: Lengths, start: float, threads: int = 1
+) -> tuple[Volume, Volume]:
+    """Mask two half maps with random phases beyond `start` (1/Å): what correlates there is the mask's."""
+    one, other = (
+        phase_randomised(half, voxel_size, start, PHASE_SEED + n, threads) * mask
+        for n, half in enumerate((first, second))
+    )
+    return one, other
 
 
 def shape_of(values: Volume) -> Shape:

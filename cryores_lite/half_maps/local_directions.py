@@ -18,11 +18,12 @@ from functools import partial
 import numpy as np
 from scipy import fft
 
-from cryores_lite.fourier.fsc import Curve, bands, first_crossing, interpolate_log
+from cryores_lite.fourier.fsc import Curve, bands, first_crossing, interpolate_log, waves_in_window
 from cryores_lite.fourier.local_power import BAND_WIDTH, GaussianAverage, filter_to_band, smooth, window_sigma
 from cryores_lite.fourier.spectrum import Spectrum, inverse_transform, transform
-from cryores_lite.half_maps.cones import cone_weights, icosahedral_axes
-from cryores_lite.half_maps.directions import cell_areas, cell_indices, noise_map, noise_of_cells
+from cryores_lite.half_maps.cones import cone_weights, icosahedral_axes, quadratic_form, quadratic_terms
+from cryores_lite.half_maps.direction_sums import cell_areas, cell_indices
+from cryores_lite.half_maps.directions import noise_map, noise_of_cells
 from cryores_lite.half_maps.fsc_curves import shape_of
 from cryores_lite.half_maps.independence import mean_map
 from cryores_lite.half_maps.local_fsc import MOLECULE_MARGIN, LocalFsc, checked_local_fsc, interpolate_to_voxels
@@ -71,6 +72,7 @@ def measure_local_directions(
         return LocalDirections(np.zeros_like(local.values), np.zeros_like(local.values))
     median = float(np.median(local.values[inside]))
     if directions.significant and np.ptp(directions.noise) == 0:  # the noise does not show the missing views
+        local = checked_local_fsc(first, second, threads=threads)  # at 0.143, as below
         return constant_directions(local.values, inside, directions)
     noise = directions.noise if directions.significant else np.ones(len(directions.axes))
     halves = [Density(without_offset(half.values), half.grid) for half in (first, second)]
@@ -170,12 +172,8 @@ def noise_departure(difference: Spectrum, frequency: float, shape: Shape, thread
     departure -= departure.mean(0)
     expected = LOCAL_AXES / waves  # variance of each value, for noise of one power
     kept = np.maximum(0, 1 - CHANCE_LEVEL * expected / np.maximum((departure**2).sum(0), 1e-30))
-    rows, columns = np.triu_indices(3)
-    design = axes[:, rows] * axes[:, columns] * np.where(rows == columns, 1, 2)
-    elements = np.tensordot(np.linalg.inv(design) / LOCAL_CONE_LOSS, departure * kept, 1)
-    form = np.zeros((3, 3, *shape), np.float32)
-    form[rows, columns] = form[columns, rows] = elements
-    return form
+    elements = np.tensordot(np.linalg.inv(quadratic_terms(axes)) / LOCAL_CONE_LOSS, departure * kept, 1)
+    return quadratic_form(elements.astype(np.float32))
 
 
 def cone_powers(
@@ -207,12 +205,6 @@ def cone_powers(
 
 def _add_power(average: GaussianAverage, part: slice, values: Volume) -> None:
     average.add(part, np.square(values, out=values))
-
-
-def waves_in_window(frequency: float, sigma: float) -> float:
-    """Return the number of independent waves in a window (σ in Å) and a band, as in `one_bit_threshold`."""
-    volume = (4 * np.pi) ** 1.5 * sigma**3
-    return float(0.5 * volume * 4 * np.pi * frequency**2 * np.sqrt(4 * np.pi) * BAND_WIDTH * frequency)
 
 
 def extreme_noise(departure: Volume, axes: Curve, noise: Curve) -> tuple[Volume, Volume]:

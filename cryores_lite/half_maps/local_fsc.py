@@ -38,7 +38,7 @@ from cryores_lite.half_maps.false_discovery import (
     random_phases,
     significant_from,
 )
-from cryores_lite.half_maps.fsc_curves import PHASE_SEED, global_fsc, phase_randomised, randomisation_start
+from cryores_lite.half_maps.fsc_curves import global_fsc, masked_random_halves, randomisation_start
 from cryores_lite.half_maps.independence import mean_map, refuse_copies
 from cryores_lite.half_maps.masking import common_region, coverage, estimated_mask, squared_mask_spectrum
 from cryores_lite.method.coarse_voxels import scaled_down
@@ -286,9 +286,7 @@ def phase_randomised_halves(
 ) -> tuple[list[Spectrum], float]:
     """Mask half maps with random phases beyond a frequency; return their spectra and that frequency (1/Å)."""
     start = randomisation_start(*global_fsc(halves[0], halves[1], voxel_size, threads))
-    masked = [
-        phase_randomised(half, voxel_size, start, PHASE_SEED + n, threads) * mask for n, half in enumerate(halves)
-    ]
+    masked = masked_random_halves(halves[0], halves[1], mask, voxel_size, start, threads)
     return [transform(half, voxel_size, threads) for half in masked], start
 
 

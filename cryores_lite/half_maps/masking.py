@@ -13,7 +13,7 @@ from scipy import fft, ndimage
 
 from cryores_lite.fourier.fsc import Curve
 from cryores_lite.fourier.spectrum import Spectrum, gaussian_gain, sample_density
-from cryores_lite.half_maps.fsc_curves import PHASE_SEED, global_fsc, phase_randomised, randomisation_start
+from cryores_lite.half_maps.fsc_curves import global_fsc, masked_random_halves, randomisation_start
 from cryores_lite.types import Lengths, Mask, Masking, Shape, Volume
 
 CONSTANT_WITHIN = 1e-4  # of the standard deviation: voxels that differ less from the constant are masked out
@@ -120,11 +120,8 @@ def mask_fsc_curve(
     """
     frequencies, curve = global_fsc(first, second, voxel_size, threads)
     start = randomisation_start(frequencies, curve)
-    random = [
-        phase_randomised(half, voxel_size, start, PHASE_SEED + n, threads) * mask
-        for n, half in enumerate((first, second))
-    ]
-    return frequencies, global_fsc(random[0], random[1], voxel_size, threads)[1]
+    random = masked_random_halves(first, second, mask, voxel_size, start, threads)
+    return frequencies, global_fsc(*random, voxel_size, threads)[1]
 
 
 def measure_masking(

@@ -110,7 +110,7 @@ def _alignment(alignment: Alignment | None) -> dict[str, Any] | None:
     }
 
 
-def _directions(comparison: HalfMapComparison, found: Directions) -> dict[str, Any]:
+def _directions(comparison: HalfMapComparison, directions: Directions) -> dict[str, Any]:
     anisotropy = comparison.anisotropy[comparison.anisotropy > 0] if comparison.anisotropy is not None else ()
 
     def vectors(axes: npt.NDArray[np.float64]) -> list[list[float]]:
@@ -123,16 +123,16 @@ def _directions(comparison: HalfMapComparison, found: Directions) -> dict[str, A
         return {"resolutions": numbers(fitted.resolutions), "axes": vectors(fitted.axes)}
 
     return {
-        "sentence": found.sentence,
-        "significant": bool(found.significant),
-        "chance": found.chance,
-        "ratio": round(found.views.ratio, 4),
-        "views": ellipsoid(found.views),
-        "fsc_ellipsoid": ellipsoid(found.measured),
-        "axes": vectors(found.axes),
-        "resolutions": numbers(found.resolutions),
-        "frequencies": numbers(found.frequencies, 6),
-        "occupancy": numbers(found.occupancy, 4),
+        "sentence": directions.sentence,
+        "significant": bool(directions.significant),
+        "chance": directions.chance,
+        "ratio": round(directions.views.ratio, 4),
+        "views": ellipsoid(directions.views),
+        "fsc_ellipsoid": ellipsoid(directions.measured),
+        "axes": vectors(directions.axes),
+        "resolutions": numbers(directions.resolutions),
+        "frequencies": numbers(directions.frequencies, 6),
+        "occupancy": numbers(directions.occupancy, 4),
         "median_local_ratio": _number(float(np.median(anisotropy))) if len(anisotropy) else None,
     }
 

@@ -104,7 +104,7 @@ def test_local_resolution_of_noise_is_that_of_the_coarsest_band():
 @pytest.mark.slow
 def test_json_label_page_and_methods_text_name_the_criterion(tmp_path, molecule):
     halves = [save(tmp_path / f"m_half{n}.mrc", h.values, voxel_size=2.0) for n, h in enumerate(molecule, 1)]
-    seen = {}
+    medians = {}
     for criterion in Criterion:
         words = ("--half-maps", *halves, "--criterion", criterion.value, "--report", "--json", "-j", 1, "--overwrite")
         (row,) = rows(run(*words))
@@ -116,8 +116,8 @@ def test_json_label_page_and_methods_text_name_the_criterion(tmp_path, molecule)
         assert row["comparison"]["criterion"] == criterion.value
         warned = any("that of the criteria" in warning for warning in row["warnings"])
         assert warned == (criterion is not Criterion.fsc_0143)
-        seen[criterion] = row["comparison"]["median_fsc"]
-    assert seen[Criterion.fsc_05] > seen[Criterion.fsc_0143]
+        medians[criterion] = row["comparison"]["median_fsc"]
+    assert medians[Criterion.fsc_05] > medians[Criterion.fsc_0143]
 
 
 def test_a_criterion_without_half_maps_is_refused(monkeypatch, tmp_path):

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
+from cryores_lite.fourier.local_power import BAND_WIDTH
 from cryores_lite.half_maps import directions as d
 from cryores_lite.half_maps.cones import cone_weights, icosahedral_axes
-from cryores_lite.half_maps.directions import CONE_POWER, EQUAL, measure_directions
+from cryores_lite.half_maps.direction_sums import CONE_POWER, cone_fsc, direction_sums
+from cryores_lite.half_maps.directions import EQUAL, measure_directions
 from cryores_lite.half_maps.fsc_curves import fsc_curves, soft_mask
 from cryores_lite.half_maps.local_directions import measure_local_directions
 from cryores_lite.half_maps.local_fsc import checked_local_fsc
@@ -60,22 +62,22 @@ def test_the_axes_are_those_of_an_icosahedron():
 
 def test_the_fsc_of_all_cones_together_is_that_of_the_shell():
     halves = half_maps()
-    sums = d.direction_sums(*halves, LENGTHS, 0.2)
+    sums = direction_sums(*halves, LENGTHS, 0.2)
     weights = cone_weights(sums.cells, icosahedral_axes(), CONE_POWER)
     assert_allclose((sums.terms @ weights).sum(-1), sums.terms.sum(-1), rtol=1e-9)
 
 
 def test_the_fsc_of_a_cone_agrees_with_the_sum_over_all_waves():
     first, second = half_maps(noise_along_z=4)
-    sums = d.direction_sums(first, second, LENGTHS, 0.25)
+    sums = direction_sums(first, second, LENGTHS, 0.25)
     axes, frequencies = icosahedral_axes(), np.array([0.1, 0.15, 0.2])
     one, other = np.fft.rfftn(first), np.fft.rfftn(second)
     weights = cone_weights(unit_waves(SHAPE), axes, CONE_POWER)
     k = wave_numbers(SHAPE, VOXEL_SIZE)
     errors = []
     once = np.where(np.fft.rfftfreq(SHAPE[2]) > 0, 1, 0.5)
-    for row, f in zip(d.cone_fsc(sums, frequencies, axes), frequencies, strict=True):
-        width = max(d.BAND_WIDTH * f, sums.frequencies[0] / 2)
+    for row, f in zip(cone_fsc(sums, frequencies, axes), frequencies, strict=True):
+        width = max(BAND_WIDTH * f, sums.frequencies[0] / 2)
         band = np.nan_to_num(np.exp(-(((k - f) / width) ** 2)) * once)[..., None] * weights
         band[0, 0, 0] = 0
         cross, *powers = (
@@ -89,9 +91,9 @@ def test_the_fsc_of_a_cone_agrees_with_the_sum_over_all_waves():
 
 @pytest.mark.parametrize("seed", range(6))
 def test_equal_noise_in_all_directions_is_not_a_missing_view(seed):
-    found = measured(half_maps(seed=10 * seed))
-    assert found.sentence == EQUAL
-    assert found.views.ratio < 1.03
+    measured_directions = measured(half_maps(seed=10 * seed))
+    assert measured_directions.sentence == EQUAL
+    assert measured_directions.views.ratio < 1.03
 
 
 def test_a_rotation_of_the_maps_rotates_the_axis():
@@ -108,15 +110,15 @@ def test_a_rotation_of_the_maps_rotates_the_axis():
 
 
 def test_few_views_along_an_axis_leave_its_resolution_the_best():
-    found = measured(half_maps(noise_along_z=0.3))
-    assert found.sentence.startswith("Views along z")
+    measured_directions = measured(half_maps(noise_along_z=0.3))
+    assert measured_directions.sentence.startswith("Views along z")
 
 
 def test_the_share_of_directions_falls_from_all_to_none():
-    found = measured(half_maps(noise_along_z=3))
-    assert found.occupancy[0] > 0.85
-    assert found.occupancy[-1] < 0.05
-    assert found.shares.sum() == pytest.approx(1)
+    measured_directions = measured(half_maps(noise_along_z=3))
+    assert measured_directions.occupancy[0] > 0.85
+    assert measured_directions.occupancy[-1] < 0.05
+    assert measured_directions.shares.sum() == pytest.approx(1)
 
 
 def test_the_ellipsoid_of_an_ellipsoid_is_itself():
@@ -130,11 +132,11 @@ def test_the_ellipsoid_of_an_ellipsoid_is_itself():
 
 
 def test_the_volume_of_the_fsc_is_symmetric_and_worse_along_the_noisy_axis():
-    found = measured(half_maps(noise_along_z=3))
-    volume = d.fsc_volume(found, SHAPE, LENGTHS)
+    measured_directions = measured(half_maps(noise_along_z=3))
+    volume = d.fsc_volume(measured_directions, SHAPE, LENGTHS)
     inner = volume[1:, 1:, 1:]
     assert_allclose(inner, inner[::-1, ::-1, ::-1], atol=0.1)
-    centre, shell = 32, int(64 * VOXEL_SIZE / found.views.resolutions.mean())
+    centre, shell = 32, int(64 * VOXEL_SIZE / measured_directions.views.resolutions.mean())
     assert volume[centre + shell, centre, centre] < volume[centre, centre + shell, centre]
 
 
@@ -142,8 +144,8 @@ def test_the_volume_of_the_fsc_is_symmetric_and_worse_along_the_noisy_axis():
 def test_the_local_ratio_is_one_only_if_all_views_are_present(noise_along_z):
     halves = half_maps(noise_along_z)
     densities = [Density(half, Grid(SHAPE, LENGTHS)) for half in halves]
-    found = measured(halves)
-    local = measure_local_directions(*densities, MOLECULE, found, checked_local_fsc(*densities))
+    measured_directions = measured(halves)
+    local = measure_local_directions(*densities, MOLECULE, measured_directions, checked_local_fsc(*densities))
     ratio = np.median(local.anisotropy[MOLECULE])
     if noise_along_z == 1:
         assert (local.anisotropy[MOLECULE] > 1.02).mean() < 0.05
