@@ -27,13 +27,8 @@ from scipy.special import i0e
 
 from cryores_lite.fourier.fsc import first_crossing
 from cryores_lite.fourier.spectrum import radius
-from cryores_lite.half_maps.directions import (
-    CONE_POWER,
-    band_centres,
-    band_weights,
-    direction_sums,
-    measure_directions,
-)
+from cryores_lite.half_maps.direction_sums import CONE_POWER, band_centres, band_weights, direction_sums
+from cryores_lite.half_maps.directions import measure_directions
 from cryores_lite.half_maps.fsc_curves import fsc_curves, soft_mask
 from cryores_lite.half_maps.local_directions import measure_local_directions
 from cryores_lite.half_maps.local_fsc import checked_local_fsc

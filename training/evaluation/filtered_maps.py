@@ -14,8 +14,6 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -28,7 +26,6 @@ from cryores_lite.fourier.fsc import without_tail
 from cryores_lite.fourier.spectrum import radius
 from cryores_lite.half_maps.fsc_curves import FscCurves, box_lengths, fsc_curves, shape_of, soft_mask
 from cryores_lite.half_maps.fsc_filter import figure_of_merit, filtered_by_fsc, filtered_by_weights
-from cryores_lite.half_maps.independence import mean_map
 from cryores_lite.half_maps.local_fsc import local_fsc
 from cryores_lite.io.mrc import read_map, write_map
 from cryores_lite.io.mrc_header import Header
@@ -36,11 +33,10 @@ from cryores_lite.method.coarse_voxels import scale_factor
 from cryores_lite.method.network import Model
 from cryores_lite.method.pipeline import estimate_local_resolution
 from cryores_lite.outputs.local_filter import locally_filtered
-from cryores_lite.types import Density, Grid, Lengths, Mask, Volume
+from cryores_lite.types import Density, Lengths, Volume
 from training.evaluation.page import insert, text_table
+from training.evaluation.simulated_pairs import SimulatedPair, simulated_pairs, spread_structures
 from training.maps.recipe import Recipe
-from training.maps.simulate import draw_halves, draw_signal
-from training.maps.structures import read_manifest
 
 Numbers = npt.NDArray[np.float64]
 
@@ -63,35 +59,6 @@ AVERAGE, GLOBAL, ESTIMATE, LOW_PASS, RAW, OURS, SQUARED, THEIRS = (
 HEADER = ("map", *(f"{low:g} to {high:g}" for low, high in pairwise(SHELL_EDGES)), "total")
 
 
-@dataclass(frozen=True, eq=False)
-class KnownPair:
-    """Two simulated half maps and their noise-free map, with the mask of the molecule."""
-
-    name: str
-    first: Density
-    second: Density
-    noise_free: Volume
-    mask: Mask
-
-
-def known_pairs(structures: Path, count: int) -> Iterator[KnownPair]:
-    """Half maps of signals spread over the validation structures, the same every time."""
-    rows, recipe = read_manifest(structures, "validation"), Recipe()
-    for n in range(count):
-        rng = np.random.default_rng([SEED, n])
-        structure = rows[n * len(rows) // count]
-        signal = draw_signal(structure, recipe, rng)
-        first, second, _ = draw_halves(signal, recipe, rng)
-        grid = Grid(shape_of(first), (signal.voxel_size * signal.scale,) * 3)
-        yield KnownPair(
-            f"{structure.id}, {signal.molecule_kind}",
-            Density(first, grid),
-            Density(second, grid),
-            signal.density[signal.inner].astype(np.float32),
-            signal.mask[signal.inner],
-        )
-
-
 def shell_correlations(values: Volume, true: Volume, voxel_size: Lengths, resolution: float) -> Numbers:
     """Correlate the waves of two maps in each shell; shells that the grid does not hold are NaN."""
     one, other = fft.rfftn(values), fft.rfftn(true)
@@ -106,7 +73,7 @@ def shell_correlations(values: Volume, true: Volume, voxel_size: Lengths, resolu
     return scores
 
 
-def scores_of(values: Volume, pair: KnownPair, resolution: float) -> Numbers:
+def scores_of(values: Volume, pair: SimulatedPair, resolution: float) -> Numbers:
     """Correlations with the noise-free map: by shell, and in total."""
     voxel_size = pair.first.grid.voxel_size
     soft = soft_mask(pair.mask, scaled(voxel_size))
@@ -129,7 +96,7 @@ def globally_weighted(values: Volume, curves: FscCurves, voxel_size: Lengths) ->
     return out
 
 
-def relion_filtered(pair: KnownPair) -> Volume:
+def relion_filtered(pair: SimulatedPair) -> Volume:
     """RELION's locally filtered map of the half maps, without sharpening."""
     voxel_size = scaled(pair.first.grid.voxel_size)[0]  # its windows have a fixed size in Å
     with tempfile.TemporaryDirectory() as folder:
@@ -154,10 +121,10 @@ def header_for(density: Density) -> Header:
     )
 
 
-def score_pair(pair: KnownPair, model: Model, with_relion: bool) -> tuple[dict[str, Numbers], float]:
+def score_pair(pair: SimulatedPair, model: Model, with_relion: bool) -> tuple[dict[str, Numbers], float]:
     """Scores of every filtered map of a pair, and the CPU seconds of our weight."""
     grid = pair.first.grid
-    average = mean_map(pair.first.values, pair.second.values)
+    average = pair.average.density.values
     soft = soft_mask(pair.mask, scaled(grid.voxel_size))
     curves = fsc_curves(pair.first.values, pair.second.values, scaled(grid.voxel_size), soft)
     local = local_fsc(pair.first, pair.second)
@@ -233,7 +200,7 @@ def main() -> None:
     args = parser.parse_args()
     model = Model.open(None, device="cpu", threads=1)
     scores, seconds = [], 0.0
-    for n, pair in enumerate(known_pairs(args.structures, args.pairs)):
+    for n, pair in enumerate(simulated_pairs(spread_structures(args.structures, args.pairs), Recipe(), SEED)):
         with_relion = shutil.which(RELION) is not None and (args.relion is None or n in args.relion)
         of_pair, of_filter = score_pair(pair, model, with_relion)
         seconds += of_filter

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -27,8 +26,8 @@ from cryores_lite.half_maps.local_fsc import checked_local_fsc
 from cryores_lite.half_maps.masking import MAX_MASK_FSC, measure_masking
 from cryores_lite.types import Alignment, Density, Grid, Lengths, Volume
 from training.evaluation.page import insert, text_table
+from training.evaluation.simulated_pairs import SimulatedPair, simulated_pairs
 from training.maps.recipe import AVERAGES
-from training.maps.simulate import draw_halves, draw_signal
 from training.maps.structures import read_manifest
 
 SEED = 71
@@ -43,29 +42,10 @@ ANGLE, SCALE = 2.0, 1.02
 TIMED_EDGE = 256
 
 
-@dataclass(frozen=True, eq=False)
-class Pair:
-    """Two simulated half maps with their truth (Å, 0 outside the molecule)."""
-
-    first: Volume
-    second: Volume
-    truth: Volume
-    voxel_size: float
-
-    @property
-    def lengths(self) -> Lengths:
-        """Edges of a voxel, Å."""
-        return (self.voxel_size,) * 3
-
-
-def pairs(structures: Path, count: int, seed: int) -> Iterator[Pair]:
-    """Unprocessed half maps of validation structures, with all kinds of noise; the same for the same seed."""
+def pairs(structures: Path, count: int, seed: int) -> Iterator[SimulatedPair]:
+    """Unprocessed half maps of validation structures, with all kinds of noise."""
     rows = read_manifest(structures, "validation")
-    for n in range(count):
-        rng = np.random.default_rng([seed, n])
-        signal = draw_signal(rows[n % len(rows)], AVERAGES, rng)
-        first, second, truth = draw_halves(signal, AVERAGES, rng)
-        yield Pair(first, second, truth, signal.voxel_size * signal.scale)
+    return simulated_pairs([rows[n % len(rows)] for n in range(count)], AVERAGES, seed)
 
 
 def shifted(values: Volume, shift: tuple[float, float, float]) -> Volume:
@@ -83,13 +63,13 @@ def turned(values: Volume, angle: float, scale: float) -> Volume:
     return out
 
 
-def masks(pair: Pair) -> dict[str, Volume]:
+def masks(pair: SimulatedPair) -> dict[str, Volume]:
     """Masks of a pair by name: 1 inside, 0 outside."""
     inside = pair.truth > 0
-    outwards = ndimage.distance_transform_edt(~inside) * pair.voxel_size
+    outwards = ndimage.distance_transform_edt(~inside) * pair.first.grid.voxel_size[0]
     middle = (np.array(inside.shape) - 1) / 2
     radius = np.sqrt(sum((axis - c) ** 2 for axis, c in zip(np.indices(inside.shape), middle, strict=True)))
-    beyond = (radius - radius[inside].max()) * pair.voxel_size
+    beyond = (radius - radius[inside].max()) * pair.first.grid.voxel_size[0]
 
     def soft(distance: Volume, extend: float, edge: float) -> Volume:
         return (0.5 + 0.5 * np.cos(np.pi * np.clip((distance - extend) / edge, 0, 1))).astype(np.float32)
@@ -118,32 +98,37 @@ def displacement_rows(structures: Path, seed: int) -> list[tuple[str, ...]]:
 
     for n, pair in enumerate(pairs(structures, PAIRS, seed)):
 
-        def measure(second: Volume, pair: Pair = pair) -> Alignment | None:
-            return measure_alignment(pair.first, second, pair.lengths)
+        def measure(second: Volume, pair: SimulatedPair = pair) -> Alignment | None:
+            return measure_alignment(pair.first.values, second, pair.first.grid.voxel_size)
 
-        def off(moved: Alignment | None, shift: Lengths, pair: Pair = pair) -> float | None:
-            return float(np.linalg.norm(np.array(moved.shift) / pair.voxel_size - shift)) if moved else None
+        def off(moved: Alignment | None, shift: Lengths, pair: SimulatedPair = pair) -> float | None:
+            return (
+                float(np.linalg.norm(np.array(moved.shift) / pair.first.grid.voxel_size[0] - shift)) if moved else None
+            )
 
-        still = measure(pair.second)
+        still = measure(pair.second.values)
         if still is None:
             print(f"pair {n}: too noisy", flush=True)
             continue
         alarms += said(still)
         largest = max(largest, still.shift_voxels, still.rotation_voxels, still.scale_voxels)
         unshifted.append(still.shift_voxels)
-        z, y, x = np.array(still.shift) / pair.voxel_size + SHIFT
-        moved = measure(shifted(pair.second, SHIFT))
+        z, y, x = np.array(still.shift) / pair.first.grid.voxel_size[0] + SHIFT
+        moved = measure(shifted(pair.second.values, SHIFT))
         note("shift of 0.5 voxels, measured minus applied (voxels)", off(moved, SHIFT), said(moved))
         note("the same, minus what the unshifted pair shows (voxels)", off(moved, (z, y, x)), said(moved))
         if n < CHANGED_PAIRS:
-            rotated, scaled = (measure(turned(pair.second, *change)) for change in ((ANGLE, 1.0), (0.0, SCALE)))
+            rotated, scaled = (measure(turned(pair.second.values, *change)) for change in ((ANGLE, 1.0), (0.0, SCALE)))
             note(f"rotation by {ANGLE:g}° (degrees)", abs(rotated.angle - ANGLE) if rotated else None, said(rotated))
             note(f"scale of {SCALE:g} (%)", 100 * abs(scaled.scale - SCALE) if scaled else None, said(scaled))
-            far = measure(shifted(pair.second, FAR))
+            far = measure(shifted(pair.second.values, FAR))
             note("shift of 15 voxels (voxels)", off(far, FAR), said(far))
             for normalization, name in (("phase", "normalised"), (None, "not normalised")):
                 peak, *_ = phase_cross_correlation(
-                    shifted(pair.second, SHIFT), pair.first, upsample_factor=50, normalization=normalization
+                    shifted(pair.second.values, SHIFT),
+                    pair.first.values,
+                    upsample_factor=50,
+                    normalization=normalization,
                 )
                 note(
                     f"scikit-image phase_cross_correlation, {name} (voxels)", float(np.linalg.norm(peak - SHIFT)), True
@@ -174,18 +159,18 @@ def mask_rows(structures: Path, seed: int) -> list[tuple[str, ...]]:
     """Rows of the table of masks: local resolution from masked half maps against that without a mask, inside."""
     by_mask: dict[str, list[tuple[float, float, float, float]]] = {}
     for pair in pairs(structures, MASKED_PAIRS, seed):
-        grid = Grid((len(pair.first),) * 3, pair.lengths)
+        grid = pair.first.grid
         inside = pair.truth > 0
 
         def local(first: Volume, second: Volume, grid: Grid = grid) -> Volume:
             return checked_local_fsc(Density(first, grid), Density(second, grid)).values
 
-        reference = local(pair.first, pair.second)[inside]
+        reference = local(pair.first.values, pair.second.values)[inside]
         resolution = float(np.median(reference))
         for name, mask in masks(pair).items():
-            first, second = pair.first * mask, pair.second * mask
+            first, second = pair.first.values * mask, pair.second.values * mask
             values = local(first, second)[inside]
-            masking = measure_masking(first, second, pair.lengths, resolution)
+            masking = measure_masking(first, second, pair.first.grid.voxel_size, resolution)
             share = masking.mask_fsc if masking else 0.0
             by_mask.setdefault(name, []).append(
                 (
@@ -224,9 +209,9 @@ def likeness_rows(structures: Path, seed: int) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     found: dict[str, list[float]] = {name: [] for name in changes}
     for n, pair in enumerate(pairs(structures, LIKE_PAIRS, seed)):
-        common = np.random.default_rng([seed, n, 1]).permuted((pair.first - pair.second) / np.sqrt(2))
+        common = np.random.default_rng([seed, n, 1]).permuted((pair.first.values - pair.second.values) / np.sqrt(2))
         for name, change in changes.items():
-            found[name].append(lowest_shell_fsc(*change(pair.first, pair.second, common)))
+            found[name].append(lowest_shell_fsc(*change(pair.first.values, pair.second.values, common)))
     for name, values in found.items():
         refused, warned = (sum(value > limit for value in values) for limit in (COPY_FSC, DEPENDENT_FSC))
         rows.append((name, f"{min(values):.2f} to {max(values):.2f}", str(warned), str(refused)))

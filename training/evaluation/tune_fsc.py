@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,13 +33,12 @@ from cryores_lite.method.crop import cut
 from cryores_lite.method.restore import resample_to_crop
 from cryores_lite.method.solvent_noise import SOLVENT_SHELL, highest_crossing
 from cryores_lite.method.statistical import masked_out_share
-from cryores_lite.types import Density, Grid, Mask, Volume
+from cryores_lite.types import Density, Mask, Volume
 from training.evaluation.cases import Case, masked, sharpened
 from training.evaluation.metrics import score
 from training.evaluation.page import header_lines, insert
+from training.evaluation.simulated_pairs import SimulatedPair, simulated_pairs, spread_structures
 from training.maps.recipe import Recipe
-from training.maps.simulate import draw_halves, draw_signal
-from training.maps.structures import read_manifest
 from training.prepared_map import prepare_map
 
 Numbers = npt.NDArray[np.float64]
@@ -53,34 +52,6 @@ MASK_EXTENTS = (2.0, 6.0, 10.0, 14.0, 18.0, 24.0)  # Å from the molecule to the
 MASK_EDGES = (4.0, 10.0)  # Å, width of the edge
 MAX_CHANGE = 0.05  # of the median, by masking
 MAX_CHANGED_SHARE = 0.05  # of the accepted maps
-
-
-@dataclass(frozen=True, eq=False)
-class SimulatedPair:
-    """Two simulated half maps with their truth (Å, 0 outside the molecule)."""
-
-    name: str
-    first: Density
-    second: Density
-    truth: Volume
-
-    @property
-    def average(self) -> Case:
-        """The average of the half maps, which the statistical method is given."""
-        values = copies.mean_map(self.first.values, self.second.values)
-        return Case(name=self.name, density=Density(values, self.first.grid), truth=self.truth)
-
-
-def pairs(structures: Path, count: int) -> Iterator[SimulatedPair]:
-    """Half maps of signals spread over the validation structures, the same every time."""
-    rows, recipe = read_manifest(structures, "validation"), Recipe()
-    for n in range(count):
-        rng = np.random.default_rng([SEED, n])
-        structure = rows[n * len(rows) // count]
-        signal = draw_signal(structure, recipe, rng)
-        first, second, truth = draw_halves(signal, recipe, rng)
-        grid = Grid(truth.shape, (signal.voxel_size * signal.scale,) * 3)
-        yield SimulatedPair(structure.id, Density(first, grid), Density(second, grid), truth)
 
 
 def measure_band_steps(pair: SimulatedPair) -> dict[float, tuple[float, float]]:
@@ -266,7 +237,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="Markdown page for the table")
     args = parser.parse_args()
     steps, masks, likenesses = [], list[MaskedEstimate](), []
-    for pair in pairs(args.structures, args.signals):
+    for pair in simulated_pairs(spread_structures(args.structures, args.signals), Recipe(), SEED):
         steps.append(measure_band_steps(pair))
         masks += measure_masks(pair)
         likenesses.append(measure_likeness(pair))
