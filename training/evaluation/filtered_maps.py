@@ -173,7 +173,7 @@ def wins_table(scores: list[dict[str, Numbers]]) -> str:
 
 
 def tables(scores: list[dict[str, Numbers]]) -> str:
-    """The tables of all pairs, and those of the pairs that RELION filtered too."""
+    """The tables of all filters, and those beside RELION."""
     alone = [{name: values for name, values in of_pair.items() if name != THEIRS} for of_pair in scores]
     parts = [
         f"### Mean correlation with the noise-free map, {len(scores)} pairs",
@@ -181,8 +181,8 @@ def tables(scores: list[dict[str, Numbers]]) -> str:
         "### Pairs in which `filtered_fsc` is better / equal (within 0.001) / worse",
         wins_table(alone),
     ]
-    if with_theirs := [of_pair for of_pair in scores if THEIRS in of_pair]:
-        compared = [{name: of_pair[name] for name in (AVERAGE, LOW_PASS, OURS, THEIRS)} for of_pair in with_theirs]
+    if THEIRS in scores[0]:
+        compared = [{name: of_pair[name] for name in (AVERAGE, LOW_PASS, OURS, THEIRS)} for of_pair in scores]
         parts += [
             f"### Beside RELION, {len(compared)} pairs: mean correlation, then better / equal / worse",
             mean_table(compared),
@@ -195,13 +195,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--structures", type=Path, required=True)
     parser.add_argument("--pairs", type=int, default=PAIRS)
-    parser.add_argument("--relion", type=int, nargs="*", help="numbers of the pairs that RELION filters; default: all")
     parser.add_argument("--out", type=Path, help="Markdown page for the tables")
     args = parser.parse_args()
     model = Model.open(None, device="cpu", threads=1)
     scores, seconds = [], 0.0
+    with_relion = shutil.which(RELION) is not None
     for n, pair in enumerate(simulated_pairs(spread_structures(args.structures, args.pairs), Recipe(), SEED)):
-        with_relion = shutil.which(RELION) is not None and (args.relion is None or n in args.relion)
         of_pair, of_filter = score_pair(pair, model, with_relion)
         seconds += of_filter
         scores.append(of_pair)
