@@ -26,7 +26,7 @@ import numpy as np
 from benchmarks import maps
 from training.evaluation.page import insert, text_table
 
-NECESSARY_STEPS = ("band powers", "network")  # all others are overhead
+NECESSARY_STEPS = ("powers and coupling", "network")  # all others are overhead
 COMMAND = [sys.executable, "-c", "from cryores_lite.cli import main; main()"]
 MATRIX_EDGE = 2048  # of the products that measure the machine
 STEPS = (
@@ -37,7 +37,7 @@ STEPS = (
     "transform",
     "edge weight",
     "molecule",
-    "band powers",
+    "powers and coupling",
     "physical estimate",
     "band features",
     "network inputs",

@@ -15,7 +15,7 @@ GROUPS = {
     "import, open model": ("import", "open model"),
     "read, crop, transform": ("read", "crop", "transform", "edge weight"),
     "molecule": ("molecule",),
-    "band powers": ("band powers",),
+    "powers and coupling": ("powers and coupling",),
     "network": ("network",),
     "other": ("physical estimate", "band features", "network inputs", "other"),
     "assemble, write": ("assemble", "write"),

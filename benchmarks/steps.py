@@ -25,7 +25,7 @@ STEPS = {
         "transform": "transform",
         "coarse_coverage": "edge weight",
         "outline_molecule": "molecule",
-        "measure_band_powers": "band powers",
+        "measure_powers_and_coupling": "powers and coupling",
     },
     "cryores_lite.method.pipeline": {
         "solvent_estimate": "physical estimate",

@@ -345,8 +345,10 @@ def _warnings(
     comparison: HalfMapComparison | None,
     residues: MeasuredModel | None,
 ) -> tuple[str, ...]:
-    """Collect the warnings from all steps."""
+    """Collect the warnings from all steps. Contrast that is certainly inverted is said once."""
     from cryores_lite.io.half_map_names import half_maps_hint
+    from cryores_lite.io.input_checks import DARK_MOLECULE
+    from cryores_lite.method.coupling_estimate import INVERTED_CONTRAST
     from cryores_lite.outputs.residue_files import omission_warnings
 
     residue_warnings = (*residues.notes, *omission_warnings(residues)) if residues else ()
@@ -355,7 +357,9 @@ def _warnings(
     else:
         unused = half_maps_hint(job.map_path)
         half_map_warnings = (unused,) if unused else ()
-    return (*input_map.warnings, *estimate.warnings, *residue_warnings, *half_map_warnings)
+    said_again = {DARK_MOLECULE} if INVERTED_CONTRAST in estimate.warnings else set()
+    input_warnings = [warning for warning in input_map.warnings if warning not in said_again]
+    return (*input_warnings, *estimate.warnings, *residue_warnings, *half_map_warnings)
 
 
 @cache

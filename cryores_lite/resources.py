@@ -19,9 +19,9 @@ if TYPE_CHECKING:  # address space is checked before NumPy, which types.py impor
 
 CGROUP_ROOT, OWN_CGROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 BASE_MEMORY = 0.25e9  # bytes: libraries, the network
-MAX_TILE_MEMORY, TILE_MEMORY_PER_VOXEL = 0.35e9, 70.0  # bytes: of the largest tile, and per voxel of the box
-MEMORY_PER_VOXEL = 12.0  # bytes per voxel of the box around the molecule: two copies of its spectrum
-COARSE_STEP, COARSE_POINT_MEMORY = 4.0, 180.0  # Å, bytes: coarse grid of band powers and outline; voxels up to its step
+MAX_TILE_MEMORY, TILE_MEMORY_PER_VOXEL = 0.35e9, 35.0  # bytes: of the largest tile, and per voxel of the box
+MEMORY_PER_VOXEL = 18.0  # bytes per voxel of the box around the molecule: copies of its spectrum and of two bands
+COARSE_STEP, COARSE_POINT_MEMORY = 4.0, 240.0  # Å, bytes: coarse grid of powers, coupling and outline
 MAX_PADDING = 28  # voxels that padding adds along each axis of a box of up to 512 voxels
 LIBRARY_ADDRESS_SPACE = 0.4e9  # bytes for loading the libraries; with less, OpenBLAS never stops retrying
 THREAD_ADDRESS_SPACE = 0.15e9  # bytes for stacks and arenas of threads; with less, libraries crash

@@ -24,6 +24,7 @@ Lengths: TypeAlias = tuple[float, float, float]
 Progress: TypeAlias = Callable[[Sequence[Any]], Iterable[Any]]
 
 SPREAD_LIMITS = (1e-8, 1e12)  # highest minus lowest value of a map; outside, float32 squares over- or underflow
+EDITINGS = ("none", "locally sharpened", "clipped", "enhanced", "low precision")  # of finished maps; "none" first
 VOXEL_SIZE_RANGE = (0.1, 50.0)  # Å; others have a wrong unit, or are not of a cryo-EM map
 VOXEL_SIZE_RTOL = 1e-6  # headers hold 32-bit numbers
 MAX_OFFSET = 10.0  # distance from 0, in units of the range of the values
@@ -78,11 +79,13 @@ class MapResolution:
     global_ : global resolution, Å
     median : median local resolution, Å
     log_std : standard deviation of the median's logarithm
+    editing : probability of each of `EDITINGS`; empty if it was not estimated
     """
 
     global_: float
     median: float
     log_std: float
+    editing: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -99,6 +102,7 @@ class LocalResolution:
     working_voxel_size : Å, of the network's grid
     provider : the onnxruntime provider that ran the network
     warnings : sentences for the user
+    editing : probability of each of `EDITINGS`; empty if it was not estimated
     """
 
     values: Volume
@@ -109,6 +113,16 @@ class LocalResolution:
     working_voxel_size: float
     provider: str
     warnings: tuple[str, ...] = ()
+    editing: tuple[float, ...] = ()
+
+    @property
+    def edited(self) -> tuple[str, float] | None:
+        """The kind of editing with its probability: the likeliest kind if the map is probably edited, else none."""
+        if not self.editing:
+            return None
+        kinds = range(1, len(EDITINGS)) if self.editing[0] < 0.5 else (0,)
+        likeliest = max(kinds, key=lambda n: self.editing[n])
+        return EDITINGS[likeliest], self.editing[likeliest]
 
     @property
     def median(self) -> float:

@@ -15,7 +15,7 @@ from matplotlib import pyplot as plt
 from cryores_lite import estimate, read_map
 
 ROOT = Path(__file__).resolve().parents[1]
-RELEASED_WEIGHTS = "v5"
+RELEASED_WEIGHTS = "v6"
 
 
 def draw_example() -> None:
@@ -59,12 +59,11 @@ def draw_example() -> None:
 def draw_curves() -> None:
     """Draw validation scores against training steps, from every log of the released weights."""
     panels = {
-        "error of local resolution (rms of log)": ("error", "told"),
-        "its pattern (rms of log)": ("pattern",),
-        "mask IoU": ("iou",),
         "error of the median (rms of log)": ("median", "median_physical"),
+        "typical error of the median (log)": ("median_typical",),
+        "edited or not, rightly called": ("edited",),
     }
-    figure, axes = plt.subplots(1, len(panels), figsize=(15, 3.5), layout="constrained")
+    figure, axes = plt.subplots(1, len(panels), figsize=(12, 3.5), layout="constrained")
     for path in sorted((ROOT / "training" / "weights").glob(f"{RELEASED_WEIGHTS}.*.csv")):
         with path.open(newline="") as file:
             rows = list(csv.DictReader(file))

@@ -1,7 +1,7 @@
 r"""Fit the threshold of the mask and the scales of the stated errors on validation maps.
 
-    python -m export.calibrate --weights training/weights/v5.safetensors --validation runs/validation \
-        --structures ../shared/data/structures --out training/weights/v5.calibration.json
+    python -m export.calibrate --weights training/weights/v6.safetensors --validation runs/validation \
+        --structures ../shared/data/structures --out training/weights/v6.calibration.json
 
 `export` writes these settings into the contract of the model file. The threshold is the highest at which the mask of
 the median map keeps 95 % of its molecule: to keep it in every map would widen all masks because of a few maps in which

@@ -1,7 +1,7 @@
 r"""Convert trained weights to the ONNX file that the runtime opens, and check that both give the same output.
 
-    python -m export --weights training/weights/v5.safetensors --calibration training/weights/v5.calibration.json \
-        --out models/cryores_v5.onnx
+    python -m export --weights training/weights/v6.safetensors --calibration training/weights/v6.calibration.json \
+        --out models/cryores_v6.onnx
 
 The file has its contract in its metadata. The export fails and writes nothing if onnx.checker reports an error, or if
 torch and onnxruntime differ by more than 1e-3 Å or 1e-4 of mask probability on the tiles of a map.
@@ -76,7 +76,7 @@ def export(
 
 
 class NetworkWithProbability(torch.nn.Module):
-    """The network with the mask's probability instead of its logit."""
+    """The network with probabilities of the mask and of the kinds of editing instead of logits."""
 
     def __init__(self, network: LocalResolutionNet) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ class NetworkWithProbability(torch.nn.Module):
 
     def forward(self, evidence: Tensor, density: Tensor, bands: Tensor, context: Tensor, given_median: Tensor) -> Heads:
         heads: Heads = self.network(evidence, density, bands, context, given_median)
-        return heads._replace(mask=heads.mask.sigmoid())
+        return heads._replace(mask=heads.mask.sigmoid(), editing=heads.editing.exp())
 
 
 def write(network: LocalResolutionNet, path: Path, contract: dict[str, object]) -> None:
@@ -136,7 +136,7 @@ def compare(network: LocalResolutionNet, model: Model, density: Density) -> tupl
         abs(resolution.global_ - torch_resolution.global_.item()),
         abs(resolution.median - torch_resolution.median.item()),
     )
-    probability = 0.0
+    probability = float(np.abs(np.array(resolution.editing) - torch_resolution.editing[0].exp().numpy()).max())
     for tile in cover(prepared.solvent.outline.in_map, inputs.shape, HALO, CHECKED_TILE_EDGE**3):
         values, bands = inputs.density[(..., *coarser(tile.view, 2))], inputs.bands[(..., *coarser(tile.view, 4))]
         relative, error, mask = model.predict(
@@ -160,7 +160,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--name", default="cryores")
-    parser.add_argument("--version", default="5")
+    parser.add_argument("--version", default="6")
     parser.add_argument("--calibration", type=Path, help="JSON file of export.calibrate")
     parser.add_argument("--map", type=Path, default=EXAMPLE, help="map for the comparison")
     args = parser.parse_args()

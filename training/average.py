@@ -17,10 +17,13 @@ from safetensors.torch import load_file, save_file
 
 def average(first: Path, second: Path, out: Path) -> None:
     """Write the mean of two local networks' weights, with the level network and the metadata of the second."""
-    first_weights, second_weights = load_file(first), load_file(second)
-    if {key: w.shape for key, w in first_weights.items()} != {key: w.shape for key, w in second_weights.items()}:
+    weights = load_file(second)
+    local, first_local = (
+        {k: w for k, w in part.items() if not k.startswith("level.")} for part in (weights, load_file(first))
+    )
+    if {key: w.shape for key, w in first_local.items()} != {key: w.shape for key, w in local.items()}:
         raise SystemExit(f"{first} and {second} contain the weights of different networks")
-    mean = {key: w if key.startswith("level.") else (first_weights[key] + w) / 2 for key, w in second_weights.items()}
+    mean = {**weights, **{key: (first_local[key] + w) / 2 for key, w in local.items()}}
     with safe_open(second, "pt") as file:
         metadata = dict(file.metadata() or {})
     save_file(mean, out, {**metadata, "averaged": f"the local network's weights with those of {first.name}"})

@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from cryores_lite.fourier.interpolation import interpolate
 from cryores_lite.method.coarse_voxels import scale_factor
-from cryores_lite.types import MapResolution, Mask, Shape, Volume
+from cryores_lite.types import EDITINGS, MapResolution, Mask, Shape, Volume
 from training.maps.known_map import KnownMap
 from training.maps.labels import read_known_map, read_labels
 from training.maps.recipe import Recipe, draw_log
@@ -37,10 +37,10 @@ from training.prepared_map import PreparedMap, prepare_map
 
 PATCH_EDGE = 48  # working voxels
 EMPTY_FILE_SIZE = 22  # bytes of a file without patches
-MAPS_PER_SIGNAL, MAPS_WITH_PATCHES, PATCHES_PER_MAP = 6, 3, 3
+MAPS_PER_SIGNAL, PATCHES_PER_MAP, PATCHES_PER_LABELLED_MAP = 6, 3, 9
 MIN_MOLECULE_VOXELS = 200  # of a map; an eighth of this number on the quarter grid
 MAX_RESOLUTION_RATIO = 1.5  # maps whose median resolution / drawn resolution is higher are left out
-PATCHES_PER_READ = 3  # drawn from a file each time it is read
+PATCHES_PER_READ = 6  # drawn from a file each time it is read
 FILES_PER_SHUFFLE = 8  # files whose patches are shuffled together
 LEVELS_FOLDER = "levels"  # subfolder with the band features of the maps
 
@@ -115,14 +115,14 @@ def _cube(values: Array, low: Array, edge: int) -> Array:
 
 
 def make_file(structure: Structure, seed: int, number: int, recipe: Recipe, out: Path) -> int:
-    """Write the band features of all maps drawn from one signal, and patches of some. Returns the number of patches."""
+    """Write the band features and patches of all maps drawn from one signal. Returns the number of patches."""
     rng = np.random.default_rng([seed, number])
     signal = draw_signal(structure, recipe, rng)
     records: list[Record] = []
     levels: list[Record] = []
-    for n in range(MAPS_PER_SIGNAL):
+    for _ in range(MAPS_PER_SIGNAL):
         known = draw_map(signal, recipe, rng)
-        level, patches = measure_and_cut(known, PATCHES_PER_MAP if n < MAPS_WITH_PATCHES else 0, recipe, rng)
+        level, patches = measure_and_cut(known, PATCHES_PER_MAP, recipe, rng)
         # the FSC of a map that is much coarser than drawn dips before it falls
         scale = scale_factor(known.density.grid.voxel_size)
         drawn = max(signal.resolution * signal.scale, known.low_pass_limit)
@@ -137,7 +137,7 @@ def make_labelled_file(row: dict[str, str], folder: Path, seed: int, out: Path) 
     """Write band features and patches of a real map with labels. Returns the number of patches."""
     name = row["map"].strip("./").replace("/", "-")  # maps in different folders may have the same name
     rng = np.random.default_rng([seed, *name.encode()])
-    level, patches = measure_and_cut(read_known_map(row, folder), MAPS_WITH_PATCHES * PATCHES_PER_MAP, Recipe(), rng)
+    level, patches = measure_and_cut(read_known_map(row, folder), PATCHES_PER_LABELLED_MAP, Recipe(), rng)
     _write(f"real-{name}", patches, [level] if level else [], out)
     return len(patches)
 
@@ -162,7 +162,7 @@ def measure_and_cut(
         "physical": np.array(prepared.solvent.median_resolution, np.float32),
         "kind": np.array(known.kind.labels()),
     }
-    return level, cut_patches(prepared, known, median, patches, recipe, rng) if patches else []
+    return level, cut_patches(prepared, known, median, patches, recipe, rng)
 
 
 def _write(name: str, records: list[Record], levels: list[Record], out: Path) -> None:
@@ -180,7 +180,10 @@ def nonempty_files(folder: Path) -> list[Path]:
 
 
 def read_levels(folder: Path) -> tuple[dict[str, torch.Tensor], Array]:
-    """Band features, truth and kind of every map of a folder, in one batch."""
+    """Band features, truth and kind of every map of a folder, in one batch.
+
+    `editing` is the index in `EDITINGS` of the map's editing, or -1 if it is unknown.
+    """
     rows: dict[str, list[Array]] = {}
     for path in nonempty_files(folder / LEVELS_FOLDER):
         with np.load(path) as file:
@@ -188,6 +191,7 @@ def read_levels(folder: Path) -> tuple[dict[str, torch.Tensor], Array]:
                 rows.setdefault(key, []).append(file[key])
     columns = {key: np.concatenate(parts) for key, parts in rows.items()}
     kinds = columns.pop("kind")
+    columns["editing"] = np.array([EDITINGS.index(kind) if kind in EDITINGS else -1 for kind in kinds[:, 3]])
     return {key: torch.from_numpy(values) for key, values in columns.items()}, kinds
 
 

@@ -1,7 +1,7 @@
 r"""Train the level network on the band features of maps, and write it with trained weights of the local network.
 
     python -m training.level --data runs/train --validation runs/validation --weights runs/first/weights.safetensors \
-        --out training/weights/v5.safetensors
+        --out training/weights/v6.safetensors
 
 The same command continues a stopped run from its last checkpoint, with the same result as an uninterrupted run.
 The level network gives a map's global and median local resolution. Its members start from different weights and see
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import cast
 import numpy as np
 import torch
 from safetensors import safe_open
+from safetensors.torch import load_file
 from tqdm import tqdm
 
 from training import losses
@@ -44,6 +46,7 @@ class LevelConfig:
     weights : of `training.train`, with the local network
     out : weights of both networks
     log : CSV of the losses and validation scores
+    start : weights, of which the first members begin with those of the level network; the others are random
     steps : number of steps
     every : steps between validations and checkpoints
     seed : of the initial weights, the maps and dropout
@@ -54,6 +57,7 @@ class LevelConfig:
     weights: Path
     out: Path
     log: Path
+    start: Path | None = None
     steps: int = 2000
     every: int = 500
     seed: int = 1
@@ -78,6 +82,7 @@ def validate(network: LevelNet, folder: Path) -> dict[str, float]:
     median, median_typical, overall : rms and median error of the median, and rms error of the global resolution
     median_held : share of the true medians within the 80 % interval
     median_physical : rms error of the physical estimate
+    edited : share of the maps that are rightly called edited or unedited
     median_KIND : rms error of maps of one masking, processing or molecule
     median_editing_KIND : rms error of maps of one kind of editing
     """
@@ -93,6 +98,7 @@ def validate(network: LevelNet, folder: Path) -> dict[str, float]:
         "overall": _rms(global_error),
         "median_held": float((error.abs() <= INTERVAL * estimate.log_std[:, 0]).float().mean()),
         "median_physical": _rms(physical_error),
+        "edited": edited_rate(estimate.editing, levels["editing"]),
     }
     for column, prefix in KIND_COLUMNS.items():
         for kind in np.unique(kinds[:, column]):
@@ -101,8 +107,23 @@ def validate(network: LevelNet, folder: Path) -> dict[str, float]:
     return scores
 
 
+def edited_rate(log_probability: torch.Tensor, editing: torch.Tensor) -> float:
+    """Share of the maps with known editing that are rightly called edited or unedited."""
+    known = editing >= 0
+    called = log_probability[:, 0] < math.log(0.5)
+    return float((called == (editing > 0))[known].float().mean())
+
+
 def _rms(values: torch.Tensor) -> float:
     return float(values.square().mean().sqrt())
+
+
+def load_members(network: LevelNet, path: Path) -> None:
+    """Load as many members as a file of weights contains; their weights for the kind of editing may be missing."""
+    members = {key.removeprefix("level."): w for key, w in load_file(path).items() if key.startswith("level.")}
+    mismatch = network.load_state_dict(members, strict=False)
+    if mismatch.unexpected_keys:
+        raise SystemExit(f"{path} contains the weights of another level network: {mismatch.unexpected_keys}")
 
 
 def begin(network: LevelNet) -> RunState:
@@ -141,6 +162,8 @@ def train_level(config: LevelConfig) -> None:
     torch.manual_seed(config.seed)
     network = LocalResolutionNet()
     load_local(network, config.weights)
+    if config.start:
+        load_members(network.level, config.start)
     maps, _ = read_levels(config.data)
     state = begin(network.level)
     if config.checkpoint.exists():
@@ -169,6 +192,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, required=True, help="of training.train")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--log", type=Path, help="default: --out with the suffix .level.csv")
+    parser.add_argument("--start", type=Path, help="weights with which the first members begin")
     parser.add_argument("--steps", type=int, default=LevelConfig.steps)
     parser.add_argument(
         "--every", type=int, default=LevelConfig.every, help="steps between validations and checkpoints"

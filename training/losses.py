@@ -21,6 +21,7 @@ Loss = Callable[[Heads, Batch], Tensor]
 LINEAR_ABOVE = 0.1  # log units; larger errors count linearly
 MAX_LOCAL_RATIO = 2.5  # local resolutions above this multiple of the global one are set to it
 INTERVAL_SHARE = 0.8  # share of the errors that the interval should contain
+EDITING_WEIGHT = 0.3  # of the cross-entropy of the kind of editing
 
 
 def in_mask_mean(values: Tensor, inside: Tensor) -> Tensor:
@@ -65,10 +66,17 @@ def logarithmic(heads: Heads, batch: Batch) -> Tensor:
 
 
 def level_loss(estimate: MapResolution, batch: Batch) -> Tensor:
-    """Relative errors of a map's median and global resolution, and the quantile loss of the median's stated error."""
+    """Sum the losses of a map's numbers.
+
+    They are the relative errors of the median and global resolution, the quantile loss of the median's stated error,
+    and the cross-entropy of the kind of editing, where it is known.
+    """
     error = torch.log(estimate.median[:, 0]) - torch.log(batch["median"])
     global_error = torch.log(estimate.global_[:, 0]) - torch.log(batch["overall"])
-    return (robust(error) + 0.5 * robust(global_error) + 0.3 * interval(error, estimate.log_std[:, 0])).mean()
+    lengths = robust(error) + 0.5 * robust(global_error) + 0.3 * interval(error, estimate.log_std[:, 0])
+    known = batch["editing"] >= 0
+    editing = functional.nll_loss(estimate.editing[known], batch["editing"][known], reduction="sum") / len(known)
+    return lengths.mean() + EDITING_WEIGHT * editing
 
 
 def cryores(heads: Heads, batch: Batch, weight: float = 1.0) -> Tensor:

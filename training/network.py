@@ -1,9 +1,10 @@
 """The network: a level network on a map's band features, and two small U-Nets on a quarter of the working grid.
 
 The level network reads the band features of the map, a one-dimensional picture in which maps at 3 Å and at 6 Å differ
-by a shift, and gives the global and the median local resolution. The resolution branch gets the coarse fields; the mask
-branch also gets the density. Both get the map's context, one vector for all tiles of a map. A quarter voxel is 1.3
-resolution elements of the median: local resolution, an average over windows of 1.5 elements, hardly varies within one.
+by a shift, and gives the global and the median local resolution, and the kind of editing. The resolution branch gets
+the coarse fields; the mask branch also gets the density. Both get the map's context, one vector for all tiles of a map.
+A quarter voxel is 1.3 resolution elements of the median: local resolution, an average over windows of 1.5 elements,
+hardly varies within one.
 No layer normalises over space, so that a voxel's output depends on its receptive field alone.
 """
 
@@ -12,12 +13,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cryores_lite.method.band_features import FEATURES, all_band_frequencies
-from cryores_lite.method.network_inputs import BANDS, CHANNELS, CONTEXT
+from cryores_lite.method.band_features import COUPLING_SCALE, FEATURES, all_band_frequencies
+from cryores_lite.method.coupling_estimate import MAX_LOG_RATIO, PATTERN_BANDS, PATTERN_SLOPE
+from cryores_lite.method.network_inputs import BAND_SPAN, BANDS, CHANNELS, CONTEXT
+from cryores_lite.types import EDITINGS
 
 HALO = 32  # working voxels around a tile's core; the receptive field reaches 30
 
@@ -31,19 +35,23 @@ class Widths:
     context: int = 48
     deep: int = 2  # residual blocks on the eighth grid
     level: int = 96
-    level_members: int = 4
+    level_members: int = 8
 
 
 class MapResolution(NamedTuple):
-    """Each (b, 1): global resolution and median local resolution in Å, standard deviation of the latter's logarithm."""
+    """Global resolution and median local resolution in Å, standard deviation of the latter's logarithm, each (b, 1).
+
+    editing (b, len(EDITINGS)): logarithms of the probabilities of the kinds of editing.
+    """
 
     global_: Tensor
     median: Tensor
     log_std: Tensor
+    editing: Tensor
 
 
 class Heads(NamedTuple):
-    """The network's output: the three numbers of `MapResolution`, then fields.
+    """The network's output: that of the level network (`MapResolution`), then fields.
 
     relative (b, 1, t/4, …): local minus global resolution in Å; error (b, 1, t/4, …): standard deviation of the local
     resolution's logarithm; mask (b, 64, t/4, …): logits of the 4³ working voxels of each quarter voxel.
@@ -52,6 +60,7 @@ class Heads(NamedTuple):
     global_: Tensor
     median: Tensor
     log_std: Tensor
+    editing: Tensor
     relative: Tensor
     error: Tensor
     mask: Tensor
@@ -80,6 +89,7 @@ class LevelNetMember(nn.Module):
         self.blocks = nn.ModuleList(DilatedConvBlock(width, dilation) for dilation in (1, 2, 4, 1))
         self.drop = nn.Dropout(0.1)
         self.head = nn.Conv1d(width, 3, 1)
+        self.editing = nn.Linear(2 * width, len(EDITINGS))
         self.register_buffer(
             "log_resolutions", -torch.from_numpy(all_band_frequencies()).log().float(), persistent=False
         )
@@ -88,12 +98,15 @@ class LevelNetMember(nn.Module):
         x = self.stem(evidence)
         for block in self.blocks:
             x = block(x)
-        global_logits, median_logits, log_std = self.head(self.drop(functional.relu(x))).unbind(1)
+        hidden = self.drop(functional.relu(x))
+        global_logits, median_logits, log_std = self.head(hidden).unbind(1)
+        editing = self.editing(torch.cat([hidden.mean(2), hidden.amax(2)], 1))
         weights = median_logits.softmax(1)
         return MapResolution(
             torch.exp((global_logits.softmax(1) * self.log_resolutions).sum(1, keepdim=True)),
             torch.exp((weights * self.log_resolutions).sum(1, keepdim=True)),
             deviation((weights * log_std).sum(1, keepdim=True)),
+            editing.log_softmax(1),
         )
 
 
@@ -113,7 +126,8 @@ class LevelNet(nn.Module):
         mean = log_median.mean(0)
         log_stds = torch.stack([estimate.log_std for estimate in estimates])
         variance = log_stds.square().mean(0) + (log_median - mean).square().mean(0)
-        return MapResolution(torch.exp(log_global.mean(0)), torch.exp(mean), torch.sqrt(variance))
+        editing = torch.stack([estimate.editing.exp() for estimate in estimates]).mean(0)
+        return MapResolution(torch.exp(log_global.mean(0)), torch.exp(mean), torch.sqrt(variance), editing.log())
 
 
 class Residual(nn.Module):
@@ -162,6 +176,32 @@ class Branch(nn.Module):
         return self.head(leaky_relu(self.after(x, context)))
 
 
+class CouplingEstimate(nn.Module):
+    """An estimate of the pattern from the coupling of bands near the median, and how far it is trusted.
+
+    Where a map was sharpened locally, its power says nothing about the pattern.
+    """
+
+    def __init__(self, context: int) -> None:
+        super().__init__()
+        relative = np.geomspace(*BAND_SPAN, BANDS)
+        near = (relative >= PATTERN_BANDS[0]) & (relative <= PATTERN_BANDS[1])
+        self.weights = nn.Parameter(torch.from_numpy(PATTERN_SLOPE / COUPLING_SCALE * near).float())
+        self.trust = nn.Linear(context, 1)
+        nn.init.zeros_(self.trust.weight)
+        nn.init.constant_(self.trust.bias, -3.0)
+
+    def forward(self, bands: Tensor, context: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Log of local over median resolution, and its weight from 0 to 1.
+
+        `context` are the numbers of the map, which include the median coupling of every band.
+        """
+        deviation = bands[:, 2 * BANDS : 3 * BANDS] - context[:, 4 * BANDS : 5 * BANDS, None, None, None]
+        log_ratio = -(self.weights[:, None, None, None] * deviation).sum(1, keepdim=True)
+        weight = torch.sigmoid(self.trust(features))[:, :, None, None, None]
+        return MAX_LOG_RATIO * torch.tanh(log_ratio / MAX_LOG_RATIO), weight
+
+
 class LocalResolutionNet(nn.Module):
     """The full network, from the inputs of a tile of t³ working voxels to `Heads`.
 
@@ -176,6 +216,7 @@ class LocalResolutionNet(nn.Module):
         width = widths.context
         self.level = LevelNet(widths.level, widths.level_members)
         self.context = nn.Sequential(nn.Linear(CONTEXT, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU())
+        self.coupling = CouplingEstimate(width)
         self.resolution = Branch(*widths.resolution, 2, widths, with_density=False)
         self.mask = Branch(*widths.mask, 64, widths, with_density=True)
 
@@ -184,11 +225,12 @@ class LocalResolutionNet(nn.Module):
         features = self.context(context)
         fields = torch.cat([bands, correlation(bands[:, :BANDS])], 1)
         correction, error = self.resolution(fields, features).split(1, 1)
-        log_local = bands[:, -1:] + 1.5 * torch.tanh(correction)
+        coupled, weight = self.coupling(bands, context, features)
+        log_local = bands[:, -1:] + weight * (coupled - bands[:, -1:]) + 1.5 * torch.tanh(correction)
         local = given_median[:, :, None, None, None] * torch.exp(log_local)
         relative = local - resolution.global_[:, :, None, None, None]
         mask = self.mask(fields, features, density)
-        return Heads(resolution.global_, resolution.median, resolution.log_std, relative, deviation(error), mask)
+        return Heads(**resolution._asdict(), relative=relative, error=deviation(error), mask=mask)
 
 
 def leaky_relu(x: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ class PreparedMap:
 
     def inputs(self, resolution: MapResolution, threads: int = 1) -> NetworkInputs:
         """Make the inputs of the local network for a resolution of the map."""
-        return network_inputs(self.spectra, self.solvent, self.features, resolution, threads)
+        return network_inputs(self.spectra, self.solvent, self.features, resolution, self.scale, threads)
 
 
 def prepare_map(density: Density, threads: int = 1) -> PreparedMap:
@@ -35,4 +35,5 @@ def prepare_map(density: Density, threads: int = 1) -> PreparedMap:
     scaled, scale = scaled_down(density)
     frame, spectra = prepare(scaled, threads)
     solvent = solvent_estimate(spectra.powers, spectra.outline)
-    return PreparedMap(frame, spectra, solvent, band_features(spectra.powers, solvent), scale)
+    features = band_features(spectra.powers, spectra.coupling, solvent, frame.edits, scaled.grid.voxel_size, scale)
+    return PreparedMap(frame, spectra, solvent, features, scale)

@@ -1,13 +1,13 @@
 """Make a model for a release from atomic structures, as a recipe file describes it.
 
-    python -m training.release training/recipes/v5.json --structures FOLDER --work runs/v5
+    python -m training.release training/recipes/v6.json --structures FOLDER --work runs/v6
 
 The stages are: simulate maps, train the local network, train the level network, average the weights with those at the
 start, calibrate, export. The result is in the folder `release` of --work: the ONNX file, the weights, the calibration,
 the logs and the list of structures. A finished stage is skipped, and a stopped run continues with the same command:
 at the last simulated signal, or at the last checkpoint of a network. `release.log` lists the stages with times.
 
-`v5.json` needs the weights of version 4, which the repository does not contain; `from_nothing.json` needs none.
+`v6.json` begins with the weights of version 5; `from_nothing.json` begins with random weights.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from training.data import LEVELS_FOLDER, make_simulated_files
 from training.level import LevelConfig, train_level
 from training.maps.recipe import Recipe
 from training.train import TrainingConfig, train
+from training.widen import widen
 
 SPLITS = ("train", "validation")
 
@@ -54,51 +55,55 @@ class ReleaseRecipe:
     ----------
     name, version : of the model
     data : the simulated signals, with different seeds within a split
-    local, level : settings of `TrainingConfig` and `LevelConfig`, without folders
+    local, level : settings of `TrainingConfig` and `LevelConfig`, without folders; without `local`, the local network
+        is the one of `start`
     simulator : settings of the simulator's `Recipe` that differ from the defaults
-    start : weights at which the training of the local network starts
-    average_with_start : whether the local network is averaged with these weights afterwards
+    start : weights at which the training of both networks starts
+    widen_start : whether these weights are those of version 5, without phase coupling (`training.widen`)
+    average_with_start : whether the trained local network is averaged with them afterwards
     calibration_maps : number of simulated maps for the calibration
     """
 
     name: str
     version: str
     data: tuple[Simulation, ...]
-    local: dict[str, Any]
     level: dict[str, Any]
+    local: dict[str, Any] | None = None
     simulator: Recipe = field(default_factory=Recipe)
     start: Path | None = None
+    widen_start: bool = False
     average_with_start: bool = False
     calibration_maps: int
 
 
 def read_recipe(path: Path) -> ReleaseRecipe:
-    """Read a recipe file (JSON). Its `local.start` is relative to its folder.
+    """Read a recipe file (JSON). Its `start` is relative to its folder.
 
     Raises
     ------
     SystemExit
-        A setting is missing, unknown or invalid, or the weights of `local.start` do not exist.
+        A setting is missing, unknown or invalid, or the weights of `start` do not exist.
     """
     content = json.loads(path.read_text(encoding="utf-8"))
     try:
-        local = dict(content.pop("local"))
-        start = path.parent / local.pop("start") if "start" in local else None
+        start = path.parent / content.pop("start") if "start" in content else None
         simulator: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value
             for key, value in content.pop("simulator", {}).items()
         }
         data = tuple(Simulation(**row) for row in content.pop("data"))
-        recipe = ReleaseRecipe(**content, data=data, local=local, simulator=Recipe(**simulator), start=start)
+        recipe = ReleaseRecipe(**content, data=data, simulator=Recipe(**simulator), start=start)
     except (KeyError, TypeError) as error:
         raise SystemExit(f"error: {path}: {error}; training/recipes has examples") from None
     if {simulation.split for simulation in data} != set(SPLITS):
         raise SystemExit(f"error: {path}: data needs signals of both splits, train and validation")
-    if recipe.average_with_start and not start:
-        raise SystemExit(f"error: {path}: average_with_start needs weights as the start of local")
+    if (recipe.average_with_start or recipe.widen_start or not recipe.local) and not start:
+        raise SystemExit(
+            f"error: {path}: average_with_start, widen_start and a recipe without local need start weights"
+        )
     if start and not start.exists():
         raise SystemExit(
-            f"error: {path}: local.start: {start} does not exist: copy the weights there, or train from random weights "
+            f"error: {path}: start: {start} does not exist: copy the weights there, or train from random weights "
             "with training/recipes/from_nothing.json"
         )
     return recipe
@@ -171,14 +176,26 @@ class Release:
         with (self.out / "structures.csv").open("w", newline="") as file:
             csv.writer(file).writerows([("signal", "structure"), *signals])
 
+    def start_weights(self) -> Path | None:
+        """The weights at which the training starts, widened if they are those of version 5."""
+        if self.recipe.start and self.recipe.widen_start:
+            return widen(self.recipe.start, self.work / "widened.safetensors")
+        return self.recipe.start
+
     def train_local(self) -> None:
-        """Train the local network, from the last checkpoint if there is one."""
+        """Train the local network, from the last checkpoint if there is one, or copy that of the start."""
+        start = self.start_weights()
+        if self.recipe.local is None:
+            assert start is not None  # `read_recipe` has checked it
+            (self.work / "local").mkdir(exist_ok=True)
+            shutil.copy2(start, self.work / "local" / "weights.safetensors")
+            return
         train(
             TrainingConfig(
                 data=self.work / "train",
                 validation=self.work / "validation",
                 out=self.work / "local",
-                start=self.recipe.start,
+                start=start,
                 device=self.device,
                 **self.recipe.local,
             )
@@ -195,6 +212,7 @@ class Release:
                 weights=self.work / "local" / "weights.safetensors",
                 out=self.work / "level" / "weights.safetensors",
                 log=self.out / "level.csv",
+                start=self.start_weights(),
                 **self.recipe.level,
             )
         )
@@ -202,8 +220,9 @@ class Release:
     def choose_weights(self) -> None:
         """Average the local network with the one at the start, or copy it."""
         trained, weights = self.work / "level" / "weights.safetensors", self.out / "weights.safetensors"
-        if self.recipe.start and self.recipe.average_with_start:
-            average(self.recipe.start, trained, weights)
+        start = self.start_weights()
+        if start and self.recipe.local and self.recipe.average_with_start:
+            average(start, trained, weights)
         else:
             shutil.copy2(trained, weights)
 
@@ -279,7 +298,7 @@ def run_stages(release: Release) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("recipe", type=Path, help="recipe file, such as training/recipes/v5.json")
+    parser.add_argument("recipe", type=Path, help="recipe file, such as training/recipes/v6.json")
     parser.add_argument("--structures", type=Path, required=True, help="folder of structures")
     parser.add_argument("--work", type=Path, required=True, help="folder for data, checkpoints, logs and the result")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="number of processes that simulate")

@@ -33,6 +33,7 @@ LOCAL_RESOLUTION_RANGE = (1.5, 100.0)  # voxels, Å
 LONGEST_IN_VOXELS = 25.0  # the longest local resolution of a map with large voxels
 MAX_LOCAL_RESOLUTION_SPREAD = 0.5  # standard deviation over mean
 MAX_LOWEST_TENTH = 0.5  # share of a local-resolution map's voxels in the lowest tenth of its range
+DARK_MOLECULE = "The molecule is darker than the solvent: if the contrast is inverted, multiply the map by -1."
 NO_NOISE = (
     "The map holds no noise to judge by: it falls off smoothly to one value, as a map computed from a model does. "
     "The local resolution is that of a perfect map, and shows only the limits of its filter and its voxels."
@@ -105,9 +106,7 @@ def other_kind_warnings(name: str, statistics: MapStatistics) -> tuple[str, ...]
     skewness, kurtosis = statistics.skewness, statistics.excess_kurtosis
     if skewness is not None and kurtosis is not None:
         if skewness < MAX_INVERTED_SKEWNESS:
-            warnings.append(
-                "The molecule is darker than the solvent: if the contrast is inverted, multiply the map by -1."
-            )
+            warnings.append(DARK_MOLECULE)
         elif abs(skewness) < MAX_NOISE_SKEWNESS and kurtosis > MIN_NOISE_KURTOSIS:
             warnings.append("The map looks like noise or a difference of two maps: pass the final map.")
     if statistics.extreme_voxels < MIN_EXTREME_VOXELS:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cryores_lite.fourier.fsc import Curve
-from cryores_lite.fourier.local_power import BAND_STEP
+from cryores_lite.fourier.local_power import BAND_STEP, FIRST_BAND
 from cryores_lite.method.band_powers import BandPowers
 from cryores_lite.method.phase_coupling import PhaseCoupling
 from cryores_lite.types import Mask, Volume
@@ -19,11 +19,23 @@ PROTEIN_COUPLING = (
     *(0.069, 0.079, 0.084, 0.102, 0.120, 0.118, 0.095, 0.076, 0.061, 0.043, 0.054),  # to 4.9 Å
     *(0.079, 0.113, 0.136, 0.152, 0.158, 0.158, 0.178, 0.216, 0.241, 0.250, 0.285),
 )
+COARSE_COUPLING = 0.08  # of bands below; there, it differs between proteins
 RESOLVED_SHARE = 0.25  # of the coupling of noise-free protein, at the median local resolution
+LEVEL_RATIO = 0.87  # level / true median, the median over 30 simulated averages of 2 to 10 Å
+PATTERN_SLOPE = 1.4  # fall of log resolution with the pattern, the median over the same maps
+MAX_LOG_RATIO = 0.7  # of local to median resolution
 PATTERN_BANDS = (0.85, 1.3)  # lowest and highest band of the pattern, in units of the frequency of the level
 SIGN_BANDS = ((1 / 10, 0.1), (1 / 6, 0.05))  # 1/Å, and the sum of the mean coupling from there that makes a sign sure
 MAX_OPPOSITE_COUPLING = 0.3  # of a band, of the other sign, as a share of the largest
+INVERTED_CONTRAST = "The contrast of this map is inverted (its waves are coupled negatively): multiply the map by -1."
 MAX_MASKED_SHARE = 0.05  # of the box around the molecule: mask edges couple waves too, with any sign
+
+
+def protein_coupling(frequencies: Curve) -> Curve:
+    """Interpolate the median coupling over noise-free protein at frequencies in 1/Å; constant beyond those measured."""
+    bands = FIRST_BAND * BAND_STEP ** (FIRST_PROTEIN_BAND - 1 + np.arange(len(PROTEIN_COUPLING) + 1))
+    curve: Curve = np.interp(np.log(frequencies), np.log(bands), (COARSE_COUPLING, *PROTEIN_COUPLING))
+    return curve
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +50,15 @@ class CouplingEstimate:
 
     level: float
     pattern: Volume
+
+    def local_resolution(self, molecule: Mask) -> Volume:
+        """Turn level and pattern into local resolution in Å, by constants fitted to simulated maps.
+
+        `molecule` is (z, y, x) bool, on the grid of the pattern. NaN if no band is coupled.
+        """
+        deviation = self.pattern - np.float32(np.median(self.pattern[molecule]))
+        log_ratio = np.clip(-PATTERN_SLOPE * deviation, -MAX_LOG_RATIO, MAX_LOG_RATIO)
+        return np.asarray(self.level / LEVEL_RATIO * np.exp(log_ratio), np.float32)
 
 
 def coupling_estimate(coupling: PhaseCoupling, molecule: Mask) -> CouplingEstimate:
@@ -92,9 +113,7 @@ def contrast_sign(powers: BandPowers, coupling: PhaseCoupling, masked_out: Volum
 
 def contrast_warnings(sign: int) -> tuple[str, ...]:
     """Return the warning for a map whose `contrast_sign` is negative."""
-    if sign >= 0:
-        return ()
-    return ("The contrast of this map is inverted (its waves are coupled negatively): multiply the map by -1.",)
+    return (INVERTED_CONTRAST,) if sign < 0 else ()
 
 
 def mean_coupling(powers: BandPowers, coupling: PhaseCoupling) -> Curve:

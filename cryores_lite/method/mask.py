@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from cryores_lite.fourier.grids import bounding_slices, pieces_at_faces
 from cryores_lite.method.predict import PROBABILITY_ONE
 from cryores_lite.method.prepare import Frame
 from cryores_lite.method.restore import for_each_chunk
@@ -13,6 +14,7 @@ from cryores_lite.types import Mask, Volume
 
 LARGE_PIECE = 0.1  # share of the largest piece of the mask; pieces from this size on are kept
 SMALL_PIECE = 0.03  # the same; pieces between the two are kept if they are as certain as the largest one
+MAX_HOLE_VOLUME = 268.0  # Å³, a ball 8 Å across; no cavity of a molecule is smaller
 CERTAIN_PIECE = 0.8  # mean probability over a piece / that over the largest one
 
 
@@ -38,7 +40,23 @@ def molecule_mask(
         in_box[part] = values
 
     for_each_chunk(frame, decide, threads, probability)
-    return likely_pieces(mask, in_box)
+    mask, left_out = likely_pieces(mask, in_box)
+    voxel_volume = float(np.prod([length / n for length, n in zip(frame.lengths, frame.padded_shape, strict=True)]))
+    return without_small_holes(mask, int(MAX_HOLE_VOLUME / voxel_volume)), left_out
+
+
+def without_small_holes(mask: Mask, max_voxels: int) -> Mask:
+    """Fill the holes of a mask that are enclosed and have at most `max_voxels` voxels."""
+    box = bounding_slices(mask)
+    if box is None:
+        return mask
+    empty = ~mask[box]  # a piece that touches a face of this box is not enclosed
+    labels, count = ndimage.label(empty & ~pieces_at_faces(empty))
+    small = np.bincount(labels.ravel(), minlength=count + 1) <= max_voxels
+    small[0] = False
+    filled = mask.copy()
+    filled[box] |= small[labels]
+    return filled
 
 
 def likely_pieces(mask: Mask, probability: npt.NDArray[np.generic]) -> tuple[Mask, float]:

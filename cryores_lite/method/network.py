@@ -31,7 +31,7 @@ if not hasattr(
     raise ImportError("onnxruntime is only partly installed: uninstall all of its wheels, then install one")
 
 ONNXRUNTIME_VERSION: str = onnxruntime.__version__
-SHIPPED_MODEL = "cryores_v5.onnx"
+SHIPPED_MODEL = "cryores_v6.onnx"
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 CUDA_DRIVER = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 CUDA_OPTIONS = {
@@ -40,7 +40,8 @@ CUDA_OPTIONS = {
 }
 # Names in the model file: "evidence" is `features`, "level" is `median_resolution`, "doubt" the unscaled `log_std`.
 INPUTS = ("evidence", "density", "bands", "context", "level")
-OUTPUTS = ("global", "median", "doubt", "relative", "error", "mask")
+OUTPUTS = ("global", "median", "doubt", "editing", "relative", "error", "mask")
+MAP_OUTPUTS = 4  # the first outputs do not depend on tiles
 MAX_TILE_EDGE = 512  # working voxels
 MIN_TILE_EDGE = 16  # working voxels: an empty tile, for outputs that do not depend on tiles
 
@@ -124,10 +125,10 @@ class Model:
         )
 
     def map_resolution(self, features: Volume) -> MapResolution:
-        """Estimate the global and the median resolution of a map from `band_features`."""
+        """Estimate the resolution of a map and its kind of editing from `band_features`."""
         half, quarter = MIN_TILE_EDGE // 2, MIN_TILE_EDGE // 4
-        global_, median, doubt = self._run(
-            OUTPUTS[:3],
+        global_, median, doubt, editing = self._run(
+            OUTPUTS[:MAP_OUTPUTS],
             features,
             np.zeros((1, half, half, half), np.float16),
             np.zeros((self.spec.channels, quarter, quarter, quarter), np.float16),
@@ -135,7 +136,7 @@ class Model:
             1.0,
         )
         log_std = self.spec.doubt_scale * float(doubt[0, 0]) ** self.spec.doubt_power
-        return MapResolution(float(global_[0, 0]), float(median[0, 0]), log_std)
+        return MapResolution(float(global_[0, 0]), float(median[0, 0]), log_std, tuple(map(float, editing[0])))
 
     def predict(
         self,
@@ -152,7 +153,7 @@ class Model:
         On the quarter grid of the tile: local minus global resolution in Å (z, y, x); standard deviation of the local
         resolution's logarithm (z, y, x); mask probability of each point's 4³ working voxels (64, z, y, x).
         """
-        relative, error, mask = self._run(OUTPUTS[3:], features, density, bands, context, median_resolution)
+        relative, error, mask = self._run(OUTPUTS[MAP_OUTPUTS:], features, density, bands, context, median_resolution)
         return relative[0, 0], self.spec.error_scale * error[0, 0], mask[0]
 
     def _run(self, outputs: tuple[str, ...], *inputs: Volume | Float16Volume | float) -> Any:

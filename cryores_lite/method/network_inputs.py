@@ -17,12 +17,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy import fft
 
 from cryores_lite.fourier.fsc import Curve
 from cryores_lite.fourier.interpolation import resample_periodic
 from cryores_lite.fourier.local_power import BAND_STEP, FIRST_BAND
-from cryores_lite.fourier.spectrum import Spectrum, chunks, grid_for, sample_density
+from cryores_lite.fourier.spectrum import Spectrum, chunks, sample_density
+from cryores_lite.method.band_features import COUPLING_SCALE
 from cryores_lite.method.band_powers import BandPowers
+from cryores_lite.method.coupling_estimate import protein_coupling
+from cryores_lite.method.phase_coupling import PhaseCoupling
 from cryores_lite.method.prepare import Spectra
 from cryores_lite.method.solvent_noise import (
     MAX_SPREAD,
@@ -33,16 +37,16 @@ from cryores_lite.method.solvent_noise import (
 )
 from cryores_lite.types import Float16Volume, Lengths, MapResolution, Mask, Shape, Volume
 
-VERSION = 4  # of these inputs: a model trained with another version is refused
+VERSION = 6  # of these inputs: a model trained with another version is refused
 VOXELS_PER_RESOLUTION = 3.0  # working voxels per median resolution element
 WORKING_VOXEL_SIZES = (0.5, 6.0)  # Å
 MAX_WORKING_EDGE = 1280  # working voxels: a larger box has larger working voxels
 BANDS = 16
 BAND_SPAN = (0.4, 2.2)  # lowest and highest band, in units of 1/median
 NEAR_MEDIAN_SPAN = (0.7, 1.1)  # bands from whose power local resolution is estimated, in units of 1/median
-FLAGS = 7
-CONTEXT = 4 * BANDS + FLAGS  # numbers per map
-CHANNELS = 2 * BANDS + 2  # coarse fields per map
+FLAGS = 8
+CONTEXT = 6 * BANDS + FLAGS  # numbers per map
+CHANNELS = 3 * BANDS + 2  # coarse fields per map
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -53,8 +57,8 @@ class NetworkInputs:
     ----------
     features : (FEATURES, MAX_BANDS) float32, from `band_features`
     density : (1, z/2, y/2, x/2) float16, on half of the working grid
-    bands : (CHANNELS, z/4, y/4, x/4) float16: log P/N and log P/median of each band; coverage; log of local over
-        median resolution, estimated from power. No averaging window is narrower than this grid
+    bands : (CHANNELS, z/4, y/4, x/4) float16: log P/N, log P/median and coupling of each band; coverage; log of local
+        over median resolution, estimated from power. No averaging window is narrower than this grid
     context : (CONTEXT,) float32, numbers for the map
     median_resolution : Å, the unit of the network's output
     lengths : edges of the periodic box, Å
@@ -80,16 +84,24 @@ class NetworkInputs:
         return z, y, x
 
 
-def working_shape(lengths: Lengths, median_resolution: float) -> Shape:
-    """Choose the working grid of a periodic box: voxels of a third of the median resolution, multiples of eight."""
+def working_shape(lengths: Lengths, voxel_size: Lengths, median_resolution: float) -> Shape:
+    """Choose the working grid of a periodic box, with multiples of eight voxels along each axis.
+
+    Its voxels are a third of the median resolution, but not finer than those of the map: these hold all its waves.
+    """
     step = float(np.clip(median_resolution / VOXELS_PER_RESOLUTION, *WORKING_VOXEL_SIZES))
-    step = max(step, max(lengths) / MAX_WORKING_EDGE)
-    z, y, x = (4 * n for n in grid_for(lengths, 4 * step))
+    step = max(step, min(voxel_size), max(lengths) / MAX_WORKING_EDGE)
+    z, y, x = (8 * fft.next_fast_len(max(4, int(np.ceil(length / step / 8 - 1e-6)))) for length in lengths)
     return z, y, x
 
 
 def network_inputs(
-    spectra: Spectra, solvent: SolventEstimate, features: Volume, resolution: MapResolution, threads: int = 1
+    spectra: Spectra,
+    solvent: SolventEstimate,
+    features: Volume,
+    resolution: MapResolution,
+    scale: float = 1.0,
+    threads: int = 1,
 ) -> NetworkInputs:
     """Compute the network's inputs from the measurements of a map.
 
@@ -97,9 +109,10 @@ def network_inputs(
     ----------
     features : from `band_features`
     resolution : the network's estimate for the map; its global resolution is not used
+    scale : factor by which all lengths of the map were divided
     """
     spectrum, powers, outline, median = spectra.spectrum, spectra.powers, solvent.outline, resolution.median
-    shape = working_shape(spectrum.lengths, median)
+    shape = working_shape(spectrum.lengths, spectrum.voxel_size, median)
     noise_power = noise_at_resolution(powers, solvent, median)
 
     frequencies = np.geomspace(*BAND_SPAN, BANDS) / median
@@ -111,13 +124,16 @@ def network_inputs(
     near_median = bands_near_median(frequencies * median, live_bands)
     quarter = (shape[0] // 4, shape[1] // 4, shape[2] // 4)
     bands = np.zeros((CHANNELS, *quarter), np.float16)
-    quantiles = np.zeros((3, BANDS))
+    quantiles, median_coupling = np.zeros((3, BANDS)), np.zeros(BANDS)
 
     def fill(n: int) -> Volume | None:
         log_power = log_power_at(powers, frequencies[n])
         relative_power = np.clip(log_power - log_inside[n], -5, 5) / 2
         bands[n] = resample_periodic(np.clip(log_power - log_noise[n], -3, 8) / 3, quarter)
         bands[BANDS + n] = resample_periodic(relative_power, quarter)
+        coupled = COUPLING_SCALE * coupling_at(spectra.coupling, frequencies[n])
+        bands[2 * BANDS + n] = resample_periodic(coupled, quarter)
+        median_coupling[n] = np.median(coupled[outline.molecule])
         quantiles[:, n] = np.percentile(relative_power[outline.molecule], (10, 50, 90))
         return 2 * relative_power if near_median[n] else None
 
@@ -137,10 +153,12 @@ def network_inputs(
         float(outline.in_map.mean()),
         np.clip(np.log(solvent.median_resolution / median), -2, 2),
         np.log(np.clip(resolution.log_std, 0.01, 0.5)) + 2,
+        np.log(scale),
     ]
     low, middle, high = quantiles
+    reference = COUPLING_SCALE * live_bands * protein_coupling(frequencies / scale)
     signal_to_noise = live_bands * np.clip(log_inside - log_noise, -3, 8) / 3
-    context = np.concatenate([signal_to_noise, live_bands, high - low, middle - low, flags])
+    context = np.concatenate([signal_to_noise, live_bands, high - low, middle - low, median_coupling, reference, flags])
     return NetworkInputs(
         features=features,
         density=molecule_density(spectrum, outline.molecule, (shape[0] // 2, shape[1] // 2, shape[2] // 2), threads),
@@ -179,6 +197,16 @@ def log_power_at(powers: BandPowers, frequency: float) -> Volume:
     first, second = (np.log(np.maximum(powers.values[n], np.float32(MIN_POWER))) for n in (lower, min(lower + 1, last)))
     log_power: Volume = first + np.float32(position - lower) * (second - first)
     return log_power
+
+
+def coupling_at(coupling: PhaseCoupling, frequency: float) -> Volume:
+    """Interpolate the local coupling at a frequency (1/Å): linear in log f between bands, constant beyond."""
+    last = len(coupling.frequencies) - 1
+    position = np.clip(np.log(frequency / coupling.frequencies[0]) / np.log(BAND_STEP), 0, last)
+    lower = min(int(position), max(last - 1, 0))
+    first, second = coupling.values[lower], coupling.values[min(lower + 1, last)]
+    values: Volume = first + np.float32(position - lower) * (second - first)
+    return values
 
 
 def molecule_density(spectrum: Spectrum, molecule: Mask, shape: Shape, threads: int = 1) -> Float16Volume:

@@ -14,6 +14,7 @@ from cryores_lite.method.assemble import assemble
 from cryores_lite.method.band_features import band_features
 from cryores_lite.method.band_powers import BandPowers
 from cryores_lite.method.coarse_voxels import scaled_down
+from cryores_lite.method.coupling_estimate import contrast_warnings
 from cryores_lite.method.network import Model
 from cryores_lite.method.network_inputs import network_inputs
 from cryores_lite.method.predict import predict_tiles
@@ -21,9 +22,11 @@ from cryores_lite.method.prepare import Frame, prepare
 from cryores_lite.method.solvent_noise import MIN_POWER, SolventEstimate, solvent_estimate
 from cryores_lite.method.value_edits import edit_warnings, white_power
 from cryores_lite.resources import available_threads
-from cryores_lite.types import Density, Lengths, LocalResolution, MapResolution, Mask, Progress
+from cryores_lite.types import EDITINGS, Density, Lengths, LocalResolution, MapResolution, Mask, Progress, Volume
 
 MAX_ROUNDING_FREQUENCY = 1.7  # in units of 1/median: the rounding of the values is compared with the noise up to it
+GLOBAL_RANGE = (2.5, 75)  # percentiles of the local resolution between which the global one is
+EDITED_TO_WARN = 0.8  # probability of any editing
 SOLVENT_LEVEL_TO_WARN = 0.1  # of the solvent inside a mask, over the contrast of the molecule
 LEFT_OUT_TO_WARN = 0.01  # volume of the pieces that were left out of the mask, over that of the mask
 LOG_STD_TO_WARN = 0.15  # `MapResolution.log_std` above which the user is warned
@@ -75,10 +78,11 @@ def estimate_local_resolution(
     scaled, factor = scaled_down(density)
     frame, spectra = prepare(scaled, threads)
     solvent = solvent_estimate(spectra.powers, spectra.outline)
-    features = band_features(spectra.powers, solvent)
+    features = band_features(spectra.powers, spectra.coupling, solvent, frame.edits, scaled.grid.voxel_size, factor)
     resolution = model.map_resolution(features)
-    inputs = network_inputs(spectra, solvent, features, resolution, threads)
+    inputs = network_inputs(spectra, solvent, features, resolution, factor, threads)
     rounding = rounding_share(frame, spectra.powers, solvent, resolution.median, scaled.grid.voxel_size)
+    contrast = spectra.contrast
     del spectra  # the network needs the memory
     fields = predict_tiles(model, inputs, solvent.molecule, progress)
     working_voxel_size = factor * float(np.mean(inputs.voxel_size))
@@ -93,14 +97,45 @@ def estimate_local_resolution(
         mask=mask,
         uncertainty=uncertainty,
         grid=density.grid,
-        global_resolution=max(resolution.global_, 2 * max(density.grid.voxel_size)),
+        global_resolution=global_resolution(values[mask], resolution, 2 * max(density.grid.voxel_size)),
         working_voxel_size=working_voxel_size,
         provider=model.provider,
+        editing=resolution.editing,
         warnings=(
             *model.warnings,
+            *contrast_warnings(contrast),
             *reliability_warnings(frame, solvent, resolution, mask, left_out),
             *edit_warnings(frame.edits, rounding),
+            *editing_warnings(resolution.editing),
         ),
+    )
+
+
+def global_resolution(local: Volume, resolution: MapResolution, nyquist_limit: float) -> float:
+    """Return the global resolution in Å that belongs to the local ones: their median times the network's ratio.
+
+    It is between the percentiles of `GLOBAL_RANGE`.
+
+    Parameters
+    ----------
+    local : (voxels,), local resolution in the molecule, Å
+    resolution : the network's estimate for the map
+    nyquist_limit : Å
+    """
+    if not local.size:
+        return max(resolution.global_, nyquist_limit)
+    low, median, high = np.percentile(local, (GLOBAL_RANGE[0], 50, GLOBAL_RANGE[1]))
+    return float(np.clip(median * resolution.global_ / resolution.median, low, high))
+
+
+def editing_warnings(editing: tuple[float, ...]) -> tuple[str, ...]:
+    """Return the warning about a map that was probably edited. `editing` is that of `MapResolution`."""
+    if not editing or editing[0] >= 1 - EDITED_TO_WARN:
+        return ()
+    likeliest = max(range(1, len(EDITINGS)), key=lambda n: editing[n])
+    return (
+        f"The map was probably edited after refinement ({EDITINGS[likeliest]}, probability {editing[likeliest]:.0%}): "
+        "if you have the map before that, compare both.",
     )
 
 

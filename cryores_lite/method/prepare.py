@@ -9,10 +9,12 @@ import numpy as np
 
 from cryores_lite.fourier.local_power import POWER_STEP, GaussianAverage
 from cryores_lite.fourier.spectrum import Spectrum, chunks, grid_for, regrid, transform
-from cryores_lite.method.band_powers import BandPowers, measure_band_powers
+from cryores_lite.method.band_powers import BandPowers
+from cryores_lite.method.coupling_estimate import contrast_sign
 from cryores_lite.method.crop import Box, cut, molecule_box
 from cryores_lite.method.nyquist import filter_to_nyquist, power_share_beyond_nyquist
 from cryores_lite.method.outline import OUTLINE_POINTS, Outline, outline_molecule
+from cryores_lite.method.phase_coupling import PhaseCoupling, measure_powers_and_coupling
 from cryores_lite.method.soft_edge import soften
 from cryores_lite.method.solvent_level import level_solvent
 from cryores_lite.method.value_edits import ValueEdits, value_edits
@@ -57,12 +59,16 @@ class Spectra:
     ----------
     spectrum : Fourier transform of the box
     powers : local power of each band, on the coarse grid
+    coupling : coupling of each band with the waves below it, on the same grid
     outline : the molecule, and the finest resolution that the map holds
+    contrast : 1 if molecules are brighter than the solvent, -1 if darker, 0 if that is uncertain
     """
 
     spectrum: Spectrum
     powers: BandPowers
+    coupling: PhaseCoupling
     outline: Outline
+    contrast: int
 
 
 def prepare(density: Density, threads: int = 1) -> tuple[Frame, Spectra]:
@@ -101,8 +107,9 @@ def prepare(density: Density, threads: int = 1) -> tuple[Frame, Spectra]:
     workers = min(2, threads) if largest_grid <= MAX_CONCURRENT_VOXELS else 1
     with ThreadPoolExecutor(workers) as pool:
         outline = pool.submit(outline_molecule, spectrum, coverage, threads)
-        powers = pool.submit(measure_band_powers, spectrum, masked_out, threads).result()
-    return frame, Spectra(spectrum, powers, outline.result())
+        powers, coupling = pool.submit(measure_powers_and_coupling, spectrum, masked_out, threads).result()
+    contrast = contrast_sign(powers, coupling, masked_out)
+    return frame, Spectra(spectrum, powers, coupling, outline.result(), contrast)
 
 
 def without_finest_waves(spectrum: Spectrum, threads: int = 1) -> Spectrum:

@@ -61,10 +61,15 @@ def row(result: MapResult) -> dict[str, Any]:
             "version": model and model.version,
             "sha256": model and model.sha256,
         },
+        "edited": _edited(estimate.edited if estimate else None),
         "warnings": list(result.warnings),
         "methods_text": methods_text(result),
         "deposition": [{**asdict(part), "voxel_size": list(part.voxel_size)} for part in deposits(result)],
     }
+
+
+def _edited(edited: tuple[str, float] | None) -> dict[str, Any] | None:
+    return {"kind": edited[0], "probability": _number(edited[1])} if edited else None
 
 
 def _fsc(comparison: HalfMapComparison) -> dict[str, Any]:

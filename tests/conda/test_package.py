@@ -133,7 +133,7 @@ def test_the_package_contains_program_model_and_licence_for_any_python(built, tm
     assert {path.name for path in tmp_path.iterdir()} == {"info", "site-packages"}
     site = tmp_path / "site-packages"
     assert {path.name.split("-")[0] for path in site.iterdir()} == {"cryores_lite"}
-    model = Path("cryores_lite") / "models" / "cryores_v5.onnx"
+    model = Path("cryores_lite") / "models" / "cryores_v6.onnx"
     assert (site / model).read_bytes() == (ROOT / "models" / model.name).read_bytes()
 
 

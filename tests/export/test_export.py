@@ -75,12 +75,12 @@ def test_nothing_is_written_when_torch_and_onnxruntime_differ(weights, tmp_path,
 def test_the_shipped_model_was_exported_from_the_shipped_weights():
     import hashlib
 
-    spec = Model.open(ROOT / "models" / "cryores_v5.onnx", device="cpu", threads=1).spec
-    weights = ROOT / "training" / "weights" / "v5.safetensors"
+    spec = Model.open(ROOT / "models" / "cryores_v6.onnx", device="cpu", threads=1).spec
+    weights = ROOT / "training" / "weights" / "v6.safetensors"
     assert spec.training == hashlib.sha256(weights.read_bytes()).hexdigest()
 
 
 def test_the_shipped_model_contains_no_paths_of_source_files():
-    model = onnx.load(ROOT / "models" / "cryores_v5.onnx")
+    model = onnx.load(ROOT / "models" / "cryores_v6.onnx")
     assert not any(node.metadata_props or node.doc_string for node in model.graph.node)
     assert ".py" not in str(model.metadata_props)

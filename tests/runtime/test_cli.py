@@ -31,6 +31,7 @@ FIELDS = {
         "half_maps",
         "fsc",
         "comparison",
+        "edited",
         "directions",
         "error",
         "files",

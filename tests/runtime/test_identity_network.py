@@ -23,7 +23,7 @@ from tests.runtime.command import rows, run
 from tests.runtime.maps import PLACEMENT, save
 
 GLOBAL, ERROR = 12.0, 0.05  # Å; relative error per unit of density
-MEDIAN = 2.25  # Å: the working voxel is a third of it, 0.75 Å, and the network answers every 3 Å
+MEDIAN = 2.25  # Å: the working voxel is that of the map, which is larger than a third of the median
 BLOBS = (  # centre in Å (x, y, z) from that of the molecule, σ in Å, height
     ((0.0, 0.0, 0.0), 9.0, 1.0),
     ((4.0, 24.0, -8.0), 8.0, 0.9),
@@ -33,10 +33,10 @@ NOISE = 0.002  # of the highest blob: without it the solvent would look masked
 CONTRACT = {
     "name": "identity",
     "version": "0",
-    "conditioning": 4,
-    "evidence": 17,
-    "channels": 34,
-    "context": 71,
+    "conditioning": 6,
+    "evidence": 27,
+    "channels": 50,
+    "context": 104,
     "halo": 8,
     "tile": 64,
     "mask_threshold": 0.5,
@@ -97,10 +97,18 @@ def identity(*, shown="density", weights=None, median=MEDIAN, **contract):
     """An ONNX file whose relative resolution is `weights` over the input `shown`: by default the density itself."""
     weights = np.ones((1, 1, 1, 1, 1)) if weights is None else weights
     stride, margin = (2 if shown == "density" else 1), (weights.shape[-1] - 1) // 2
-    constants = {"g": [[GLOBAL]], "m": [[median]], "d": [[0.05]], "error_per": [ERROR], "w": weights, "t": trilinear()}
+    constants = {
+        "g": [[GLOBAL]],
+        "m": [[median]],
+        "d": [[0.05]],
+        "e": [[0.9, 0.025, 0.025, 0.025, 0.025]],
+        "error_per": [ERROR],
+        "w": weights,
+        "t": trilinear(),
+    }
     constants |= {"half": [0.5], "low": 0.0, "high": 1.0}
     nodes = [
-        *(node("Identity", [a], b) for a, b in (("g", "global"), ("m", "median"), ("d", "doubt"))),
+        *(node("Identity", [a], b) for a, b in (("g", "global"), ("m", "median"), ("d", "doubt"), ("e", "editing"))),
         node("Conv", [shown, "w"], "relative", strides=[stride] * 3, pads=[margin] * 6),
         node("Mul", ["relative", "error_per"], "error"),
         node("Conv", ["density", "t"], "fine", strides=[2] * 3, pads=[0, 0, 0, 1, 1, 1]),
@@ -109,11 +117,12 @@ def identity(*, shown="density", weights=None, median=MEDIAN, **contract):
     ]
     half, quarter = ("a", "b", "c"), ("d", "e", "f")
     inputs = [
-        *(port("evidence", 1, 17, 44), port("density", 1, 1, *half), port("bands", 1, 34, *quarter)),
-        *(port("context", 1, 71), port("level", 1, 1)),
+        *(port("evidence", 1, 27, 44), port("density", 1, 1, *half), port("bands", 1, 50, *quarter)),
+        *(port("context", 1, 104), port("level", 1, 1)),
     ]
     outputs = [
         *(port(name, 1, 1) for name in ("global", "median", "doubt")),
+        port("editing", 1, 5),
         *(port(name, 1, channels, *quarter) for name, channels in (("relative", 1), ("error", 1), ("mask", 64))),
     ]
     tensors = [tensor(name, values) for name, values in constants.items()]
@@ -155,12 +164,13 @@ def fitted_scale(local_resolution, mask, density):
 def check_handed_back(local_resolution, mask, density):
     """Local resolution is the constant plus the density in its standard deviations, inside the mask and nowhere else.
 
-    Linear interpolation between answers 3 Å apart changes a Gaussian of σ = 8 Å by up to 3² / (8 · 8²) = 1.8 %.
+    Linear interpolation between answers 4 Å apart changes a Gaussian of σ = 8 Å by up to 4² / (8 · 8²) = 3.1 %
+    along each axis, at its centre.
     """
     scale = fitted_scale(local_resolution, mask, density)
-    assert scale == pytest.approx(1 / density[mask].std(), rel=0.05)  # measured: 1.6 %
-    assert_allclose(local_resolution, np.where(mask, GLOBAL + scale * density, 0), atol=0.025 * scale)  # 0.017
-    assert ((scale * density > 1) == mask)[np.abs(scale * density - 1) > 0.04].all()  # 0.031
+    assert scale == pytest.approx(1 / density[mask].std(), rel=0.05)
+    assert_allclose(local_resolution, np.where(mask, GLOBAL + scale * density, 0), atol=0.06 * scale)  # 0.051
+    assert ((scale * density > 1) == mask)[np.abs(scale * density - 1) > 0.06].all()
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,8 +201,8 @@ def placed(path):
 
 CENTRE = (-41.0, 260.0, 33.0)  # Å, x, y, z; away from the middle of the box
 AXES = (2, 3, 1)  # columns lie along y, rows along z, sections along x
-SHAPE = (46, 66, 54)  # sections, rows, columns
-STEPS = (3.0, 3.012, 2.988)  # Å, x, y, z: as unequal as a file may say
+SHAPE = (138, 198, 162)  # sections, rows, columns
+STEPS = (1.0, 1.004, 0.996)  # Å, x, y, z: as unequal as a file may say
 ORIGIN = (-112.0, 196.0, -61.0)  # Å, x, y, z
 START = (7, -20, 11)  # voxels; ORIGIN counts in a file called .mrc
 KINDS = ("locres", "mask", "locres_uncertainty")
@@ -232,7 +242,8 @@ def test_the_command_hands_the_density_back_where_the_written_header_places_it(f
     density = density_at(local_resolution.x, local_resolution.y, local_resolution.z, CENTRE)
     check_handed_back(local_resolution.values, mask, density)
     assert mask.sum() * np.prod(STEPS) == pytest.approx(row["mask_volume"], rel=1e-5)
-    assert row["global_resolution"] == GLOBAL
+    low, high = np.percentile(local_resolution.values[mask], (2.5, 75))
+    assert low * (1 - 1e-5) <= row["global_resolution"] <= high * (1 + 1e-5)
     assert row["median"] == pytest.approx(np.median(local_resolution.values[mask]), rel=1e-6)
 
 
@@ -282,8 +293,8 @@ def test_the_voxel_size_belongs_to_the_axes_as_stored(tmp_path):
 # From array to array
 
 
-BOX = (34, 50, 44)  # voxels: short along z, so that the periodic box is no cube
-UNEQUAL = (2.4, 3.0, 3.6)  # Å (z, y, x)
+BOX = (102, 150, 132)  # voxels: short along z, so that the periodic box is no cube
+UNEQUAL = (0.8, 1.0, 1.2)  # Å (z, y, x)
 INNER = (70.0, 66.0, 25.0)  # Å (x, y, z): tiles end at the lower face of the box, and not at the upper one
 
 
@@ -298,7 +309,7 @@ def test_voxels_of_unequal_edges_and_any_tiles_hand_the_density_back(tmp_path, t
     density = density_at(*positions_of(BOX, UNEQUAL), INNER)
     answer = estimate(noisy(density), UNEQUAL, model=opened(tmp_path, tile=tile), threads=2)
     check_handed_back(answer.values, answer.mask, density)
-    assert answer.working_voxel_size == pytest.approx(MEDIAN / 3, rel=0.05)
+    assert answer.working_voxel_size == pytest.approx(min(UNEQUAL), rel=0.05)
     assert answer.mask_volume == pytest.approx(answer.mask.sum() * np.prod(UNEQUAL))
 
 
@@ -317,16 +328,16 @@ def test_the_network_sees_a_grid_of_equal_steps_in_angstrom(tmp_path):
     blurred = density_at(*positions, INNER, averaged)
     scale = fitted_scale(answer.values, answer.mask, blurred)
     expected = np.where(answer.mask, GLOBAL + scale * blurred, 0)
-    assert_allclose(answer.values, expected, atol=0.018 * scale)  # 0.012; 0.10 from the density itself
+    assert_allclose(answer.values, expected, atol=0.026 * scale)  # 0.022
 
 
 COARSER = 4.5  # Å: bands start at 0.4 / COARSER, below the Nyquist frequency of the voxels above
-BAND = 16 + 3  # of the 34 channels: power near 1/8 Å against the molecule's median
+BAND = 16 + 3  # of the 50 channels: power near 1/8 Å against the molecule's median
 
 
 def band_model(folder, tile):
     """A network whose relative resolution is one channel of the band powers."""
-    weights = np.zeros((1, 34, 1, 1, 1))
+    weights = np.zeros((1, 50, 1, 1, 1))
     weights[0, BAND] = 1
     return opened(folder, shown="bands", weights=weights, median=COARSER, tile=tile)
 

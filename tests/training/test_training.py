@@ -16,7 +16,7 @@ from cryores_lite.io.mrc import read_map, write_map
 from cryores_lite.method.band_features import FEATURES, MAX_BANDS
 from cryores_lite.method.network_inputs import CHANNELS, CONTEXT
 from cryores_lite.method.tiles import depth_to_space
-from cryores_lite.types import Density, Grid
+from cryores_lite.types import EDITINGS, Density, Grid
 from export.calibrate import fit_power_law
 from training import level, losses
 from training.data import (
@@ -64,6 +64,11 @@ def random_network(seed=1):
         if not p.any():
             torch.nn.init.normal_(p, std=0.02)
     return network.eval()
+
+
+def certain(*kinds):
+    """Log probabilities of maps whose kind of editing is certain."""
+    return torch.log(1e-6 + torch.nn.functional.one_hot(torch.tensor(kinds), len(EDITINGS)).float())
 
 
 def inputs(edge, seed=2):
@@ -120,7 +125,7 @@ def test_the_density_changes_the_mask_but_not_the_resolution():
 def test_the_maps_resolution_depends_on_the_band_features_alone_and_lies_within_the_bands():
     network, (evidence, density, bands, context, level) = random_network(), inputs(16)
     heads = network(evidence, density, bands, context, level)
-    assert all(torch.equal(a, b) for a, b in zip(network.level(evidence), heads[:3], strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(network.level(evidence), heads[:4], strict=True))
     resolutions = torch.exp(network.level.readers[0].log_resolutions)
     for value in (heads.global_, heads.median):
         assert resolutions.min() <= value <= resolutions.max()
@@ -128,10 +133,14 @@ def test_the_maps_resolution_depends_on_the_band_features_alone_and_lies_within_
 
 
 @torch.no_grad()
-def test_an_untrained_network_returns_the_physical_estimate_scaled_to_the_given_median():
+def test_an_untrained_network_returns_a_mean_of_the_estimates_from_power_and_coupling():
     evidence, density, bands, context, level = inputs(16)
-    heads = LocalResolutionNet()(evidence, density, bands, context, level)
-    assert_allclose(heads.global_ + heads.relative[:, 0], level * torch.exp(bands[:, -1]), rtol=1e-5)
+    network = LocalResolutionNet()
+    heads = network(evidence, density, bands, context, level)
+    coupled, weight = network.coupling(bands, context, network.context(context))
+    assert 0 < weight < 0.1
+    log_local = (1 - weight) * bands[:, -1:] + weight * coupled
+    assert_allclose(heads.global_ + heads.relative[:, 0], level * torch.exp(log_local[:, 0]), rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -142,7 +151,7 @@ def test_the_truth_has_the_lowest_loss(name):
     batch = {"local": truth, "inside": torch.ones(2, 4, 4, 4), "overall": torch.full((2,), 3.0), "mask": mask}
     three, small_error = torch.full((2, 1), 3.0), torch.full((2, 1, 4, 4, 4), 1e-4)
     parts = space_to_depth(20 * (mask[:, None] * 2 - 1), 4)
-    perfect = Heads(three, three, small_error[:, :, 0, 0, 0], (truth - 3)[:, None], small_error, parts)
+    perfect = Heads(three, three, small_error[:, :, 0, 0, 0], certain(0, 0), (truth - 3)[:, None], small_error, parts)
     best = RECIPES[name].loss(perfect, batch)
     assert best < 1e-3
     for worse in ({"relative": perfect.relative + 0.3}, {"mask": perfect.mask - 20}):
@@ -204,11 +213,22 @@ def test_a_stopped_run_of_the_level_network_resumes_exactly(patches, tmp_path, m
 
 
 def test_the_true_resolution_has_the_lowest_level_loss():
-    truth = {"median": torch.tensor([3.0, 8.0]), "overall": torch.tensor([2.9, 7.0])}
-    right = MapResolution(truth["overall"][:, None], truth["median"][:, None], torch.full((2, 1), 1e-4))
+    truth = {
+        "median": torch.tensor([3.0, 8.0]),
+        "overall": torch.tensor([2.9, 7.0]),
+        "editing": torch.tensor([2, -1]),  # the second is not known
+    }
+    right = MapResolution(truth["overall"][:, None], truth["median"][:, None], torch.full((2, 1), 1e-4), certain(2, 0))
     assert losses.level_loss(right, truth) < 1e-3
-    for worse in ({"median": right.median * 1.1}, {"global_": right.global_ * 0.9}, {"log_std": right.log_std + 0.1}):
+    for worse in (
+        {"median": right.median * 1.1},
+        {"global_": right.global_ * 0.9},
+        {"log_std": right.log_std + 0.1},
+        {"editing": certain(1, 0)},
+    ):
         assert losses.level_loss(right._replace(**worse), truth) > losses.level_loss(right, truth)
+    unknown = right._replace(editing=certain(2, 3))
+    assert losses.level_loss(unknown, truth) == losses.level_loss(right, truth)
 
 
 def test_a_patch_without_molecule_adds_no_loss():

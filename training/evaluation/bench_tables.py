@@ -51,6 +51,7 @@ def processings_table(scored: ByProcessing) -> str:
     for processing, cases in scored.items():
         rows.append((processing, "**cryores_lite**", mean_scores([s.scores for s in cases])))
         rows.append((processing, "physical estimate alone", mean_scores([s.physical for s in cases])))
+        rows.append((processing, "phase coupling alone", mean_scores([s.coupling for s in cases])))
         constant = float(np.mean([s.scores.constant for s in cases]))
         rows.append((processing, "true median everywhere", {"relative_rmse": constant, "r": 0.0}))
     title = "### Independent maps: means over the cases, by processing"
@@ -75,10 +76,12 @@ def cases_table(title: str, cases: list[ScoredCase], peers: Peers) -> str:
         name = s.case.name
         rows.append((name, "**cryores_lite**", s.scores.row()))
         rows.append((name, "physical estimate", s.physical.row()))
+        rows.append((name, "phase coupling", s.coupling.row()))
         rows.append((name, "true median everywhere", {"relative_rmse": s.scores.constant, "r": 0.0}))
         rows += [(name, program, scores[name]) for program, scores in peers.items() if name in scores]
     rows.append(("**mean**", "**cryores_lite**", mean_scores([s.scores for s in cases])))
     rows.append(("mean", "physical estimate", mean_scores([s.physical for s in cases])))
+    rows.append(("mean", "phase coupling", mean_scores([s.coupling for s in cases])))
     rows += [("mean", program, mean_cells(list(scores.values()))) for program, scores in peers.items()]
     return f"### {title}\n\n{scores_table(rows)}"
 

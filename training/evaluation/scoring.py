@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cryores_lite.method.coupling_estimate import coupling_estimate
 from cryores_lite.method.network import Model
 from cryores_lite.method.pipeline import estimate_local_resolution
 from cryores_lite.method.restore import resample_to_crop
@@ -18,12 +19,16 @@ from training.prepared_map import prepare_map
 
 @dataclass(frozen=True, eq=False)
 class ScoredCase:
-    """The model's estimate for a case, its scores, and those of the physical estimate."""
+    """The model's estimate for a case, its scores, and those of the estimates without a network.
+
+    `physical` is from the solvent's noise, `coupling` from the phase coupling.
+    """
 
     case: Case
     estimate: LocalResolution
     scores: Scores
     physical: Scores
+    coupling: Scores
 
 
 def score_case(case: Case, model: Model) -> ScoredCase:
@@ -32,13 +37,16 @@ def score_case(case: Case, model: Model) -> ScoredCase:
     estimate = estimate_local_resolution(case.density, model, threads, iter)
     prepared = prepare_map(case.density, threads)
     solvent = prepared.solvent
-    local, molecule = resample_to_crop(prepared.frame, solvent.resolution, solvent.molecule.astype(np.float32))
-    physical, mask = np.zeros(case.truth.shape, np.float32), np.zeros(case.truth.shape, bool)
-    physical[prepared.frame.box.slices] = prepared.scale * local
-    mask[prepared.frame.box.slices] = molecule > 0.5
+    coupled = coupling_estimate(prepared.spectra.coupling, solvent.molecule).local_resolution(solvent.molecule)
+    fields = resample_to_crop(prepared.frame, solvent.resolution, coupled, solvent.molecule.astype(np.float32))
+    physical, coupling, molecule = (np.zeros(case.truth.shape, np.float32) for _ in range(3))
+    for whole, part in zip((physical, coupling, molecule), fields, strict=True):
+        whole[prepared.frame.box.slices] = part
+    mask = molecule > 0.5
     return ScoredCase(
         case,
         estimate,
         score(estimate.values, case.truth, estimate.mask, case.low_pass_limit, estimate.uncertainty),
-        score(physical, case.truth, mask, case.low_pass_limit),
+        score(prepared.scale * physical, case.truth, mask, case.low_pass_limit),
+        score(prepared.scale * coupling, case.truth, mask, case.low_pass_limit),
     )

@@ -45,6 +45,7 @@ def mean_rows(name: str, scored: list[ScoredCase]) -> list[Row]:
     return [
         (label, "**cryores_lite**", mean_scores([s.scores for s in scored])),
         (label, "physical estimate", mean_scores([s.physical for s in scored])),
+        (label, "phase coupling", mean_scores([s.coupling for s in scored])),
         (label, "true median everywhere", {"relative_rmse": float(np.mean([s.scores.constant for s in scored]))}),
     ]
 

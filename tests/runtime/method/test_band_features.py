@@ -11,8 +11,10 @@ from tests.runtime.maps import blob, density_of, filtered, wave_numbers
 
 
 def features_of(values):
-    _, spectra = prepare(density_of(values))
-    return band_features(spectra.powers, solvent_estimate(spectra.powers, spectra.outline))
+    density = density_of(values)
+    frame, spectra = prepare(density)
+    solvent = solvent_estimate(spectra.powers, spectra.outline)
+    return band_features(spectra.powers, spectra.coupling, solvent, frame.edits, density.grid.voxel_size)
 
 
 @pytest.mark.slow

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy import ndimage
 
-from cryores_lite.method.mask import CERTAIN_PIECE, LARGE_PIECE, SMALL_PIECE, likely_pieces
+from cryores_lite.method.mask import CERTAIN_PIECE, LARGE_PIECE, SMALL_PIECE, likely_pieces, without_small_holes
 from tests.runtime.maps import white_noise
 
 BODY, BODY_CERTAINTY = 20**3, 200
@@ -53,3 +54,28 @@ def test_one_piece_and_an_empty_mask_are_returned_as_they_are():
         mask, left_out = likely_pieces(candidate, candidate.astype(np.uint8))
         assert_array_equal(mask, candidate)
         assert left_out == 0
+
+
+def test_only_small_enclosed_holes_are_filled():
+    mask = np.zeros((30, 30, 30), bool)
+    mask[2:28, 2:28, 2:28] = True
+    mask[10:13, 10:13, 10:13] = False  # small and enclosed
+    mask[16:24, 16:24, 16:24] = False  # large
+    mask[5, 5, 0:8] = False  # a channel from outside
+    filled = without_small_holes(mask, 27)
+    assert filled[10:13, 10:13, 10:13].all()
+    assert not filled[16:24, 16:24, 16:24].any()
+    assert not filled[5, 5, 0:8].any()
+    assert (filled >= mask).all()
+    assert_array_equal(without_small_holes(filled, 27), filled)
+
+
+def test_the_complement_of_noise_has_no_small_enclosed_piece_after_filling():
+    mask = white_noise(5, (30, 30, 30)) > -1.2
+    filled = without_small_holes(mask, 5)
+    labels, count = ndimage.label(~filled)
+    assert count
+    for n in range(1, count + 1):
+        piece = labels == n
+        at_face = any(np.moveaxis(piece, axis, 0)[[0, -1]].any() for axis in range(3))
+        assert at_face or piece.sum() > 5
