@@ -31,6 +31,7 @@ class DisplayMap:
     colour_limits : Å of the first and the last colour
     has_given_limits : whether the user gave these limits; then they are the axis of the histogram too
     half_map_resolution : (z, y, x) float32, Å, local resolution from half maps, 0 outside the mask; None without them
+    clear_difference : (z, y, x) bool, where both differ by more than twice the error of both; None if that is unknown
     """
 
     density: Volume
@@ -40,6 +41,7 @@ class DisplayMap:
     colour_limits: tuple[float, float]
     has_given_limits: bool = False
     half_map_resolution: Volume | None = None
+    clear_difference: Mask | None = None
 
 
 def zyx_axes(header_axes: Sequence[int]) -> Shape:
@@ -54,12 +56,13 @@ def in_zyx_order(
     header_axes: Sequence[int],
     half_map_resolution: Volume | None = None,
     colours: tuple[float, float] | None = None,
+    clear_difference: Mask | None = None,
 ) -> DisplayMap:
     """Order the axes of a map and its local resolution as (z, y, x), without a copy.
 
     Parameters
     ----------
-    density, half_map_resolution : arrays of the shape of ``result.values``, in the order of the file
+    density, half_map_resolution, clear_difference : arrays of the shape of ``result.values``, in the order of the file
     header_axes : MAPC, MAPR, MAPS of the MRC header
     colours : Å of the first and the last colour; None: from the local resolution
     """
@@ -74,6 +77,7 @@ def in_zyx_order(
         colour_limits=colours or colour_range(local_resolution),
         has_given_limits=colours is not None,
         half_map_resolution=None if half_map_resolution is None else half_map_resolution.transpose(axes),
+        clear_difference=None if clear_difference is None else clear_difference.transpose(axes),
     )
 
 

@@ -11,7 +11,13 @@ import numpy.typing as npt
 
 from cryores_lite.figures import html_parts, slices
 from cryores_lite.figures.display_map import DisplayMap, contour_level, to_rgba
-from cryores_lite.figures.palette import DIFFERENCE_STOPS, difference_limit, rgb_colours
+from cryores_lite.figures.palette import (
+    CLEAR_DIFFERENCE_COLOUR,
+    DIFFERENCE_STOPS,
+    difference_limit,
+    rgb,
+    rgb_colours,
+)
 from cryores_lite.figures.report_notes import protein_mass
 from cryores_lite.figures.surface import surface, to_json
 from cryores_lite.figures.svg_charts import agreement_chart, colour_key, fsc_chart, histogram
@@ -24,6 +30,7 @@ PROTEIN_MASS = (
     "Protein that fills the mask (1.35 g/cm³) has a mass of {}. The mask is wider than the molecule, so this is an "
     "upper limit."
 )
+CLEAR_DIFFERENCES = "Red outlines: the two differ by more than twice the error of both."
 PRIMARY_MAP = {"File": "", "Type": "primary map", "Contour level": ""}
 COPY_HINT = "A click selects a paragraph or a value, to be copied."
 PERCENTILE_LABELS = {
@@ -216,12 +223,17 @@ def _differences(estimate: Sequence[slices.Slice], display: DisplayMap, view: sl
         colours = rgb_colours(np.nan_to_num(difference), -limit, limit, DIFFERENCE_STOPS)
         pixels = np.dstack([colours, np.where(np.isfinite(difference), 255, 0).astype(np.uint8)])
         coloured = to_rgba(part.local_resolution, display.colour_limits)
+        if display.clear_difference is not None:
+            marked = slices.middle_voxels(display.clear_difference, view, "zyx".index(part.axis), part.number) > 0
+            coloured[slices.outline(marked)] = (*rgb(CLEAR_DIFFERENCE_COLOUR), 255)
         images = ("fsc", "Local resolution by half-map FSC", coloured), ("difference", "Difference", pixels)
         figures.append(_figure(part, images, ""))
     caption = (
         "Left: local resolution by half-map FSC, in the colours of the slices above. Right: estimate minus half-map "
         "FSC."
     )
+    if display.clear_difference is not None:
+        caption += " " + CLEAR_DIFFERENCES
     key = colour_key((-limit, limit), "difference-key", DIFFERENCE_STOPS, "estimate minus half-map FSC, Å")
     return f'<div class="slices differences">{"".join(figures)}</div>{key}{html_parts.paragraph(caption)}'
 

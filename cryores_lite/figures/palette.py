@@ -16,6 +16,7 @@ from cryores_lite.errors import InputError
 
 COLOUR_STOPS = ("#fee838", "#c8b866", "#948e77", "#666970", "#35456c", "#00224e")  # equal steps in Å, finest first
 DIFFERENCE_STOPS = ("#2b6cb0", "#d5d8dc", "#b7472a")  # finer, equal, coarser
+CLEAR_DIFFERENCE_COLOUR = "#e0182d"  # outlines on the colours of local resolution
 OUTSIDE_COLOUR = "#808080"  # outside the mask
 COLOUR_PERCENTILES = (2.5, 97.5)  # of local resolution inside the mask: the first and the last colour
 MIN_COLOUR_RANGE = 0.1  # Å: small errors of a nearly uniform map do not span the palette

@@ -102,18 +102,32 @@ def cut(density: Volume, local_resolution: Volume, mask: Mask, view: View, axis:
     start = tuple(s for n, s in enumerate(view.start) if n != axis)
     inside = local_resolution[plane][mask[plane]]
     grey = block_means(window(density[plane], start, view.side, np.nan), view.step)
-    middle = slice(view.step // 2, None, view.step)
-    coloured = window(local_resolution[plane], start, view.side, 0.0)[middle, middle]
     return Slice(
         axis="zyx"[axis],
         number=number,
         density=grey[::-1],
-        local_resolution=coloured[::-1],
+        local_resolution=middle_voxels(local_resolution, view, axis, number),
         median=float(np.median(inside)) if inside.size else float("nan"),
     )
 
 
-def window(plane: Volume, start: Sequence[int], side: int, fill: float) -> Volume:
+def middle_voxels(values: Volume | Mask, view: View, axis: int, number: int) -> Volume:
+    """Cut a plane as `cut` does: the value of the middle voxel of every pixel, 0 outside the map."""
+    start = tuple(s for n, s in enumerate(view.start) if n != axis)
+    plane = window(values[(slice(None),) * axis + (number,)], start, view.side, 0.0)
+    middle = slice(view.step // 2, None, view.step)
+    return plane[middle, middle][::-1]
+
+
+def outline(region: Mask) -> Mask:
+    """Return the pixels of a region (rows, columns) that have a neighbour outside it."""
+    padded = np.pad(region, 1)
+    inner: Mask = region & padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+    edge: Mask = region & ~inner
+    return edge
+
+
+def window(plane: Volume | Mask, start: Sequence[int], side: int, fill: float) -> Volume:
     """Cut a square of `side` voxels from `start` out of a plane, with `fill` outside the plane."""
     out = np.full((side, side), fill, np.float32)
     target = tuple(slice(max(0, -s), max(0, min(side, n - s))) for s, n in zip(start, plane.shape, strict=True))

@@ -155,8 +155,28 @@ def clear_shares(estimate: Curve, half_maps: Curve, error: Volume) -> tuple[floa
     """
     if not estimate.size or not np.isfinite(error).all():
         return math.nan, math.nan
-    limit = CLEAR_Z * np.hypot(error, FSC_RELATIVE_ERROR * half_maps)
+    limit = clear_limit(half_maps, error)
     return float(np.mean(estimate < half_maps - limit)), float(np.mean(estimate > half_maps + limit))
+
+
+def clear_limit(half_maps: Curve, error: Volume) -> Curve:
+    """Return twice the error of both, in Å: larger differences are clear. Parameters as in `clear_shares`."""
+    out: Curve = CLEAR_Z * np.hypot(error, FSC_RELATIVE_ERROR * half_maps)
+    return out
+
+
+def clear_differences(result: LocalResolution, comparison: HalfMapComparison) -> Mask | None:
+    """Return the voxels where the estimate and half-map FSC differ by more than twice the error of both.
+
+    None if the estimate has no error, or the criteria differ.
+    """
+    if math.isnan(comparison.finer):
+        return None
+    inside = (comparison.values > 0) & result.mask
+    half_maps, error = comparison.values[inside].astype(float), result.uncertainty[inside]
+    out = np.zeros_like(inside)
+    out[inside] = np.abs(result.values[inside] - half_maps) > clear_limit(half_maps, error)
+    return out
 
 
 def criterion_warnings(criterion: Criterion) -> tuple[str, ...]:

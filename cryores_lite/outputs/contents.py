@@ -174,6 +174,7 @@ def report(result: MapResult) -> str:
     """HTML page."""
     from cryores_lite.figures import html_report, report_notes
     from cryores_lite.figures.display_map import in_zyx_order
+    from cryores_lite.half_maps import comparison
 
     input_map, estimate = result.map_and_estimate()
     density = input_map.density.values
@@ -182,7 +183,9 @@ def report(result: MapResult) -> str:
     trained = (scale * low, scale * high) if result.model else None
     notes = (*result.warnings, *report_notes.map_notes(density, estimate, trained))
     fsc = result.comparison.values if result.comparison else None
-    shown = in_zyx_order(density, estimate, input_map.header.axes, fsc, colours=result.job.colours)
+    clear = comparison.clear_differences(estimate, result.comparison) if result.comparison else None
+    axes, colours = input_map.header.axes, result.job.colours
+    shown = in_zyx_order(density, estimate, axes, fsc, colours=colours, clear_difference=clear)
     return html_report.render(
         estimate,
         result.comparison,

@@ -12,7 +12,7 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy import fft, ndimage
 
-from cryores_lite.figures.palette import colour_range, rgb_colours
+from cryores_lite.figures.palette import CLEAR_DIFFERENCE_COLOUR, colour_range, rgb, rgb_colours
 from cryores_lite.io.mrc import read_map
 from tests.runtime import maps
 from tests.runtime.command import one_error, rows, run
@@ -87,11 +87,10 @@ def test_a_changed_half_map_or_method_is_computed_again(files, tmp_path):
 
 @pytest.mark.slow
 def test_the_command_compares_a_map_with_its_half_maps(files, tmp_path):
-    finished = run(files[0], "--half-maps", *files[1:], "--json", "--report", "-o", tmp_path, "-j", 1, check=True)
-    (row,) = rows(finished)
-    estimate, half_map_fsc, difference, mask = (
-        read_map(row["files"][kind]).density.values for kind in ("locres", "locres_fsc", "difference", "mask")
-    )
+    words = ("--json", "--report", "--uncertainty", "-o", tmp_path, "-j", 1)
+    (row,) = rows(run(files[0], "--half-maps", *files[1:], *words, check=True))
+    names = ("locres", "locres_fsc", "difference", "mask", "uncertainty")
+    estimate, half_map_fsc, difference, mask, error = (read_map(row["files"][n]).density.values for n in names)
     inside = mask > 0
     assert (half_map_fsc[~inside] == 0).all()
     assert (difference[~inside] == 0).all()
@@ -108,17 +107,28 @@ def test_the_command_compares_a_map_with_its_half_maps(files, tmp_path):
     assert "Comparison with the half maps" in page
     assert page.count("<svg") >= 4
     assert f"{row['fsc']['resolution']:.2f} Å at 0.143" in page
-    check_slices(PageReader(page), half_map_fsc, difference, inside, colour_range(estimate))
+    is_clear = np.abs(difference) > 2 * np.hypot(error, 0.05 * half_map_fsc)
+    assert comparison["finer"] + comparison["coarser"] == pytest.approx(is_clear[inside].mean(), abs=2e-4)
+    assert "Red outlines: the two differ by more than twice the error of both." in page
+    check_slices(PageReader(page), half_map_fsc, difference, inside, is_clear & inside, colour_range(estimate))
 
 
-def check_slices(page, half_map_fsc, difference, mask, colour_limits):
-    """Three slices of half-map FSC in the colours of the estimate, and of the difference in blue, grey and red."""
+def check_slices(page, half_map_fsc, difference, mask, is_clear, colour_limits):
+    """Three slices of half-map FSC in the colours of the estimate, and of the difference in blue, grey and red.
+
+    The rims of regions with clear differences are red in the slices of half-map FSC.
+    """
     assert len(page.images("fsc")) == len(page.images("difference")) == 3
+    outlined = 0
     for description, image in page.images("fsc"):
         inside, colours = plane_of(mask, description), opaque_colours(image)
-        lengths = plane_of(half_map_fsc, description)[inside]
+        lengths, marked = plane_of(half_map_fsc, description)[inside], plane_of(is_clear, description)
+        rim = (marked & ~ndimage.binary_erosion(marked))[inside]
         assert len(colours) == inside.sum() > 0
-        np.testing.assert_array_equal(colours, rgb_colours(lengths, *colour_limits))
+        np.testing.assert_array_equal(colours[~rim], rgb_colours(lengths, *colour_limits)[~rim])
+        assert (colours[rim] == rgb(CLEAR_DIFFERENCE_COLOUR)).all()
+        outlined += rim.sum()
+    assert outlined > 10
     for description, image in page.images("difference"):
         inside, colours = plane_of(mask, description), opaque_colours(image)
         differences = plane_of(difference, description)[inside]
