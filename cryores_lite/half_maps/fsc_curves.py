@@ -5,13 +5,20 @@ FSC(k) = Re Σ F1 F2* / √(Σ |F1|² Σ |F2|²) over the Fourier coefficients o
 much: the phases of both half maps are made random beyond a frequency before the mask is applied, and any correlation
 FSC_n that remains there comes from the mask. The corrected curve is FSC = (FSC_t − FSC_n) / (1 − FSC_n), where FSC_t is
 the masked one (Chen et al. 2013, Ultramicroscopy 135, 24).
+
+One draw of phases varies by 1/√(2n) with the n independent waves of a shell, which moves the corrected FSC of a small
+molecule far, and differently for each orientation of the axes. So FSC_n is the expected value. Below the frequency,
+both half maps keep their waves L, and the waves of L in the mask m correlate. The random waves R in the mask correlate
+with nothing; their expected power is |R|² convolved with |m|² in Fourier space.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from scipy import fft, ndimage
 
 from cryores_lite.fourier.fsc import FSC_THRESHOLD, Curve, correlation_terms, first_crossing
@@ -21,6 +28,7 @@ from cryores_lite.types import Lengths, Mask, Shape, Volume
 
 RANDOMISE_BELOW_FSC = 0.8  # phases are randomised beyond the shell where the unmasked FSC falls below, as in RELION
 UNCORRECTED_SHELLS = 2  # first randomised shells, in which the masked FSC is not corrected, as in RELION
+ABOVE = 1 + 1e-5  # times a frequency: beyond it, also if rounding errors depend on the axis
 MASK_EDGE_SIGMA = 4.0  # Å
 PHASE_SEED = 135  # of the random phases: the same half maps give the same curves
 
@@ -71,7 +79,7 @@ def fsc_curves(
         return FscCurves(frequencies=frequencies, unmasked=unmasked)
     _, masked = global_fsc(first * mask, second * mask, voxel_size, threads)
     start = randomisation_start(frequencies, unmasked)
-    _, random = global_fsc(*masked_random_halves(first, second, mask, voxel_size, start, threads), voxel_size, threads)
+    random = phase_randomised_fsc(first, second, mask, voxel_size, start, threads)
     return FscCurves(
         frequencies=frequencies,
         unmasked=unmasked,
@@ -94,17 +102,42 @@ def global_fsc(first: Volume, second: Volume, voxel_size: Lengths, threads: int 
     frequencies : (shells,) 1/Å, multiples of one over the longest edge of the box
     fsc : (shells,)
     """
-    lengths = box_lengths(first, voxel_size)
     one, other = (fft.rfftn(half, workers=threads) for half in (first, second))
-    longest = max(lengths)
+    planes = (correlation_terms(one[n], other[n]) for n in range(len(one)))
+    frequencies, (cross, first_power, second_power) = shell_sums(planes, shape_of(first), voxel_size)
+    return frequencies, cross / np.maximum(np.sqrt(first_power * second_power), 1e-30)
+
+
+def shell_sums(
+    planes: Iterable[Sequence[npt.NDArray[np.floating]]], shape: Shape, voxel_size: Lengths
+) -> tuple[Curve, Curve]:
+    """Sum three real fields of the waves of a real transform over shells up to the Nyquist frequency.
+
+    A real transform holds both waves of a pair k, −k where the frequency along x is 0 or at Nyquist, and one elsewhere.
+    Every pair counts alike, so that the sums do not depend on which axis is x.
+
+    Parameters
+    ----------
+    planes : the three fields of each plane along z, overwritten
+    shape : voxels of the map
+    voxel_size : Å
+
+    Returns
+    -------
+    frequencies : (shells,) 1/Å, multiples of one over the longest edge of the box
+    sums : (3, shells)
+    """
+    z, y, x = (n * size for n, size in zip(shape, voxel_size, strict=True))
+    longest = max(z, y, x)
     last = int(longest / max(voxel_size) / 2 + 1e-6)
     sums = np.zeros((3, last + 2))
-    for plane, k in enumerate(radius_planes(shape_of(first), lengths)):
-        shells = np.minimum(np.rint(k * longest), last + 1).astype(int)
-        add_shell_sums(sums, shells, *correlation_terms(one[plane], other[plane]))
-    cross, first_power, second_power = sums[:, 1:-1]
+    twice = [0, -1] if shape[2] % 2 == 0 else [0]
+    for k, fields in zip(radius_planes(shape, (z, y, x)), planes, strict=True):
+        for field in fields:
+            field[:, twice] /= 2
+        add_shell_sums(sums, np.minimum(np.rint(k * longest), last + 1).astype(int), *fields)
     frequencies: Curve = np.arange(1, last + 1) / longest
-    return frequencies, cross / np.maximum(np.sqrt(first_power * second_power), 1e-30)
+    return frequencies, sums[:, 1:-1]
 
 
 def randomisation_start(frequencies: Curve, unmasked: Curve) -> float:
@@ -120,6 +153,47 @@ def corrected_for_mask(masked: Curve, random: Curve, frequencies: Curve, start: 
     return out
 
 
+def phase_randomised_fsc(
+    first: Volume, second: Volume, mask: Volume, voxel_size: Lengths, start: float, threads: int = 1
+) -> Curve:
+    """Return the expected FSC of two half maps with random phases beyond `start` (1/Å) in a mask.
+
+    It is the same for half maps and a mask that are rotated by 90° or mirrored together.
+
+    Parameters
+    ----------
+    first, second : (z, y, x) float32, of one shape
+    mask : (z, y, x) float32, 0 to 1
+    voxel_size : Å
+
+    Returns
+    -------
+    (shells,), in the shells of `global_fsc`
+
+    References
+    ----------
+    Chen et al. (2013), Ultramicroscopy 135, 24 (with one draw of phases).
+    """
+    shape = shape_of(first)
+    window = fft.irfftn(np.abs(fft.rfftn(mask, workers=threads)) ** 2, s=shape, workers=threads)
+    masked, powers = [], []
+    for half in (first, second):
+        waves = fft.rfftn(half, workers=threads)
+        random = np.zeros(waves.shape, np.float32)
+        for plane, k in enumerate(radius_planes(shape, box_lengths(half, voxel_size))):
+            beyond = k > start * ABOVE
+            random[plane][beyond] = np.abs(waves[plane][beyond]) ** 2
+            waves[plane][beyond] = 0
+        masked.append(fft.rfftn(fft.irfftn(waves, s=shape, workers=threads) * mask, workers=threads))
+        random = fft.irfftn(random, s=shape, workers=threads) * window
+        powers.append(fft.rfftn(random, workers=threads).real / half.size + np.abs(masked[-1]) ** 2)
+    one, other = masked
+    planes = (((one[n] * other[n].conj()).real, powers[0][n], powers[1][n]) for n in range(len(one)))
+    cross, first_power, second_power = shell_sums(planes, shape, voxel_size)[1]
+    out: Curve = cross / np.sqrt(np.maximum(first_power, 1e-30) * np.maximum(second_power, 1e-30))
+    return out
+
+
 def phase_randomised(values: Volume, voxel_size: Lengths, start: float, seed: int, threads: int = 1) -> Volume:
     """Return a map with random phases beyond `start` (1/Å) and unchanged amplitudes.
 
@@ -131,7 +205,7 @@ def phase_randomised(values: Volume, voxel_size: Lengths, start: float, seed: in
     coefficients = fft.rfftn(values, workers=threads)
     rng = np.random.default_rng(seed)
     for plane, k in enumerate(radius_planes(shape_of(values), box_lengths(values, voxel_size))):
-        beyond = k > start
+        beyond = k > start * ABOVE
         angles = rng.random(int(beyond.sum()), np.float32) * np.float32(2 * np.pi)
         coefficients[plane][beyond] *= np.cos(angles) + 1j * np.sin(angles)
     out: Volume = fft.irfftn(coefficients, s=values.shape, overwrite_x=True, workers=threads)

@@ -13,7 +13,7 @@ from scipy import fft, ndimage
 
 from cryores_lite.fourier.fsc import Curve
 from cryores_lite.fourier.spectrum import Spectrum, gaussian_gain, sample_density
-from cryores_lite.half_maps.fsc_curves import global_fsc, masked_random_halves, randomisation_start
+from cryores_lite.half_maps.fsc_curves import global_fsc, phase_randomised_fsc, randomisation_start
 from cryores_lite.types import Lengths, Mask, Masking, Shape, Volume
 
 CONSTANT_WITHIN = 1e-4  # of the standard deviation: voxels that differ less from the constant are masked out
@@ -106,7 +106,7 @@ def coverage(squared_mask: Spectrum, sigma: float, shape: Shape, threads: int = 
 def mask_fsc_curve(
     first: Volume, second: Volume, mask: Volume, voxel_size: Lengths, threads: int = 1
 ) -> tuple[Curve, Curve]:
-    """Measure the FSC that a mask alone adds, with random phases (Chen et al. 2013, Ultramicroscopy 135, 24).
+    """Measure the FSC that a mask adds to half maps of random phases (Chen et al. 2013, Ultramicroscopy 135, 24).
 
     Parameters
     ----------
@@ -120,8 +120,7 @@ def mask_fsc_curve(
     """
     frequencies, curve = global_fsc(first, second, voxel_size, threads)
     start = randomisation_start(frequencies, curve)
-    random = masked_random_halves(first, second, mask, voxel_size, start, threads)
-    return frequencies, global_fsc(*random, voxel_size, threads)[1]
+    return frequencies, phase_randomised_fsc(first, second, mask, voxel_size, start, threads)
 
 
 def measure_masking(
