@@ -1,8 +1,12 @@
 """Draw figures of docs/outputs.md from the files that the command writes for the example map.
 
 pip install ".[docs]" && python docs/outputs.py
+pip install ".[docs]" && python docs/outputs.py --half-maps ../shared/bench/d2
+
+With --half-maps, only the files of half maps are drawn, from half1.mrc.gz and half2.mrc.gz of a folder.
 """
 
+import argparse
 import subprocess
 import sys
 import tempfile
@@ -19,12 +23,18 @@ from matplotlib.colors import LinearSegmentedColormap
 from cryores_lite import estimate, plot, read_map
 from cryores_lite.figures.display_map import contour_level
 from cryores_lite.figures.matplotlib_plot import widest_planes
-from cryores_lite.figures.palette import COLOUR_STOPS, OUTSIDE_COLOUR, colour_range
+from cryores_lite.figures.palette import COLOUR_STOPS, DIFFERENCE_STOPS, OUTSIDE_COLOUR, colour_range, difference_limit
 from cryores_lite.outputs.soft_mask import soft_mask
 
 ROOT = Path(__file__).resolve().parents[1]
 MAP = ROOT / "examples" / "example_map.mrc"
 PALETTE = LinearSegmentedColormap.from_list("cryores_lite", COLOUR_STOPS)
+DIFFERENCE_PALETTE = LinearSegmentedColormap.from_list("differences", DIFFERENCE_STOPS)
+HALF_MAP_PICTURES = {
+    "outputs_half_maps.png": ("locres", "locres_fsc", "locres_difference"),
+    "outputs_directions.png": ("locres_worst", "locres_anisotropy", "fsc3d"),
+    "outputs_fsc_filtered.png": ("average", "locres_filtered", "locres_fsc_filtered"),
+}
 SURFACE_OVERSAMPLING = 4  # points per voxel along each axis
 MIN_PIECE_SIZE = 60 * SURFACE_OVERSAMPLING**3  # points in the smallest piece of surface that is drawn
 MAP_OPTIONS = ("--uncertainty", "--filtered", "--display")
@@ -64,6 +74,46 @@ def draw_slices(maps: dict[str, np.ndarray], panels: tuple[str, ...], path: Path
             density = maps["map"][:, y]
             limits = (0, 1) if name == "mask" else (density.min(), density.max())
             axis.imshow(values, cmap="gray", vmin=limits[0], vmax=limits[1], origin="lower")
+    figure.savefig(path, dpi=75)
+
+
+def write_half_map_files(source: Path, folder: Path) -> dict[str, np.ndarray]:
+    """Run the command on the half maps of a folder; return the values of every map that it writes, by name."""
+    halves = [folder / f"{source.name}_half{n}.mrc.gz" for n in (1, 2)]
+    for n, half in enumerate(halves, 1):
+        half.write_bytes((source / f"half{n}.mrc.gz").read_bytes())
+    code = "from cryores_lite.cli import main; main()"
+    options = ("--half-maps", *halves, "--directions", "--filtered", "--quiet")
+    subprocess.run([sys.executable, "-c", code, *options], check=True)
+    names = {"mask", *(name for names in HALF_MAP_PICTURES.values() for name in names)}
+    return {name: read_map(folder / f"{source.name}_{name}.mrc").density.values for name in names}
+
+
+def draw_half_map_slices(maps: dict[str, np.ndarray], names: tuple[str, ...], stem: str, path: Path) -> None:
+    """Draw one slice of each map: through the origin of Fourier space, or where the molecule is widest."""
+    inside = maps["mask"] > 0
+    y = widest_planes(inside)[1]
+    low, high = colour_range(maps["locres_fsc"])
+    figure, axes = plt.subplots(1, len(names), figsize=(3.4 * len(names), 3.1), layout="constrained")
+    for axis, name in zip(axes, names, strict=True):
+        plane = maps["fsc3d"].shape[1] // 2 if name == "fsc3d" else y
+        values, shown = maps[name][:, plane], np.where(inside[:, plane], maps[name][:, plane], np.nan)
+        axis.set(title=f"{stem}_{name}.mrc", xticks=[], yticks=[], facecolor=OUTSIDE_COLOUR)
+        axis.title.set_fontsize("small")
+        if name == "fsc3d":
+            image, label = axis.imshow(values, cmap="viridis", vmin=0, vmax=1, origin="lower"), "FSC"
+        elif name == "locres_difference":
+            limit = difference_limit(shown)
+            image = axis.imshow(shown, cmap=DIFFERENCE_PALETTE, vmin=-limit, vmax=limit, origin="lower")
+            label = "Å"
+        elif name == "locres_anisotropy":
+            image, label = axis.imshow(shown, cmap="magma", vmin=1, origin="lower"), "worst / best"
+        elif name.endswith("filtered") or name == "average":
+            axis.imshow(values, cmap="gray", origin="lower")
+            continue
+        else:
+            image, label = axis.imshow(shown, cmap=PALETTE, vmin=low, vmax=high, origin="lower"), "Å"
+        figure.colorbar(image, ax=axis, label=label, shrink=0.8)
     figure.savefig(path, dpi=75)
 
 
@@ -120,6 +170,15 @@ def draw_plot(path: Path) -> None:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--half-maps", type=Path, help="folder with half1.mrc.gz and half2.mrc.gz")
+    args = parser.parse_args()
+    if args.half_maps:
+        with tempfile.TemporaryDirectory() as folder:
+            maps = write_half_map_files(args.half_maps, Path(folder))
+        for name, panels in HALF_MAP_PICTURES.items():
+            draw_half_map_slices(maps, panels, args.half_maps.name, ROOT / "docs" / name)
+        return
     with tempfile.TemporaryDirectory() as folder:
         maps = write_maps(Path(folder))
     docs = ROOT / "docs"
