@@ -194,6 +194,7 @@ class Directions:
     resolutions : (axes,) Å, where the FSC in each cone falls below 0.143
     measured : ellipsoid of `resolutions`, which depend on the views and on the molecule
     views : ellipsoid of the resolution of a signal with the same power in all directions, which depends on the views
+    ratio_range : 5th and 95th percentile of the worst / the best resolution of `views`; NaN if `views` is `measured`
     frequencies : (bands,) 1/Å
     fsc : (bands, axes), corrected for the mask
     occupancy : (bands,), share of directions whose FSC is at least 0.143
@@ -208,6 +209,7 @@ class Directions:
     resolutions: npt.NDArray[np.float64]
     measured: Ellipsoid
     views: Ellipsoid
+    ratio_range: tuple[float, float]
     frequencies: npt.NDArray[np.float64]
     fsc: npt.NDArray[np.float64]
     occupancy: npt.NDArray[np.float64]

@@ -19,6 +19,7 @@ import numpy as np
 from scipy import fft, special
 
 from cryores_lite.fourier.fsc import FSC_THRESHOLD, Curve, first_crossing
+from cryores_lite.half_maps import direction_errors
 from cryores_lite.half_maps.cones import cone_weights, icosahedral_axes, quadratic_form, quadratic_terms
 from cryores_lite.half_maps.direction_sums import (
     CONE_POWER,
@@ -42,11 +43,14 @@ HIGHEST_TESTED_FSC = 0.97  # above, the ratio of signal and noise is not known
 MAX_CHANCE = 0.01  # probability by chance below which differences between directions are significant
 MIN_RATIO = 1.03  # of the worst to the best resolution; smaller differences are not reported
 MIN_SOLVENT_NOISE = 0.05  # power of the noise outside the molecule / that of the box; less: it was masked away
+MAX_MASK_FSC = 0.15  # that the mask adds at the global resolution; more: the half maps are compared without it
 MIN_NOISE = 1e-4  # relative power of the noise in a cone
 HIGHEST_FSC = 0.9999
 CONTRADICTION = -0.6  # correlation of the resolutions by noise and by FSC, below which they contradict each other
 EQUAL = "The half maps show no preferred direction."
 MISSING = 1.25  # ratio of the worst to the best resolution from which views are called missing, below: rare
+WIDE_RANGE = 1.2  # of the ratio of the resolutions: its highest over its lowest value; wider ranges are said
+UNCERTAIN = "The FSC falls slowly there: the ratio of the two is uncertain, {:.1f} to {:.1f}."
 NEAR_AXIS = 0.97  # cosine: within 14° of z, y or x
 
 
@@ -59,19 +63,24 @@ def measure_directions(
     ----------
     first, second : (z, y, x) float32, of one shape
     voxel_size : Å
-    mask : (z, y, x), soft, or None
+    mask : (z, y, x), soft, or None. Where it adds much to the FSC, the half maps are compared without it: the
+        correlation that it adds depends on direction too. It still tells where the noise is.
     curves : global FSC with that mask, which gives the correlation that the mask adds
     threads : CPU threads
     """
     resolution = curves.resolution()
     highest, axes = 1 / (FINEST * resolution), icosahedral_axes()
-    one, other = (first, second) if mask is None else (first * mask, second * mask)
+    added_by_shell = mask_correlation(curves)
+    is_masked = mask is not None and np.interp(1 / resolution, curves.frequencies, added_by_shell) <= MAX_MASK_FSC
+    if not is_masked:
+        added_by_shell = np.zeros_like(added_by_shell)
+    one, other = (first * mask, second * mask) if is_masked else (first, second)
     sums = direction_sums(one, other, voxel_size, highest, threads)
     outside = noise_map(first, second, mask)
     noise_sums = direction_sums(outside, outside, voxel_size, highest, threads)
     noise = noise_by_direction(noise_sums, cone_weights(sums.cells, axes, CONE_POWER), resolution)
     frequencies = band_centres(sums, resolution)
-    added = in_bands(sums, frequencies, mask_correlation(curves))[:, None]
+    added = in_bands(sums, frequencies, added_by_shell)[:, None]
     shares = cone_weights(sums.cells, axes, CONE_POWER).T @ cell_areas()
     fsc = without_mask_correlation(cone_fsc(sums, frequencies, axes), added)
     resolutions = first_crossing(fsc, frequencies).astype(np.float64)
@@ -79,17 +88,26 @@ def measure_directions(
     whitening = 1 / noise_of_cells(axes, noise.relative)
     isotropic = whitened_snr(sums, frequencies, whitening, added)
     of_views = first_crossing(with_noise(isotropic, noise.relative), frequencies).astype(np.float64)
-    views = along_its_axes(ellipsoid(axes, of_views, shares), noise_sums, isotropic, frequencies, resolution)
+    views, along = along_its_axes(ellipsoid(axes, of_views, shares), noise_sums, isotropic, frequencies, resolution)
+    ratio_range = direction_errors.ratio_range(
+        sums,
+        frequencies,
+        isotropic,
+        noise=(along.relative[0], along.relative[2]),
+        noise_waves=(along.waves[0], along.waves[2]),
+        share=direction_errors.independent_share(mask if is_masked else None),
+    )
     significant = noise.chance < MAX_CHANCE and views.ratio > MIN_RATIO
     shown_by_noise = np.corrcoef(np.log(of_views), np.log(resolutions))[0, 1] > CONTRADICTION if significant else True
     if not shown_by_noise:
         # Programs that weaken waves of few views weaken their noise too: then only the FSC shows these directions.
-        views = measured
+        views, ratio_range = measured, (np.nan, np.nan)
         significant = chance_of_equal_directions(sums, resolution) < MAX_CHANCE and views.ratio > MIN_RATIO
     return Directions(
         significant=significant,
         chance=noise.chance,
-        sentence=sentence(views) if significant else EQUAL,
+        sentence=sentence(views, ratio_range) if significant else EQUAL,
+        ratio_range=ratio_range,
         axes=axes,
         shares=shares,
         noise=noise.relative if shown_by_noise else np.ones(len(axes)),
@@ -220,10 +238,12 @@ class NoiseByDirection:
     Attributes
     ----------
     relative : (axes,) power of the noise in each cone / that of all directions
+    waves : (axes,) number of waves that would give its mean the same error if they counted alike
     chance : probability that noise of one power in all directions differs as much
     """
 
     relative: Curve
+    waves: Curve
     chance: float
 
 
@@ -240,8 +260,9 @@ def noise_by_direction(sums: DirectionSums, weights: Curve, resolution: float) -
     level = power.sum(1, keepdims=True) / np.maximum(waves.sum(1, keepdims=True), 1)
     relative = power / np.maximum(level, 1e-30)
     in_cones = relative.sum(0) @ weights / np.maximum(waves.sum(0) @ weights, 1e-30)
+    effective_waves = (waves.sum(0) @ weights) ** 2 / np.maximum(waves.sum(0) @ weights**2, 1e-30)
     chance = block_test((relative - waves) @ quadrupoles(sums.cells), waves.sum(1))
-    return NoiseByDirection(np.maximum(in_cones, MIN_NOISE), chance)
+    return NoiseByDirection(np.maximum(in_cones, MIN_NOISE), effective_waves, chance)
 
 
 def noise_of_cells(axes: Curve, noise: Curve) -> Curve:
@@ -281,8 +302,10 @@ def with_noise(ratio: Curve, noise: Curve) -> Curve:
 
 def along_its_axes(
     fitted: Ellipsoid, noise_sums: DirectionSums, ratio: Curve, frequencies: Curve, resolution: float
-) -> Ellipsoid:
+) -> tuple[Ellipsoid, NoiseByDirection]:
     """Replace the resolutions of an ellipsoid by those in cones about its axes; a fit smooths sharp minima.
+
+    Also return the noise in these cones, the best resolution first.
 
     Parameters
     ----------
@@ -293,23 +316,28 @@ def along_its_axes(
     """
     noise = noise_by_direction(noise_sums, (noise_sums.cells @ fitted.axes.T) ** CONE_POWER, resolution)
     resolutions = first_crossing(with_noise(ratio, noise.relative), frequencies).astype(np.float64)
-    order = np.argsort(resolutions)
-    return Ellipsoid(resolutions[order], fitted.axes[order])
+    order = np.argsort(resolutions, kind="stable")
+    along = NoiseByDirection(noise.relative[order], noise.waves[order], noise.chance)
+    return Ellipsoid(resolutions[order], fitted.axes[order]), along
 
 
-def sentence(fitted: Ellipsoid) -> str:
-    """Describe the resolution by direction in one sentence.
+def sentence(fitted: Ellipsoid, ratio_range: tuple[float, float] = (np.nan, np.nan)) -> str:
+    """Describe the resolution by direction in one sentence, and in a second one that the ratio is uncertain.
 
     A view adds the waves that are perpendicular to it. If the resolution is worst along one axis, views across that
     axis are missing; if it is best along one axis and equally bad across, views along that axis are missing.
     """
     best, middle, worst = (float(r) for r in fitted.resolutions)
-    amount = "missing" if worst > MISSING * best else "rare"
-    if worst / middle >= middle / best:
-        name, across = axis_name(fitted.axes[2]), (best * middle) ** 0.5
-        return f"Views across {name} are {amount}: resolution {across:.1f} Å across, {worst:.1f} Å along {short(name)}."
-    name, across = axis_name(fitted.axes[0]), (worst * middle) ** 0.5
-    return f"Views along {name} are {amount}: resolution {across:.1f} Å across, {best:.1f} Å along {short(name)}."
+    low, high = ratio_range
+    uncertain = high > WIDE_RANGE * low  # False if the range is unknown
+    amount = "missing" if (low if uncertain else worst / best) > MISSING else "rare"
+    across, along, vector = (best * middle) ** 0.5, worst, fitted.axes[2]
+    sides = "across"
+    if worst / middle < middle / best:
+        across, along, vector, sides = (worst * middle) ** 0.5, best, fitted.axes[0], "along"
+    name = axis_name(vector)
+    text = f"Views {sides} {name} are {amount}: resolution {across:.1f} Å across, {along:.1f} Å along {short(name)}."
+    return f"{text} {UNCERTAIN.format(low, high)}" if uncertain else text
 
 
 def short(name: str) -> str:

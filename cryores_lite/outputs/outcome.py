@@ -132,6 +132,7 @@ def _directions(comparison: HalfMapComparison, directions: Directions) -> dict[s
         "significant": bool(directions.significant),
         "chance": directions.chance,
         "ratio": round(directions.views.ratio, 4),
+        "ratio_range": numbers(np.array(directions.ratio_range)) if np.isfinite(directions.ratio_range).all() else None,
         "views": ellipsoid(directions.views),
         "fsc_ellipsoid": ellipsoid(directions.measured),
         "axes": vectors(directions.axes),

@@ -28,7 +28,7 @@ from scipy.special import i0e
 from cryores_lite.fourier.fsc import first_crossing
 from cryores_lite.fourier.spectrum import radius
 from cryores_lite.half_maps.direction_sums import CONE_POWER, band_centres, band_weights, direction_sums
-from cryores_lite.half_maps.directions import measure_directions
+from cryores_lite.half_maps.directions import WIDE_RANGE, measure_directions
 from cryores_lite.half_maps.fsc_curves import fsc_curves, soft_mask
 from cryores_lite.half_maps.local_directions import measure_local_directions
 from cryores_lite.half_maps.local_fsc import checked_local_fsc
@@ -46,6 +46,8 @@ Curve = npt.NDArray[np.float64]
 
 SEED = 2026
 STRUCTURES = 20
+UNSEEN = 9  # structures that no setting was chosen on
+SAME_RATIO = 0.01  # the range of a pair with all views ends this near to a ratio of 1
 ISOTROPIC_PAIRS = 3  # of every structure
 MAX_STRENGTH_ERROR = 0.02  # pairs further from the wanted ratio are left out
 RATIOS = (1.1, 1.2, 1.4, 1.8)  # of the worst to the best resolution by direction
@@ -67,6 +69,7 @@ class DirectionalPair:
     ----------
     first, second : the half maps
     mask : (z, y, x) bool, the molecule
+    truth : (z, y, x) float32, Å, local resolution from the mean noise of all directions, as local FSC measures it
     axis : (3,) unit vector (z, y, x) of the views' axis
     ratio : resolution of the worst direction / that of the best one, of the molecule as a whole
     best, worst : Å, of the molecule as a whole
@@ -78,6 +81,7 @@ class DirectionalPair:
     first: Density
     second: Density
     mask: Mask
+    truth: Volume
     axis: Curve
     ratio: float
     best: float
@@ -130,11 +134,14 @@ def crossings(powers: Powers, counts: tuple[float, ...]) -> list[Volume]:
 
 
 def global_powers(signal: Signal, noise: Noise) -> Powers:
-    """Powers (bands, 1) inside the soft mask of the molecule, in bands of the global FSC by direction."""
+    """Powers (bands, 1) of the signal and of the noise inside the soft mask, in bands of the FSC by direction.
+
+    The signal is not multiplied by the mask: the edge of the mask would move power of strong coarse waves into fine
+    bands, where it can exceed that of the molecule a hundred times.
+    """
     voxel_size = (signal.voxel_size,) * 3
-    mask = soft_mask(signal.mask, voxel_size)
-    masked = signal.density * mask
-    sums = direction_sums(masked, masked, voxel_size, 0.5 / signal.voxel_size)
+    mask, density = soft_mask(signal.mask, voxel_size), signal.density.astype(np.float32)
+    sums = direction_sums(density, density, voxel_size, 0.5 / signal.voxel_size)
     centres = band_centres(sums, signal.resolution)
     in_band, waves = band_weights(sums, centres), sums.waves.sum(1)
     shells = np.rint(radius(signal.density.shape, signal.lengths) * max(signal.lengths)).astype(int).ravel()
@@ -193,12 +200,14 @@ def draw_pair(
     counts = extreme_counts(concentration)
     best, worst = (float(c[0]) for c in crossings(global_powers(signal, noise), counts))
     local_powers = Powers(frequencies, signal.powers, band_noise(signal, noise))
-    local_best, local_worst = crossings(local_powers, counts)
+    mean_count = 1 / float(np.mean(1 / coverage(np.linspace(0, 1, 1001), concentration)))
+    local_best, local_worst, local = crossings(local_powers, (*counts, mean_count))
     grid = Grid((z, y, x), (signal.voxel_size,) * 3)
     return DirectionalPair(
         first=Density(first, grid),
         second=Density(second, grid),
         mask=signal.mask,
+        truth=resample_wrapped(local, (z, y, x)),
         axis=axis,
         ratio=worst / best,
         best=best,
@@ -216,9 +225,12 @@ def band_noise(signal: Signal, noise: Noise) -> Volume:
     return np.broadcast_to(white[:, None, None, None].astype(np.float32), signal.powers.shape)
 
 
-def structures_for(folder: Path, number: int = STRUCTURES) -> list[Structure]:
-    """Structures at even distances in the list of the validation structures."""
+def structures_for(folder: Path, number: int = STRUCTURES, unseen: bool = False) -> list[Structure]:
+    """Structures at even distances in the list of the validation structures; unseen ones are not among the usual."""
     rows = read_manifest(folder, "validation")
+    if unseen:
+        usual = {structure.id for structure in structures_for(folder)}
+        rows = [structure for structure in rows if structure.id not in usual]
     return [rows[n * len(rows) // number] for n in range(number)]
 
 
@@ -239,6 +251,8 @@ class Score:
     found : whether views are said to be missing
     angle : degrees, between the true axis and the measured one
     ratio : measured
+    low, high : range of the measured ratio
+    true_ratio : of the pair
     fsc_ratio : ratio of the ellipsoid of the FSC by direction
     local : root mean square of the relative error of the local ratio inside the mask; NaN if not measured
     local_unequal : share of the voxels of the mask whose measured local ratio exceeds 1.02
@@ -251,6 +265,9 @@ class Score:
     found: bool
     angle: float
     ratio: float
+    low: float
+    high: float
+    true_ratio: float
     fsc_ratio: float
     local: float
     local_unequal: float
@@ -283,6 +300,9 @@ def score_pair(pair: DirectionalPair, kind: str, strength: float, with_local: bo
         found=found.significant,
         angle=float(np.degrees(np.arccos(min(1.0, abs(float(measured @ pair.axis)))))),
         ratio=found.views.ratio,
+        low=found.ratio_range[0],
+        high=found.ratio_range[1],
+        true_ratio=pair.ratio,
         fsc_ratio=found.measured.ratio,
         local=local,
         local_unequal=unequal,
@@ -291,16 +311,19 @@ def score_pair(pair: DirectionalPair, kind: str, strength: float, with_local: bo
     )
 
 
-def scored_pairs(folder: Path, number: int) -> Iterator[Score]:
+def scored_pairs(folder: Path, number: int, unseen: bool = False) -> Iterator[Score]:
     """Scores of isotropic pairs of every structure and of pairs with missing views; local ones for every fourth."""
-    for n, structure in enumerate(structures_for(folder, number)):
-        signal = draw_signal(structure, RECIPE, np.random.default_rng([SEED, n]))
+    seed = SEED + unseen
+    for n, structure in enumerate(structures_for(folder, number, unseen)):
+        signal = draw_signal(structure, RECIPE, np.random.default_rng([seed, n]))
         equal = [(1.0, "equal")] * ISOTROPIC_PAIRS
         for m, (strength, kind) in enumerate([*equal, *((ratio, "across") for ratio in RATIOS), (RATIOS[0], "along")]):
-            rng = np.random.default_rng([SEED, n, m])
+            rng = np.random.default_rng([seed, n, m])
             pair = draw_pair(signal, strength, kind != "along", random_axis(rng), RECIPE, rng)
             if abs(pair.ratio / strength - 1) < MAX_STRENGTH_ERROR:  # a flat curve can jump over the wanted ratio
-                yield score_pair(pair, kind, strength, with_local=n % 4 == 0 and m > 0)
+                score = score_pair(pair, kind, strength, with_local=n % 4 == 0 and m > 0)
+                print(structure.id, score, flush=True)
+                yield score
 
 
 def simulated_table(scores: list[Score]) -> str:
@@ -320,6 +343,8 @@ def simulated_table(scores: list[Score]) -> str:
                 f"{strength:.1f}",
                 f"{sum(s.found for s in part)} of {len(part)}",
                 f"{np.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})",
+                f"{sum(s.low - SAME_RATIO <= s.true_ratio <= s.high + SAME_RATIO for s in part)} of {len(part)}",
+                str(sum(s.high > WIDE_RANGE * s.low for s in part if s.found)),
                 f"{np.median([s.fsc_ratio for s in part]):.2f}",
                 "" if kind == "equal" else f"{max(s.angle for s in part):.0f}°",
                 mean([s.local for s in local]),
@@ -332,13 +357,15 @@ def simulated_table(scores: list[Score]) -> str:
         "true ratio",
         "found",
         "measured ratio, median (range)",
+        "true ratio in the given range",
+        "said to be uncertain",
         "of the FSC ellipsoid",
         "largest angle of the axis",
         "error of the local ratio",
         "voxels above 1.02",
         "error of the worst direction",
     )
-    return f"### Simulated half maps\n\n{text_table(header, rows, align='lr')}"
+    return text_table(header, rows, align="lr")
 
 
 def bench_table(shared: Path) -> str:
@@ -361,10 +388,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shared", type=Path, required=True, help="folder with bench/ and data/structures/")
     parser.add_argument("--structures", type=int, default=STRUCTURES, help="number of simulated structures")
+    parser.add_argument("--unseen", type=int, default=UNSEEN, help="number of structures that no setting was chosen on")
     parser.add_argument("--out", type=Path, help="Markdown page for the tables")
     args = parser.parse_args()
-    scores = list(scored_pairs(args.shared / "data" / "structures", args.structures))
-    tables = f"{simulated_table(scores)}\n\n{bench_table(args.shared)}"
+    folder = args.shared / "data" / "structures"
+    tables = "### Simulated half maps\n\n" + simulated_table(list(scored_pairs(folder, args.structures)))
+    if args.unseen:
+        unseen = simulated_table(list(scored_pairs(folder, args.unseen, unseen=True)))
+        tables += f"\n\n### Simulated half maps of unseen structures\n\n{unseen}"
+    tables += f"\n\n{bench_table(args.shared)}"
     print(tables)
     if args.out:
         insert(args.out, tables)

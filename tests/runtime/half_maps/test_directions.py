@@ -7,6 +7,7 @@ from numpy.testing import assert_allclose
 from cryores_lite.fourier.local_power import BAND_WIDTH
 from cryores_lite.half_maps import directions as d
 from cryores_lite.half_maps.cones import cone_weights, icosahedral_axes
+from cryores_lite.half_maps.direction_errors import ratio_range
 from cryores_lite.half_maps.direction_sums import CONE_POWER, cone_fsc, direction_sums
 from cryores_lite.half_maps.directions import EQUAL, measure_directions
 from cryores_lite.half_maps.fsc_curves import fsc_curves, soft_mask
@@ -96,15 +97,16 @@ def test_equal_noise_in_all_directions_is_not_a_missing_view(seed):
     assert measured_directions.views.ratio < 1.03
 
 
-def test_a_rotation_of_the_maps_rotates_the_axis():
-    """Without a mask, whose correction has random phases that do not rotate with the maps."""
+@pytest.mark.parametrize("measure", [measured, without_mask])
+def test_a_rotation_of_the_maps_rotates_the_axis(measure):
+    """The ball of the mask is its own rotation."""
     halves = half_maps(noise_along_z=3)
-    along_z = without_mask(halves)
+    along_z = measure(halves)
     assert along_z.significant
     assert "Views across z" in along_z.sentence
     assert "along z" in along_z.sentence
     for axes, name in (((0, 1), "y"), ((0, 2), "x")):
-        turned = without_mask([np.ascontiguousarray(np.rot90(half, axes=axes)) for half in halves])
+        turned = measure([np.ascontiguousarray(np.rot90(half, axes=axes)) for half in halves])
         assert f"along {name}" in turned.sentence
         assert_allclose(turned.views.resolutions, along_z.views.resolutions, rtol=0.02)
 
@@ -152,3 +154,61 @@ def test_the_local_ratio_is_one_only_if_all_views_are_present(noise_along_z):
     else:
         assert 1.1 < ratio < 2
     assert not local.anisotropy[~MOLECULE].any()
+
+
+def test_a_mask_that_adds_to_the_fsc_does_not_change_the_ratio():
+    """Coarse waves a thousand times as strong as the noise reach all shells over the edge of the mask."""
+    k, cosine = wave_numbers(SHAPE, VOXEL_SIZE), np.abs(unit_waves(SHAPE)[..., 0])
+    signal = 4000 * filtered(MOLECULE * white_noise(3, SHAPE), np.exp(-((k / 0.035) ** 2)))
+    gain = 1 + 0.2 * cosine**2
+    halves = [(signal + filtered(white_noise(n, SHAPE), gain)).astype(np.float32) for n in (1, 2)]
+    mask = soft_mask(MOLECULE, LENGTHS)
+    curves = fsc_curves(*halves, LENGTHS, mask)
+    added = np.interp(1 / curves.resolution(), curves.frequencies, curves.phase_randomised)
+    assert added > 0.5
+    masked, unmasked = measure_directions(*halves, LENGTHS, mask, curves), without_mask(halves)
+    assert masked.significant
+    assert masked.views.ratio == pytest.approx(unmasked.views.ratio, rel=0.05)
+    assert masked.views.ratio < 1.2
+
+
+def ratios_of(signal_to_noise, share):
+    """Range of the ratio for noise of 0.8 and 1.2, of a signal-to-noise ratio by frequency (1/Å)."""
+    first, second = half_maps()
+    sums = direction_sums(first, second, LENGTHS, 0.25)
+    frequencies = np.geomspace(0.03, 0.25, 44)
+    return ratio_range(sums, frequencies, signal_to_noise(frequencies), (0.8, 1.2), (2000.0, 2000.0), share)
+
+
+def test_the_range_of_the_ratio_is_wide_where_the_fsc_is_flat_or_waves_are_few():
+    """The signal-to-noise ratio is 1/6, that of an FSC of 0.143, at 0.125/Å."""
+
+    def power_law(exponent):
+        return lambda f: (f / 0.125) ** -exponent / 6
+
+    widths = {}
+    for exponent, share in ((8, 0.1), (2, 0.1), (8, 0.01)):
+        low, high = ratios_of(power_law(exponent), share)
+        assert low <= 1.5 ** (1 / exponent) <= high
+        widths[exponent, share] = high / low
+    assert widths[8, 0.1] < 1.1
+    assert widths[2, 0.1] > 1.1
+    assert widths[8, 0.01] > 1.2 * widths[8, 0.1] - 0.2
+
+
+def test_the_range_of_the_ratio_is_that_of_pairs_with_other_noise():
+    found = [measured(half_maps(noise_along_z=2, seed=10 * n)) for n in range(6)]
+    spread = np.std([np.log(part.views.ratio) for part in found], ddof=1)
+    expected = np.mean([np.log(part.ratio_range[1] / part.ratio_range[0]) for part in found]) / 3.29  # 90 % in σ
+    assert 0.4 * expected < spread < 2.5 * expected
+    for part in found:
+        assert part.ratio_range[0] <= part.views.ratio <= part.ratio_range[1]
+
+
+def test_a_wide_range_of_the_ratio_is_said_and_the_lower_end_decides_between_rare_and_missing():
+    fitted = d.Ellipsoid(np.array([3.0, 3.1, 5.1]), np.eye(3)[[1, 2, 0]])
+    assert d.sentence(fitted, (1.6, 1.8)).startswith("Views across z are missing: resolution 3.0 Å across, 5.1 Å along")
+    uncertain = d.sentence(fitted, (1.1, 1.8))
+    assert uncertain.startswith("Views across z are rare")
+    assert uncertain.endswith("the ratio of the two is uncertain, 1.1 to 1.8.")
+    assert d.sentence(fitted) == d.sentence(fitted, (1.6, 1.8))
