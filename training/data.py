@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import csv
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -25,6 +26,7 @@ import numpy.typing as npt
 import torch
 from tqdm import tqdm
 
+from cryores_lite.errors import CryoresError
 from cryores_lite.fourier.interpolation import interpolate
 from cryores_lite.method.coarse_voxels import scale_factor
 from cryores_lite.types import EDITINGS, MapResolution, Mask, Shape, Volume
@@ -134,12 +136,44 @@ def make_file(structure: Structure, seed: int, number: int, recipe: Recipe, out:
 
 
 def make_labelled_file(row: dict[str, str], folder: Path, seed: int, out: Path) -> int:
-    """Write band features and patches of a real map with labels. Returns the number of patches."""
-    name = row["map"].strip("./").replace("/", "-")  # maps in different folders may have the same name
+    """Write band features and patches of a real map with labels. Returns the number of patches.
+
+    Raises
+    ------
+    CryoresError
+        The label is refused (`read_known_map`).
+    """
+    name = _label_name(row)
     rng = np.random.default_rng([seed, *name.encode()])
     level, patches = measure_and_cut(read_known_map(row, folder), PATCHES_PER_LABELLED_MAP, Recipe(), rng)
     _write(f"real-{name}", patches, [level] if level else [], out)
     return len(patches)
+
+
+def _label_name(row: dict[str, str]) -> str:
+    return row["map"].strip("./").replace("/", "-")  # maps in different folders may have the same name
+
+
+def make_labelled_files(labels: Path, seed: int, out: Path) -> None:
+    """Write the files of all maps of a CSV; leave out maps whose label is refused, and say why.
+
+    Raises
+    ------
+    SystemExit
+        In the end, if maps were left out. Their files of an earlier run are removed.
+    """
+    (out / LEVELS_FOLDER).mkdir(parents=True, exist_ok=True)
+    rows, refused = read_labels(labels), 0
+    for row in tqdm(rows, unit="map"):
+        try:
+            make_labelled_file(row, labels.parent, seed, out)
+        except CryoresError as error:
+            tqdm.write(f"error: {row['map']}: {error}", file=sys.stderr)
+            refused += 1
+            for folder in (out, out / LEVELS_FOLDER):
+                (folder / f"real-{_label_name(row)}.npz").unlink(missing_ok=True)
+    if refused:
+        raise SystemExit(f"error: {refused} of {len(rows)} maps were left out; all others are in {out}")
 
 
 def measure_and_cut(
@@ -293,9 +327,7 @@ def main() -> None:
             args.structures, args.split, args.signals, args.seed, args.out, recipe=Recipe(), workers=args.workers
         )
         return
-    (args.out / LEVELS_FOLDER).mkdir(parents=True, exist_ok=True)
-    for row in tqdm(read_labels(args.labels), unit="map"):
-        make_labelled_file(row, args.labels.parent, args.seed, args.out)
+    make_labelled_files(args.labels, args.seed, args.out)
 
 
 if __name__ == "__main__":

@@ -185,8 +185,19 @@ def measure_alignment(first: Volume, second: Volume, voxel_size: Lengths) -> Ali
 
 def alignment_warnings(alignment: Alignment | None) -> tuple[str, ...]:
     """Return a sentence that says how the half maps are displaced, if they are by more than noise."""
-    if alignment is None:
+    displacements = displacement_texts(alignment)
+    if not displacements:
         return ()
+    return (
+        f"The second half map is {' and '.join(displacements)} relative to the first, so the resolution by FSC is too "
+        "coarse. Nothing was corrected: align the half maps in one program, or pass the originals.",
+    )
+
+
+def displacement_texts(alignment: Alignment | None) -> list[str]:
+    """Say how the second half map is displaced, if it is by more than noise: shifted, rotated, larger or smaller."""
+    if alignment is None:
+        return []
     z, y, x = alignment.shift
     parts = [
         f"shifted by {alignment.shift_voxels:.2f} voxels ({x:+.2f}, {y:+.2f}, {z:+.2f} Å in x, y, z)",
@@ -199,17 +210,11 @@ def alignment_warnings(alignment: Alignment | None) -> tuple[str, ...]:
         alignment.angle / alignment.rotation_error,
         abs(alignment.scale - 1) / alignment.scale_error,
     )
-    displacements = [
+    return [
         part
         for part, size, least, significance in zip(parts, sizes, MIN_DISPLACEMENTS, significances, strict=True)
         if size > least and significance > MIN_SIGNIFICANCE
     ]
-    if not displacements:
-        return ()
-    return (
-        f"The second half map is {' and '.join(displacements)} relative to the first, so the resolution by FSC is too "
-        "coarse. Nothing was corrected: align the half maps in one program, or pass the originals.",
-    )
 
 
 def coarse_block(values: Volume) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from scipy import fft, ndimage
 
+from cryores_lite.errors import CryoresError
 from cryores_lite.fourier.spectrum import low_pass, radius
 from cryores_lite.io.mrc import read_map
 from cryores_lite.types import Density, Grid, Lengths, Volume
@@ -79,9 +80,19 @@ def bench_cases(folder: Path) -> Iterator[Case]:
 
 
 def labelled_cases(path: Path) -> Iterator[Case]:
-    """Real maps with known local resolution, from half maps or otherwise (`maps/labels.py`)."""
+    """Real maps with known local resolution, from half maps or otherwise (`maps/labels.py`).
+
+    Raises
+    ------
+    SystemExit
+        The label of a map is refused.
+    """
     for row in read_labels(path):
-        yield case_of(row["map"], read_known_map(row, path.parent))
+        try:
+            known = read_known_map(row, path.parent)
+        except CryoresError as error:
+            raise SystemExit(f"error: {row['map']}: {error}") from None
+        yield case_of(row["map"], known)
 
 
 def simulated_cases(

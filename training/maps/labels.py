@@ -2,7 +2,8 @@
 
 Each row of a CSV describes a map; paths are relative to the folder of the CSV. The columns `map` and `mask` (1 =
 molecule) are required, and either `half1` and `half2` or `local_resolution` and `global_resolution` (Å). `low_pass` (Å)
-is optional: the resolution at which the map was low-passed. Half maps are measured as with ``--half-maps``.
+is optional: the resolution at which the map was low-passed. Half maps are measured and checked as with
+``--half-maps``.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ from pathlib import Path
 
 import numpy as np
 
-from cryores_lite.errors import CryoresError, InputError
+from cryores_lite.errors import InputError
 from cryores_lite.half_maps.comparison import global_fsc_curves
-from cryores_lite.half_maps.local_fsc import local_fsc
+from cryores_lite.half_maps.local_fsc import checked_local_fsc
 from cryores_lite.half_maps.pair import HalfMapPair, read_map_and_halves
 from cryores_lite.io.mrc import read_map
 from cryores_lite.types import Mask, Volume
 from training.maps.known_map import KnownMap, MapKind, Placement
+from training.maps.label_checks import check_label
 from training.maps.processing import nearest_inside
 
 REQUIRED_COLUMNS = ("map", "mask")
@@ -56,24 +58,21 @@ def read_known_map(row: dict[str, str], folder: Path) -> KnownMap:
 
     Raises
     ------
-    SystemExit
-        A file cannot be used, or the files are on different grids.
+    CryoresError
+        A file cannot be used, the files are on different grids, or half maps give a wrong label (`label_checks`).
     """
-    try:
-        full_map, pair = read_map_and_halves(
-            folder / row["map"], half_map_paths(row, folder), averaged=False, voxel_size=None
-        )
-        density = full_map.density
-        mask = read_map(folder / row["mask"]).density.values > 0.5
-        check_same_shape(density.values, mask)
-        if pair:
-            local, global_resolution = measure_resolution(pair, mask)
-        else:
-            local = read_map(folder / row["local_resolution"]).density.values
-            global_resolution = float(row["global_resolution"])
-            check_same_shape(density.values, local)
-    except CryoresError as error:
-        raise SystemExit(f"error: {row['map']}: {error}") from None
+    full_map, pair = read_map_and_halves(
+        folder / row["map"], half_map_paths(row, folder), averaged=False, voxel_size=None
+    )
+    density = full_map.density
+    mask = read_map(folder / row["mask"]).density.values > 0.5
+    check_same_shape(density.values, mask)
+    if pair:
+        local, global_resolution = measure_resolution(pair, mask)
+    else:
+        local = read_map(folder / row["local_resolution"]).density.values
+        global_resolution = float(row["global_resolution"])
+        check_same_shape(density.values, local)
     limit = float(row.get("low_pass") or 0)
     visible = np.where(local > 0, np.maximum(local, np.float32(limit)), 0).astype(np.float32)
     inside = mask & (local > 0)
@@ -94,8 +93,16 @@ def half_map_paths(row: dict[str, str], folder: Path) -> tuple[Path, Path] | Non
 
 
 def measure_resolution(pair: HalfMapPair, mask: Mask) -> tuple[Volume, float]:
-    """Measure the local resolution and the global resolution of the molecule from half maps, in Å."""
-    return local_fsc(pair.first, pair.second).values, global_fsc_curves(pair, mask).resolution()
+    """Measure the local resolution and the global resolution of the molecule from half maps, in Å.
+
+    Raises
+    ------
+    InputError
+        The half maps give a wrong label.
+    """
+    local, curves = checked_local_fsc(pair.first, pair.second).values, global_fsc_curves(pair, mask)
+    check_label(pair, mask, local, curves)
+    return local, curves.resolution()
 
 
 def check_same_shape(values: Volume, other: Volume | Mask) -> None:
