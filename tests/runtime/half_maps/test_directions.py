@@ -160,7 +160,7 @@ def test_a_mask_that_adds_to_the_fsc_does_not_change_the_ratio():
     """Coarse waves a thousand times as strong as the noise reach all shells over the edge of the mask."""
     k, cosine = wave_numbers(SHAPE, VOXEL_SIZE), np.abs(unit_waves(SHAPE)[..., 0])
     signal = 4000 * filtered(MOLECULE * white_noise(3, SHAPE), np.exp(-((k / 0.035) ** 2)))
-    gain = 1 + 0.2 * cosine**2
+    gain = 1 + 2 * cosine**2
     halves = [(signal + filtered(white_noise(n, SHAPE), gain)).astype(np.float32) for n in (1, 2)]
     mask = soft_mask(MOLECULE, LENGTHS)
     curves = fsc_curves(*halves, LENGTHS, mask)
