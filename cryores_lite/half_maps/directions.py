@@ -71,10 +71,10 @@ def measure_directions(
     resolution = curves.resolution()
     highest, axes = 1 / (FINEST * resolution), icosahedral_axes()
     added_by_shell = mask_correlation(curves)
-    is_masked = mask is not None and np.interp(1 / resolution, curves.frequencies, added_by_shell) <= MAX_MASK_FSC
-    if not is_masked:
-        added_by_shell = np.zeros_like(added_by_shell)
-    one, other = (first * mask, second * mask) if is_masked else (first, second)
+    used_mask = mask
+    if np.interp(1 / resolution, curves.frequencies, added_by_shell) > MAX_MASK_FSC:
+        used_mask, added_by_shell = None, np.zeros_like(added_by_shell)
+    one, other = (first, second) if used_mask is None else (first * used_mask, second * used_mask)
     sums = direction_sums(one, other, voxel_size, highest, threads)
     outside = noise_map(first, second, mask)
     noise_sums = direction_sums(outside, outside, voxel_size, highest, threads)
@@ -95,7 +95,7 @@ def measure_directions(
         isotropic,
         noise=(along.relative[0], along.relative[2]),
         noise_waves=(along.waves[0], along.waves[2]),
-        share=direction_errors.independent_share(mask if is_masked else None),
+        share=direction_errors.independent_share(used_mask),
     )
     significant = noise.chance < MAX_CHANCE and views.ratio > MIN_RATIO
     shown_by_noise = np.corrcoef(np.log(of_views), np.log(resolutions))[0, 1] > CONTRADICTION if significant else True
