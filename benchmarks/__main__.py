@@ -16,18 +16,18 @@ import platform
 import subprocess
 import sys
 import tempfile
-import time
 from collections import defaultdict
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks import maps
-from training.evaluation.page import insert, text_table
+from benchmarks import half_maps, maps
+from benchmarks.process import COMMAND, ProcessCost, measure_process
+from training.evaluation.page import insert, insert_section, text_table
 
+HALF_MAPS, RELION = "Half maps", "Half maps beside RELION"  # sections of the page
+RELION_ROW = "RELION, two half maps"  # in the table of other programs
 NECESSARY_STEPS = ("powers and coupling", "network")  # all others are overhead
-COMMAND = [sys.executable, "-c", "from cryores_lite.cli import main; main()"]
 MATRIX_EDGE = 2048  # of the products that measure the machine
 STEPS = (
     "import",
@@ -59,27 +59,6 @@ COMMAND_HEADER = (
     "CPU s per Mvoxel of box",
     "of molecule",
 )
-
-
-@dataclass(frozen=True)
-class ProcessCost:
-    """Wall-clock seconds of a process, CPU seconds of all its threads, and its peak memory in MB."""
-
-    wall: float
-    cpu: float
-    memory: float
-
-
-def measure_process(command: list[str]) -> ProcessCost:
-    """Run a command in a new process."""
-    start = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    errors = process.stderr.read() if process.stderr else b""
-    _, status, usage = os.wait4(process.pid, 0)
-    wall = time.perf_counter() - start
-    if status:
-        raise SystemExit(f"{' '.join(command)} failed: {errors.decode()}")
-    return ProcessCost(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1000)
 
 
 def sgemm(threads: int) -> float:
@@ -148,8 +127,8 @@ def measure(folder: Path, edge: int, filling: float, threads: int, runs: int) ->
     }
 
 
-def compare_with_peers(shared: Path, threads: int, runs: int) -> list[tuple[str, ...]]:
-    """Mean seconds over the cases of a bench folder: ours measured now, those of other programs from their table."""
+def compare_with_peers(shared: Path, threads: int, runs: int, relion: dict[str, ProcessCost]) -> list[tuple[str, ...]]:
+    """Mean seconds over the cases of a bench folder: ours and `relion` measured now, others from their table."""
     ours: list[ProcessCost] = []
     peers: dict[str, list[list[float]]] = defaultdict(list)
     with (shared / "bench" / "PEERS.csv").open(newline="") as file:
@@ -169,6 +148,9 @@ def compare_with_peers(shared: Path, threads: int, runs: int) -> list[tuple[str,
     ]
     for name, values_by_case in peers.items():
         wall, cpu, error = np.mean(values_by_case, axis=0)
+        if name == RELION_ROW and relion:
+            wall, cpu = (np.mean([getattr(cost, key) for cost in relion.values()]) for key in ("wall", "cpu"))
+        name += "" if name == RELION_ROW and relion else " (another run)"
         rows.append((name, f"{wall:.1f}", f"{cpu:.1f}", f"{error:.3f}"))
     return rows
 
@@ -203,6 +185,7 @@ def page(
     speed: dict[int, float],
     without_map: dict[str, ProcessCost],
     peers: list[tuple[str, ...]],
+    sections: dict[str, str],
 ) -> str:
     """The tables of the page."""
     products = ", ".join(f"{gigaflops:.0f} GFLOP/s on {n}" for n, gigaflops in speed.items())
@@ -215,28 +198,57 @@ def page(
         "### Start-up",
         text_table(("", "wall s", "CPU s"), [(n, f"{c.wall:.2f}", f"{c.cpu:.2f}") for n, c in without_map.items()]),
     ]
+    parts += [part for title, text in sections.items() for part in (f"### {title}", text)]
     if peers:
         parts += ["### Comparison with other programs", text_table(("", "wall s", "CPU s", "relative RMSE"), peers)]
     return "\n\n".join(parts)
 
 
+def half_map_sections(args: argparse.Namespace, folder: Path, relion: dict[str, ProcessCost]) -> dict[str, str]:
+    """Sections of the page about half maps: those of `--only`, or all."""
+    wanted = args.only or ["half-maps", "relion"]
+    sections = {}
+    if "half-maps" in wanted:
+        sections[HALF_MAPS] = half_maps.cost_table(folder, args.half_map_boxes, args.threads, args.runs)
+    if "relion" in wanted and args.shared:
+        sections[RELION] = half_maps.relion_table(args.shared, folder, args.runs, relion)
+    return sections
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--boxes", type=int, nargs="+", default=[128, 256, 512])
+    parser.add_argument("--half-map-boxes", type=int, nargs="+", default=[256, 512, 768])
     parser.add_argument("--fillings", type=float, nargs="+", default=[0.15, 0.4], help="molecule / box")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--only", nargs="+", choices=("half-maps", "relion"), help="replace only these sections")
     parser.add_argument("--folder", type=Path, help="for the maps; default: a temporary one")
     parser.add_argument("--shared", type=Path, help="folder with bench/: compare with the times of other programs")
     parser.add_argument("--out", type=Path, help="page for the tables; default: print them")
     args = parser.parse_args()
+    if args.only == ["relion"] and not args.shared:
+        parser.error("--only relion needs --shared")
+    with tempfile.TemporaryDirectory(dir=args.folder) as name:
+        folder = Path(name)
+        with_relion = args.shared and args.only != ["half-maps"]
+        relion = half_maps.relion_costs(args.shared, folder, args.runs) if with_relion else {}
+        sections = half_map_sections(args, folder, relion)
+    if args.only:
+        for title, text in sections.items():
+            if args.out:
+                insert_section(args.out, title, text)
+            else:
+                print(f"### {title}\n\n{text}\n")
+        return
     results = {}
-    with tempfile.TemporaryDirectory(dir=args.folder) as folder:
+    with tempfile.TemporaryDirectory(dir=args.folder) as name:
+        folder = Path(name)
         speed = {n: sgemm(n) for n in args.threads}
         for edge in args.boxes:
             for filling in args.fillings:
                 for threads in args.threads:
-                    measured = measure(Path(folder), edge, filling, threads, args.runs if edge < 512 else 1)
+                    measured = measure(folder, edge, filling, threads, args.runs if edge < 512 else 1)
                     results[edge, filling, threads] = measured
                     print(
                         f"{edge}³ {filling:.0%} {threads}: {measured['wall']:.1f} s, {measured['memory']:.0f} MB",
@@ -248,11 +260,11 @@ def main() -> None:
         "python alone": [sys.executable, "-c", "pass"],
     }
     fastest = {name: min((measure_process(c) for _ in range(5)), key=lambda c: c.cpu) for name, c in commands.items()}
-    peers = compare_with_peers(args.shared, max(args.threads), args.runs) if args.shared else []
+    peers = compare_with_peers(args.shared, max(args.threads), args.runs, relion) if args.shared else []
     operations = flop_per_voxel()  # last: the memory of torch would count for processes started after it
     for measured in results.values():
         measured["gflop"] = measured["voxels"] * operations / 1e9
-    text = page(results, speed, fastest, peers)
+    text = page(results, speed, fastest, peers, sections)
     if args.out is None:
         print(text)
         return

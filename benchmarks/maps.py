@@ -27,11 +27,14 @@ def texture(seed: int, b_factor: float) -> Volume:
     return values.astype(np.float32)
 
 
-def write(path: Path, edge: int, filling: float) -> Path:
-    """Write a map of `edge`³ voxels, plane by plane; its molecule, a ball, fills the share `filling` of the box."""
-    signal, noise = texture(1, B_FACTOR), texture(2, 0.0)
+def write(path: Path, edge: int, filling: float, half: int = 0) -> Path:
+    """Write a map of `edge`³ voxels, plane by plane; its molecule, a ball, fills the share `filling` of the box.
+
+    Half map 1 or 2 has noise of its own, of twice the power; the map is not the average of both.
+    """
+    signal, noise = texture(1, B_FACTOR), texture(2 + half, 0.0)
     noise *= np.float32(
-        np.exp(-B_FACTOR / 4 / RESOLUTION**2) * np.sqrt(3)
+        np.exp(-B_FACTOR / 4 / RESOLUTION**2) * np.sqrt(6 if half else 3)
     )  # S / N is 1/3 where the FSC of the half maps is 1/7
     signal += 3 * signal.std()
     repeats = -(-edge // TEXTURE_PERIOD)

@@ -17,6 +17,7 @@ from cryores_lite.fourier.local_power import BAND_WIDTH
 from cryores_lite.types import Volume
 
 Curve = npt.NDArray[np.float64]
+Waves = npt.NDArray[np.complexfloating[Any, Any]]  # Fourier coefficients
 Threshold = Callable[[float, float], float]  # function of a band's frequency (1/Å) and its window's σ (Å)
 
 FSC_THRESHOLD = 0.143
@@ -85,10 +86,18 @@ def interpolate_log(fsc: Volume, measured: Curve, frequencies: Curve) -> Volume:
 
 
 def correlation_terms(
-    first: npt.NDArray[np.complexfloating[Any, Any]], second: npt.NDArray[np.complexfloating[Any, Any]]
+    first: Waves, second: Waves
 ) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.floating], npt.NDArray[np.floating]]:
     """Return Re F1 F2*, |F1|² and |F2|² of every wave: the terms of the three sums in an FSC."""
-    return (first * second.conj()).real, np.abs(first) ** 2, np.abs(second) ** 2
+    cross = first.real * second.real + first.imag * second.imag
+    return cross, squared_amplitude(first), squared_amplitude(second)
+
+
+def squared_amplitude(waves: Waves) -> npt.NDArray[np.floating]:
+    """Return |F|² of every wave, several times as fast as the square of numpy's absolute value."""
+    squares: npt.NDArray[np.floating] = np.square(waves.real)
+    squares += np.square(waves.imag)
+    return squares
 
 
 def fixed_threshold(value: float = FSC_THRESHOLD) -> Threshold:

@@ -7,10 +7,13 @@ FSC: Cardone, Heymann & Steven 2013, J. Struct. Biol. 184, 226).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from copy import copy
+
 import numpy as np
 import numpy.typing as npt
 
-from cryores_lite.fourier.spectrum import Spectrum, chunks, grid_for, inverse_transform, regrid
+from cryores_lite.fourier.spectrum import Spectrum, chunks, grid_for, inverse_transform, regrid_alike
 from cryores_lite.types import Lengths, Shape, Volume
 
 BAND_WIDTH = 0.15 / 2.3548  # σ of a band, in units of its frequency
@@ -34,19 +37,25 @@ def window_sigma(frequency: float) -> float:
     return max(WINDOW_SIGMA / frequency, MIN_WINDOW_SIGMA)
 
 
-def band_grid(spectrum: Spectrum, frequency: float) -> Shape:
+def band_grid(spectrum: Spectrum, frequency: float, points_per_wave: float = POINTS_PER_WAVE) -> Shape:
     """Return the shape of the coarsest grid that holds a band and its square."""
-    coarsest = grid_for(spectrum.lengths, 1 / (POINTS_PER_WAVE * frequency))
+    coarsest = grid_for(spectrum.lengths, 1 / (points_per_wave * frequency))
     z, y, x = (min(n, m) for n, m in zip(spectrum.shape, coarsest, strict=True))
     return z, y, x
 
 
 def filter_to_band(spectrum: Spectrum, frequency: float, threads: int = 1) -> Spectrum:
     """Filter a map to one band, on its `band_grid`."""
+    return filter_alike([spectrum], frequency, threads=threads)[0]
+
+
+def filter_alike(
+    spectra: Sequence[Spectrum], frequency: float, points_per_wave: float = POINTS_PER_WAVE, threads: int = 1
+) -> list[Spectrum]:
+    """Filter maps on one grid to one band, on its `band_grid`."""
     centre, width = np.float32(frequency), np.float32(BAND_WIDTH * frequency)
-    return regrid(
-        spectrum, band_grid(spectrum, frequency), lambda k: np.exp(-0.5 * ((k - centre) / width) ** 2), threads
-    )
+    shape = band_grid(spectra[0], frequency, points_per_wave)
+    return regrid_alike(spectra, shape, lambda k: np.exp(-0.5 * ((k - centre) / width) ** 2), threads)
 
 
 def local_power(spectrum: Spectrum, frequency: float, shape: Shape, threads: int = 1) -> Volume:
@@ -84,10 +93,16 @@ class GaussianAverage:
     def __init__(
         self, padded_shape: Shape, lengths: Lengths, sigma: float, shape: Shape, before: Shape = (0, 0, 0)
     ) -> None:
-        self.z, self.y, self.x = (
-            gaussian_matrix(n, m, length, sigma) for n, m, length in zip(padded_shape, shape, lengths, strict=True)
-        )
+        axes = list(zip(padded_shape, shape, lengths, strict=True))
+        matrices = {axis: gaussian_matrix(*axis, sigma) for axis in set(axes)}
+        self.z, self.y, self.x = (matrices[axis] for axis in axes)
         self.planes, self.before = np.zeros((padded_shape[0], shape[1], shape[2]), np.float32), before
+
+    def another(self) -> GaussianAverage:
+        """Return an average of another field, with the same matrices and without planes."""
+        other = copy(self)
+        other.planes = np.zeros_like(self.planes)
+        return other
 
     def add(self, part: slice, field: Volume) -> None:
         """Add planes of the field, at `part` along z."""

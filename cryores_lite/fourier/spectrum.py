@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +13,10 @@ from scipy import fft
 
 from cryores_lite.types import Lengths, Shape, Volume
 
+T = TypeVar("T")
+
 PADDING = 8  # minimum voxels of mirrored, faded map on every side, which make a box periodic
-CHUNK_VOXELS = 1 << 20  # processed at a time
+CHUNK_VOXELS = 1 << 16  # processed at a time: arrays that fit into a processor's cache
 Gain = Callable[[Volume], Volume]  # factor on each wave, as a function of |k| (1/Å)
 
 
@@ -108,6 +111,13 @@ def radius_planes(shape: Shape, lengths: Lengths, every: int = 1) -> Iterator[Vo
         yield np.sqrt((across + height**2).astype(np.float32))
 
 
+def total_power(coefficients: npt.NDArray[np.complex64], shape: Shape) -> float:
+    """Sum the squares of all Fourier coefficients of a real map, half of which (z, y, x//2 + 1) are stored."""
+    edges = [coefficients[..., 0], coefficients[..., -1]] if shape[2] % 2 == 0 else [coefficients[..., 0]]
+    stored = float(np.vdot(coefficients, coefficients).real)
+    return 2 * stored - sum(float(np.vdot(edge, edge).real) for edge in edges)
+
+
 def low_pass(k: Volume, cutoff: float, edge: float) -> Volume:
     """Return the gain of a filter that falls from 1 to 0 as half a cosine from `cutoff` - `edge` to `cutoff` + `edge`.
 
@@ -136,13 +146,21 @@ def regrid(spectrum: Spectrum, shape: Shape, gain: Gain | None = None, threads: 
     ----------
     gain : a function of |k| (array, 1/Å) by which each wave is multiplied
     """
+    return regrid_alike([spectrum], shape, gain, threads)[0]
+
+
+def regrid_alike(
+    spectra: Sequence[Spectrum], shape: Shape, gain: Gain | None = None, threads: int = 1
+) -> list[Spectrum]:
+    """Move spectra of one shape to another grid, as `regrid` does; the gain is computed once for all of them."""
+    spectrum = spectra[0]
     same = shape == spectrum.shape
     # The wave at Nyquist has no conjugate on the finer grid, and is left out.
     carried = [(min(n, m) - 1) // 2 for n, m in zip(spectrum.shape, shape, strict=True)]
     low, high = ([n // 2 for n in shape], [(n - 1) // 2 for n in shape]) if same else (carried, carried)
     last = shape[2] // 2 + 1 if same else high[2] + 1
     scale = np.float32(np.prod(shape) / np.prod(spectrum.shape))
-    out = np.zeros((shape[0], shape[1], shape[2] // 2 + 1), np.complex64)
+    out = [np.zeros((shape[0], shape[1], shape[2] // 2 + 1), np.complex64) for _ in spectra]
     sides = [[slice(0, h + 1), slice(-n, None)][: 2 if n else 1] for h, n in zip(high, low, strict=True)]
     k2 = [
         np.concatenate([(np.arange(h + 1) / length) ** 2, (np.arange(-n, 0) / length) ** 2]).astype(np.float32)
@@ -154,7 +172,8 @@ def regrid(spectrum: Spectrum, shape: Shape, gain: Gain | None = None, threads: 
         if gain:
             across = k2[1][y, None] + k2[2][:last]
             factor = scale * gain(np.sqrt(k2[0][z, None, None] + across))
-        np.multiply(spectrum.waves[z, y, :last], factor, out=out[z, y, :last])
+        for source, target in zip(spectra, out, strict=True):
+            np.multiply(source.waves[z, y, :last], factor, out=target[z, y, :last])
 
     step = max(1, CHUNK_VOXELS // (shape[1] * shape[2]))
     parts = [
@@ -163,9 +182,8 @@ def regrid(spectrum: Spectrum, shape: Shape, gain: Gain | None = None, threads: 
         for a in range(start, stop, step)
         for y in sides[1]
     ]
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(lambda part: fill(*part), parts))
-    return Spectrum(out, shape, spectrum.lengths, (0, 0, 0))
+    _for_each(lambda part: fill(*part), parts, threads)
+    return [Spectrum(waves, shape, spectrum.lengths, (0, 0, 0)) for waves in out]
 
 
 def inverse_transform(spectrum: Spectrum, use: Callable[[slice, Volume], None], threads: int = 1) -> None:
@@ -178,8 +196,17 @@ def inverse_transform(spectrum: Spectrum, use: Callable[[slice, Volume], None], 
     def transform_part(part: slice) -> None:
         use(part, fft.irfft(waves[part], n=spectrum.shape[2], axis=2))
 
+    _for_each(transform_part, chunks(spectrum.shape), threads)
+
+
+def _for_each(function: Callable[[T], None], parts: Iterable[T], threads: int) -> None:
+    """Call a function with each part, on several threads if there are more than one."""
+    if threads == 1:
+        for part in parts:
+            function(part)
+        return
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(transform_part, chunks(spectrum.shape)))
+        list(pool.map(function, parts))
 
 
 def sample_density(spectrum: Spectrum, shape: Shape, gain: Gain | None = None, threads: int = 1) -> Volume:

@@ -6,8 +6,8 @@ from the middle of the windows, t a shift, ω a small rotation and s a relative 
 maximise the weighted sum of Re(F1 F2* exp(−2πi k·u)) over all windows. The weight of a wave is γ / (1 − γ²) over the
 power of its shell, where γ is the correlation of the shell: for a common signal in independent noise, this is the
 maximum of likelihood (Knapp & Carter 1976, IEEE Trans. ASSP 24, 320). In each round, the windows of the second half map
-are cut at the displacement found so far, by interpolation in Fourier space, so that windows bias nothing in the end.
-Standard deviations are those of the scatter among windows.
+are cut at the displacement found so far, by interpolation in Fourier space, unless they lie there already: so windows
+bias nothing in the end. Standard deviations are those of the scatter among windows.
 """
 
 from __future__ import annotations
@@ -20,14 +20,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft
 
-from cryores_lite.fourier.fsc import Curve
-from cryores_lite.half_maps.independence import mean_map
+from cryores_lite.fourier.fsc import Curve, Waves, squared_amplitude
 from cryores_lite.method.crop import Box, block_mean, molecule_box
 from cryores_lite.types import Alignment, Lengths, Volume
 
 Numbers = npt.NDArray[np.float64]
 Starts = npt.NDArray[np.int64]
-Waves = npt.NDArray[np.complexfloating[Any, Any]]
 
 COARSE_EDGE = 64  # voxels of the block means in which a large shift is searched
 WINDOW_SHARE = 0.4  # edge of a window over the shortest edge of the box around the molecule
@@ -44,6 +42,7 @@ ROUNDS = 6  # at most
 STEPS_PER_ROUND = 3
 MAX_STEP = 1.0  # voxels, of any window
 CONVERGED = 0.003  # voxels, the largest displacement by which a last round may change the result
+MAX_MISCUT = 0.05  # voxels, of a window from the place where it should be cut: its own shape then adds 0.002
 WINDOW_OVERLAP = 2.0  # factor on the variance: windows overlap by half, and their scatter is correlated
 MIN_DISPLACEMENTS = (0.15, 0.3, 0.3)  # voxels, by shift, rotation and scale: smaller ones hardly change the FSC
 MIN_SIGNIFICANCE = 4.0  # standard deviations
@@ -125,32 +124,29 @@ def measure_alignment(first: Volume, second: Volume, voxel_size: Lengths) -> Ali
     ----------
     Knapp & Carter (1976), IEEE Trans. ASSP 24, 320 (weights).
     """
-    mean = mean_map(first, second)
-    box = molecule_box(mean, voxel_size, 0.0)
+    box = molecule_box(first, voxel_size, 0.0, second)
     shortest = min(box.shape)
     edge = int(np.clip(WINDOW_SHARE * shortest, min(WINDOW_EDGES[0], shortest // 2), WINDOW_EDGES[1])) // 2 * 2
-    starts = molecule_windows(mean, box, edge)
+    starts = molecule_windows(first, second, box, edge)
     if edge < 2 * (FIRST_SHELL + 1) or len(starts) < MIN_WINDOWS:
         return None
-    del mean
     windows = WindowWaves(edge)
     first_waves = np.array([windows.transform(_cut(first, start, edge)) for start in starts])
     design, radius = linear_displacements(starts)
     solution = np.zeros(7)
     solution[:3] = coarse_shift(first, second)
+    cut = _cross_spectra(first_waves, second, starts, design @ solution, windows)
+    if len(cut[0]) < MIN_WINDOWS:
+        return None
+    solution[:3] += _best_shift(cut[2], cut[3], windows, coarse_block(first))
     for n in range(ROUNDS):
-        used, displacements, cross, powers = _cross_spectra(first_waves, second, starts, design @ solution, windows)
-        if len(used) < MIN_WINDOWS:
-            return None
-        if n == 0:
-            nearest = _best_shift(cross, powers, windows, coarse_block(first))
-            solution[:3] += nearest
-            if np.abs(nearest).max() > 0:
-                used, displacements, cross, powers = _cross_spectra(
-                    first_waves, second, starts, design @ solution, windows
-                )
-                if len(used) < MIN_WINDOWS:
-                    return None
+        used, displacements, cross, powers = cut
+        if np.abs(design[used] @ solution - displacements).max() > MAX_MISCUT:
+            used, displacements, cross, powers = cut = _cross_spectra(
+                first_waves, second, starts, design @ solution, windows
+            )
+            if len(used) < MIN_WINDOWS:
+                return None
         before = solution
         for _ in range(STEPS_PER_ROUND):
             moved = design[used] @ solution - displacements
@@ -234,7 +230,7 @@ def coarse_shift(first: Volume, second: Volume) -> Numbers:
     return shift
 
 
-def molecule_windows(mean: Volume, box: Box, edge: int) -> Starts:
+def molecule_windows(first: Volume, second: Volume, box: Box, edge: int) -> Starts:
     """Return the first voxels (n, 3) of windows in the box that hold much density, half an edge apart or more."""
     axes = []
     for start, length in zip(box.start, box.shape, strict=True):
@@ -242,7 +238,13 @@ def molecule_windows(mean: Volume, box: Box, edge: int) -> Starts:
         count = min(MAX_WINDOWS_PER_AXIS, int(np.ceil(2 * (last - start) / edge)) + 1)
         axes.append(np.linspace(start, last, count).astype(int))
     starts = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3)
-    stds = np.array([float(_cut(mean, start, edge)[::2, ::2, ::2].std()) for start in starts])
+    sparse = slice(None, None, 2)
+    stds = np.array(
+        [
+            float(np.add(*(_cut(half, start, edge)[sparse, sparse, sparse] for half in (first, second))).std())
+            for start in starts
+        ]
+    )
     order = np.argsort(-stds, kind="stable")
     chosen: Starts = starts[order[stds[order] > MIN_WINDOW_STD * stds.max()][:MAX_WINDOWS]]
     return chosen
@@ -271,6 +273,8 @@ def _cut(values: Volume, start: npt.NDArray[np.integer[Any]], edge: int) -> Volu
 def _cut_displaced(values: Volume, position: Numbers, windows: WindowWaves) -> Waves:
     """Transform a window at a position between voxels, interpolated in Fourier space."""
     start = np.rint(position).astype(int)
+    if np.abs(position - start).max() < MAX_MISCUT / 100:
+        return windows.transform(_cut(values, start, windows.edge))
     edge = windows.edge + 2 * TAPER
     low, high = start - TAPER, start - TAPER + edge
     inside_low, inside_high = np.maximum(low, 0), np.minimum(high, values.shape)
@@ -308,14 +312,18 @@ def _cross_spectra(
     others = np.array([_cut_displaced(second, positions[n], windows) for n in used])
     cross = first_waves[used] * others.conj()
     powers = np.sqrt(
-        windows.shell_sums(np.abs(first_waves[used]) ** 2) * windows.shell_sums(np.abs(others) ** 2), dtype=float
+        windows.shell_sums(squared_amplitude(first_waves[used])) * windows.shell_sums(squared_amplitude(others)),
+        dtype=float,
     )
     return used, displacements[used], cross, powers
 
 
 def _turned(cross: Waves, moved: Numbers, windows: WindowWaves) -> Waves:
     """Return cross spectra (n, waves) with the second map moved back by `moved` (n, 3), in voxels."""
-    turned: Waves = cross * np.exp((-2j * np.pi) * (moved @ windows.k)).astype(np.complex64)
+    angles = (-2 * np.pi * moved).astype(np.float32) @ windows.k.astype(np.float32)
+    turned = np.empty(cross.shape, np.complex64)
+    turned.real, turned.imag = np.cos(angles), np.sin(angles)
+    turned *= cross
     return turned
 
 
@@ -340,11 +348,12 @@ def _best_shift(cross: Waves, powers: Curve, windows: WindowWaves, block: tuple[
 
     Waves coarser than four voxels count alike.
     """
-    weights = np.where(windows.shells < windows.edge // 4, windows.count, 0) / np.maximum(powers, 1e-30)[windows.shells]
-    total = cross.sum(0) * weights
+    coarse = windows.shells < windows.edge // 4
+    k, weights = windows.k[:, coarse], windows.count[coarse] / np.maximum(powers, 1e-30)[windows.shells[coarse]]
+    total = cross[:, coarse].sum(0) * weights
     steps = [np.arange(-2, 3) * max(1.0, edge / 2) for edge in block]
     shifts = np.stack(np.meshgrid(*steps, indexing="ij"), -1).reshape(-1, 3)
-    scores = (np.exp((-2j * np.pi) * (shifts @ windows.k)) @ total).real
+    scores = (np.exp((-2j * np.pi) * (shifts @ k)) @ total).real
     unmoved = len(shifts) // 2
     best: Numbers = shifts[unmoved if scores[unmoved] >= scores.max() else int(scores.argmax())]
     return best

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from scipy import fft
 
 from cryores_lite.fourier.criterion import Criterion
 from cryores_lite.fourier.fsc import COARSEST_BAND, Curve
 from cryores_lite.fourier.grids import bounding_slices
 from cryores_lite.half_maps.alignment import alignment_warnings, measure_alignment
-from cryores_lite.half_maps.directions import measure_directions
-from cryores_lite.half_maps.fsc_curves import FscCurves, fsc_curves, soft_mask
+from cryores_lite.half_maps.directions import directions_of_waves
+from cryores_lite.half_maps.fsc_curves import FscCurves, curves_and_waves, fsc_curves, soft_mask
 from cryores_lite.half_maps.independence import DEPENDENT_FSC
 from cryores_lite.half_maps.local_directions import measure_local_directions
 from cryores_lite.half_maps.local_fsc import LocalFsc, checked_local_fsc, threshold_of
@@ -56,9 +57,9 @@ def compare(
         local = checked_local_fsc(pair.first, pair.second, threshold=threshold, threads=threads)
     values = local.values
     np.copyto(values, 0, where=~result.mask)
-    region = molecule_region(pair, result.mask)
-    curves = fsc_curves(*region, threads)
-    directions = measure_directions(*region, curves, threads)
+    curves, waves = curves_and_waves(*molecule_region(pair, result.mask), threads, pair.release_pages)
+    directions = directions_of_waves(waves, curves)
+    del waves
     by_direction = (
         measure_local_directions(pair.first, pair.second, result.mask, directions, local, threads)
         if local_directions
@@ -69,6 +70,7 @@ def compare(
     varies = bool(half_maps.size) and np.ptp(half_maps) > 0 and np.ptp(estimate) > 0
     edges, counts = scatter(half_maps, estimate)
     alignment, masking = comparability(pair, values[inside], threads)
+    pair.release_pages()
     by_name = {
         "unmasked": curves.unmasked,
         "masked": curves.masked,
@@ -191,8 +193,8 @@ def criterion_warnings(criterion: Criterion) -> tuple[str, ...]:
 
 def difference(result: LocalResolution, comparison: HalfMapComparison) -> Volume:
     """Subtract local resolution by half-map FSC from the estimate: (z, y, x) float32, Å, 0 outside the mask."""
-    values = np.where(comparison.values > 0, result.values - comparison.values, 0)
-    out: Volume = values.astype(np.float32)
+    out: Volume = result.values - comparison.values
+    out[comparison.values <= 0] = 0
     return out
 
 
@@ -254,10 +256,23 @@ def molecule_region(pair: HalfMapPair, mask: Mask) -> tuple[Volume, Volume, Leng
     margin = [int(np.ceil(GLOBAL_FSC_MARGIN / v)) for v in scaled]
     low = [max(0, side.start - m) for side, m in zip(molecule, margin, strict=True)]
     high = [min(n, side.stop + m) for side, m, n in zip(molecule, margin, grid.shape, strict=True)]
-    z, y, x = (b - a for a, b in zip(low, high, strict=True))
-    box = Box((low[0], low[1], low[2]), (z, y, x))
+    (a, d), (b, h), (c, w) = (quick_side(*side) for side in zip(low, high, grid.shape, strict=True))
+    box = Box((a, b, c), (d, h, w))
     first, second = cut(pair.first.values, box), cut(pair.second.values, box)
     return first, second, grid.voxel_size, faded_at_faces(soft_mask(mask[box.slices], scaled))
+
+
+def quick_side(low: int, high: int, n: int) -> tuple[int, int]:
+    """Extend the side of a box to a length that is quick to transform, where the grid of `n` voxels holds it.
+
+    Returns
+    -------
+    first voxel and number of voxels
+    """
+    length = int(fft.next_fast_len(high - low, real=True))
+    if length > n:
+        return low, high - low
+    return min(max(0, low - (length - (high - low)) // 2), n - length), length
 
 
 def faded_at_faces(mask: Volume) -> Volume:

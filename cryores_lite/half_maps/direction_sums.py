@@ -6,17 +6,19 @@ cube around the origin of Fourier space.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from scipy import fft
 
-from cryores_lite.fourier.fsc import Curve, correlation_terms
+from cryores_lite.fourier.fsc import Curve, Waves, correlation_terms, squared_amplitude
 from cryores_lite.fourier.local_power import BAND_WIDTH
+from cryores_lite.fourier.spectrum import CHUNK_VOXELS
 from cryores_lite.half_maps.cones import cone_weights
-from cryores_lite.half_maps.fsc_curves import box_lengths
-from cryores_lite.types import Lengths, Volume
+from cryores_lite.half_maps.fsc_curves import box_lengths, shape_of
+from cryores_lite.types import Lengths, Shape, Volume
 
 CELLS = 16  # of direction, along an edge of a face of a cube
 COARSEST, FINEST = 4.0, 0.5  # of the bands, in units of the global resolution
@@ -53,32 +55,48 @@ def direction_sums(
     voxel_size : Å
     highest : 1/Å, of the shells, at most the Nyquist frequency
     """
-    lengths = box_lengths(first, voxel_size)
-    halves = [fft.rfftn(half, workers=threads) for half in ((first,) if first is second else (first, second))]
-    one, other = halves[0], halves[-1]
+    one, other = (fft.rfftn(half, workers=threads) for half in (first, second))
+    return sums_of_waves([(one, other)], shape_of(first), voxel_size, highest)[0]
+
+
+def sums_of_waves(
+    pairs: Sequence[tuple[Waves, Waves]], shape: Shape, voxel_size: Lengths, highest: float
+) -> list[DirectionSums]:
+    """Sum the terms of the FSC of pairs of maps of `shape` voxels from their transforms, as `direction_sums`.
+
+    Of a map that is paired with itself, only |F2|² is summed; the two other terms are 0.
+    """
+    lengths = box_lengths(shape, voxel_size)
     longest = max(lengths)
     last = int(min(longest * highest, longest / max(voxel_size) / 2) + 1e-6)
     number = 3 * CELLS**2
-    sums = np.zeros((4, (last + 1) * number))
-    z, y, x = (fft.fftfreq(n, length / n).astype(np.float32) for n, length in zip(first.shape, lengths, strict=True))
-    x = np.abs(x[: one.shape[2]])
+    sums, counts = np.zeros((len(pairs), 3, (last + 1) * number)), np.zeros((last + 1) * number)
+    z, y, x = (fft.fftfreq(n, length / n).astype(np.float32) for n, length in zip(shape, lengths, strict=True))
+    x = np.abs(x[: shape[2] // 2 + 1])
     limit = (last + 0.5) / longest
-    rows, columns = np.flatnonzero(np.abs(y) <= limit), np.flatnonzero(x <= limit)
-    y, x = y[rows, None], x[columns]
-    counts = np.where(x > 0, np.float32(1), np.float32(0.5))  # the plane x = 0 holds both waves of a pair
-    for plane in np.flatnonzero(np.abs(z) <= limit):
-        shells = np.rint(np.sqrt(z[plane] ** 2 + y**2 + x**2) * longest).astype(np.int32)
+    planes, rows, columns = (np.flatnonzero(np.abs(axis) <= limit) for axis in (z, y, x))
+    in_plane = rows[:, None] * len(x) + columns
+    step = max(1, CHUNK_VOXELS // in_plane.size)
+    for chunk in (planes[n : n + step] for n in range(0, len(planes), step)):
+        k = z[chunk, None, None], y[rows, None], x[columns]
+        shells = np.rint(np.sqrt(k[0] ** 2 + (k[1] ** 2 + k[2] ** 2)) * longest).astype(np.int32)
         inside = (shells > 0) & (shells <= last)
-        along = (np.broadcast_to(axis, shells.shape)[inside] for axis in (z[plane], y, x))
+        along = [np.broadcast_to(axis, shells.shape)[inside] for axis in k]
         index = shells[inside] * number + cell_indices(*along)
-        weights = np.broadcast_to(counts, shells.shape)[inside]
-        a, b = (half[plane][np.ix_(rows, columns)][inside] for half in (one, other))
-        terms = (*correlation_terms(a, b), 1) if other is not one else (None, np.abs(a) ** 2, None, 1)
-        for row, values in zip(sums, terms, strict=True):
-            if values is not None:
-                row += np.bincount(index, weights * values, len(row))
-    by_shell = sums.reshape(4, last + 1, number)[:, 1:]
-    return DirectionSums(np.arange(1, last + 1) / longest, cell_centres(), by_shell[:3], by_shell[3])
+        weights = np.where(along[2] > 0, np.float32(1), np.float32(0.5))  # x = 0 holds both waves of a pair
+        counts += np.bincount(index, weights, len(counts))
+        places = (chunk[:, None, None] * (len(y) * len(x)) + in_plane)[inside]
+        for rows_of_pair, (one, other) in zip(sums, pairs, strict=True):
+            a = one.ravel()[places]
+            terms = (
+                {1: squared_amplitude(a)}
+                if one is other
+                else dict(enumerate(correlation_terms(a, other.ravel()[places])))
+            )
+            for n, values in terms.items():
+                rows_of_pair[n] += np.bincount(index, weights * values, len(counts))
+    by_shell, waves = sums.reshape(len(pairs), 3, last + 1, number)[:, :, 1:], counts.reshape(last + 1, number)[1:]
+    return [DirectionSums(np.arange(1, last + 1) / longest, cell_centres(), terms, waves) for terms in by_shell]
 
 
 def cell_indices(z: Volume, y: Volume, x: Volume) -> npt.NDArray[np.int32]:

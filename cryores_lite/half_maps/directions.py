@@ -31,9 +31,9 @@ from cryores_lite.half_maps.direction_sums import (
     cell_centres,
     cell_indices,
     cone_fsc,
-    direction_sums,
+    sums_of_waves,
 )
-from cryores_lite.half_maps.fsc_curves import FscCurves
+from cryores_lite.half_maps.fsc_curves import FscCurves, PairWaves, pair_waves
 from cryores_lite.types import Directions, Ellipsoid, Lengths, Mask, Shape, Volume
 
 TESTED = (2.5, 0.9)  # range of shells in the test, in units of the global resolution
@@ -42,8 +42,6 @@ MIN_BLOCKS = 4
 HIGHEST_TESTED_FSC = 0.97  # above, the ratio of signal and noise is not known
 MAX_CHANCE = 0.01  # probability by chance below which differences between directions are significant
 MIN_RATIO = 1.03  # of the worst to the best resolution; smaller differences are not reported
-MIN_SOLVENT_NOISE = 0.05  # power of the noise outside the molecule / that of the box; less: it was masked away
-MAX_MASK_FSC = 0.15  # that the mask adds at the global resolution; more: the half maps are compared without it
 MIN_NOISE = 1e-4  # relative power of the noise in a cone
 HIGHEST_FSC = 0.9999
 CONTRADICTION = -0.6  # correlation of the resolutions by noise and by FSC, below which they contradict each other
@@ -68,16 +66,16 @@ def measure_directions(
     curves : global FSC with that mask, which gives the correlation that the mask adds
     threads : CPU threads
     """
+    return directions_of_waves(pair_waves(first, second, voxel_size, mask, curves, threads), curves)
+
+
+def directions_of_waves(waves: PairWaves, curves: FscCurves) -> Directions:
+    """Measure the resolution of two half maps by direction from their transforms, as `measure_directions`."""
     resolution = curves.resolution()
     highest, axes = 1 / (FINEST * resolution), icosahedral_axes()
-    added_by_shell = mask_correlation(curves)
-    used_mask = mask
-    if np.interp(1 / resolution, curves.frequencies, added_by_shell) > MAX_MASK_FSC:
-        used_mask, added_by_shell = None, np.zeros_like(added_by_shell)
-    one, other = (first, second) if used_mask is None else (first * used_mask, second * used_mask)
-    sums = direction_sums(one, other, voxel_size, highest, threads)
-    outside = noise_map(first, second, mask)
-    noise_sums = direction_sums(outside, outside, voxel_size, highest, threads)
+    pairs = [(waves.one, waves.other), (waves.noise, waves.noise)]
+    sums, noise_sums = sums_of_waves(pairs, waves.shape, waves.voxel_size, highest)
+    added_by_shell = np.zeros_like(curves.frequencies) if waves.mask is None else curves.mask_correlation
     noise = noise_by_direction(noise_sums, cone_weights(sums.cells, axes, CONE_POWER), resolution)
     frequencies = band_centres(sums, resolution)
     added = in_bands(sums, frequencies, added_by_shell)[:, None]
@@ -95,7 +93,7 @@ def measure_directions(
         isotropic,
         noise=(along.relative[0], along.relative[2]),
         noise_waves=(along.waves[0], along.waves[2]),
-        share=direction_errors.independent_share(used_mask),
+        share=direction_errors.independent_share(waves.mask),
     )
     significant = noise.chance < MAX_CHANCE and views.ratio > MIN_RATIO
     shown_by_noise = np.corrcoef(np.log(of_views), np.log(resolutions))[0, 1] > CONTRADICTION if significant else True
@@ -120,15 +118,11 @@ def measure_directions(
     )
 
 
-def noise_map(first: Volume, second: Volume, mask: Volume | None) -> Volume:
-    """Return the difference of two half maps of one scale, outside the molecule if there is noise outside."""
+def noise_map(first: Volume, second: Volume) -> Volume:
+    """Return the difference of two half maps of one scale."""
     scale = np.float32(np.sqrt(np.vdot(first, first) / max(float(np.vdot(second, second)), 1e-30)))
     difference: Volume = first - scale * second
-    if mask is None:
-        return difference
-    outside = difference * (1 - mask)
-    power = float(np.vdot(outside, outside)) / max(float(np.square(1 - mask).sum()), 1)
-    return outside if power > MIN_SOLVENT_NOISE * float(np.square(difference).mean()) else difference
+    return difference
 
 
 def in_bands(sums: DirectionSums, frequencies: Curve, shell_values: Curve) -> Curve:
@@ -142,13 +136,6 @@ def without_mask_correlation(fsc: Curve, added: Curve) -> Curve:
     """Correct FSC (bands, …) for what a mask adds (Chen et al. 2013, Ultramicroscopy 135, 24)."""
     out: Curve = (fsc - added) / np.maximum(1 - added, 1e-6)
     return out
-
-
-def mask_correlation(curves: FscCurves) -> Curve:
-    """Return the FSC (shells,) that the mask adds: that of random phases in the shells where it is corrected for."""
-    if curves.corrected is None or curves.phase_randomised is None:
-        return np.zeros_like(curves.frequencies)
-    return np.where(curves.corrected == curves.masked, 0.0, curves.phase_randomised)
 
 
 def ellipsoid(axes: Curve, resolutions: Curve, shares: Curve) -> Ellipsoid:

@@ -56,7 +56,7 @@ def lowest_shell_fsc(first: Volume, second: Volume) -> float:
 
     It is 1 for copies of a map, about 0.7 for a half map and the average of both, about 0 for independent half maps.
     """
-    molecule, solvent = molecule_and_solvent_windows(mean_map(first, second))
+    molecule, solvent = molecule_and_solvent_windows(first, second)
     curves = [windowed_fsc(first, second, molecule)]
     variance_ratios = [
         mean_variance(second, windows) / max(mean_variance(first, windows), 1e-300) for windows in (molecule, solvent)
@@ -78,22 +78,22 @@ def mean_variance(values: Volume, windows: list[Shape]) -> float:
     return float(np.mean([window(values, start).var() for start in windows]))
 
 
-def molecule_and_solvent_windows(values: Volume) -> tuple[list[Shape], list[Shape]]:
-    """Return the first voxels of the windows with the largest and with the smallest standard deviation.
+def molecule_and_solvent_windows(first: Volume, second: Volume) -> tuple[list[Shape], list[Shape]]:
+    """Return the first voxels of the windows whose average has the largest and the smallest standard deviation.
 
     Windows are inside the sphere that fits the box, because the corners of the box hold gridding artefacts.
     """
-    last_starts = [max(n - WINDOW_EDGE, 0) for n in values.shape]
+    last_starts = [max(n - WINDOW_EDGE, 0) for n in first.shape]
     starts = [
         np.linspace(0, last, min(MAX_WINDOWS_PER_AXIS, 2 * last // WINDOW_EDGE + 1)).astype(int) for last in last_starts
     ]
     squared_distance = sum(
         (((s + min(WINDOW_EDGE, n) / 2) / n - 0.5) ** 2).reshape([-1 if a == axis else 1 for a in range(3)])
-        for axis, (s, n) in enumerate(zip(starts, values.shape, strict=True))
+        for axis, (s, n) in enumerate(zip(starts, first.shape, strict=True))
     )  # from the centre, in units of the box
     in_sphere = np.argwhere(squared_distance <= max(0.25, squared_distance.min()))
     windows = [(int(starts[0][z]), int(starts[1][y]), int(starts[2][x])) for z, y, x in in_sphere]
-    order = np.argsort([float(window(values, start).std()) for start in windows])
+    order = np.argsort([float((window(first, start) + window(second, start)).std()) for start in windows])
     return [windows[n] for n in order[::-1][:COMPARED_WINDOWS]], [windows[n] for n in order[:COMPARED_WINDOWS]]
 
 

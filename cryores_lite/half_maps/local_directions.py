@@ -25,7 +25,6 @@ from cryores_lite.half_maps.cones import cone_weights, icosahedral_axes, quadrat
 from cryores_lite.half_maps.direction_sums import cell_areas, cell_indices
 from cryores_lite.half_maps.directions import noise_map, noise_of_cells
 from cryores_lite.half_maps.fsc_curves import shape_of
-from cryores_lite.half_maps.independence import mean_map
 from cryores_lite.half_maps.local_fsc import MOLECULE_MARGIN, LocalFsc, checked_local_fsc, interpolate_to_voxels
 from cryores_lite.method.coarse_voxels import scaled_down
 from cryores_lite.method.crop import cut, molecule_box, paste
@@ -82,8 +81,8 @@ def measure_local_directions(
     (one, factor), (other, _) = scaled_down(halves[0]), scaled_down(halves[1])
     voxel_size = one.grid.voxel_size
     densities = [without_offset(half.values) for half in (one, other)]
-    box = molecule_box(mean_map(*densities), voxel_size, MOLECULE_MARGIN)
-    difference = transform(noise_map(cut(densities[0], box), cut(densities[1], box), None), voxel_size, threads)
+    box = molecule_box(densities[0], voxel_size, MOLECULE_MARGIN, densities[1])
+    difference = transform(noise_map(cut(densities[0], box), cut(densities[1], box)), voxel_size, threads)
     coarse = shape_of(local.fsc[0])
     departure = noise_departure(difference, factor / median, coarse, threads)
     lowest, highest = extreme_noise(departure, directions.axes, noise)

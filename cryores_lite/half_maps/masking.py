@@ -9,16 +9,19 @@ window.
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 from scipy import fft, ndimage
 
 from cryores_lite.fourier.fsc import Curve
 from cryores_lite.fourier.spectrum import Spectrum, gaussian_gain, sample_density
-from cryores_lite.half_maps.fsc_curves import global_fsc, phase_randomised_fsc, randomisation_start
+from cryores_lite.half_maps.fsc_curves import global_fsc_and_waves, phase_randomised_fsc, randomisation_start
 from cryores_lite.types import Lengths, Mask, Masking, Shape, Volume
 
 CONSTANT_WITHIN = 1e-4  # of the standard deviation: voxels that differ less from the constant are masked out
 MIN_OUTSIDE = 0.02  # share of the box that is constant in masked half maps
 MAX_EDGE = 14  # voxels, of a soft edge
+DEEPEST = MAX_EDGE + 2  # voxels; larger depths count as this one
+DEEPEST_EDGE = 64  # voxels along the shortest edge in which the largest depth is searched
 MAX_EDGE_SHARE = 1 / 3  # of the largest depth: noise that follows the molecule also rises towards the middle
 MIN_EDGE_RISE = 1.15  # of the noise power over the next two voxels; less: the edge has ended
 MIN_COVERAGE = 0.05  # share of the mask in a window by which noise is divided at least
@@ -63,24 +66,63 @@ def estimated_mask(region: Mask, first: Volume, second: Volume) -> Volume:
     -------
     (z, y, x) float32, 0 outside the region, rising to 1 inside
     """
-    mask = region.astype(np.float32)
     if not region.any():
-        return mask
-    distance = np.ceil(ndimage.distance_transform_edt(region))
-    deepest, depth = float(distance.max()), np.minimum(distance, MAX_EDGE + 2).astype(np.intp)
-    gain = np.sqrt(
-        np.square(first[region], dtype=float).mean() / max(np.square(second[region], dtype=float).mean(), 1e-30)
-    )
-    noise = np.square(first - np.float32(gain) * second)
-    count = np.bincount(depth.ravel(), minlength=MAX_EDGE + 3)
-    power = np.bincount(depth.ravel(), noise.ravel(), MAX_EDGE + 3) / np.maximum(count, 1)
+        return region.astype(np.float32)
+    depth = depth_inside(region)
+    gain = np.float32(np.sqrt(_mean_square(first, region) / max(_mean_square(second, region), 1e-30)))
+    count, power = np.zeros(DEEPEST + 1), np.zeros(DEEPEST + 1)
+    for planes, one, other in zip(depth, first, second, strict=True):
+        count += np.bincount(planes.ravel(), minlength=DEEPEST + 1)
+        power += np.bincount(planes.ravel(), np.square(one - gain * other).ravel(), DEEPEST + 1)
+    power /= np.maximum(count, 1)
     power[0] = 0
-    last = max(1, min(MAX_EDGE, int(MAX_EDGE_SHARE * deepest)))
+    last = max(1, min(MAX_EDGE, int(MAX_EDGE_SHARE * _largest_depth(region))))
     end = next((n for n in range(1, last) if power[n + 1 : n + 3].mean() < MIN_EDGE_RISE * power[n]), last)
     profile = np.minimum(power / max(float(power[end]), 1e-30), 1)
     profile[end:] = 1
     out: Volume = np.sqrt(profile).astype(np.float32)[depth]
     return out
+
+
+def depth_inside(region: Mask) -> npt.NDArray[np.uint8]:
+    """Return the distance of each voxel of a region from the outside, in voxels, rounded up, at most `DEEPEST`.
+
+    Squared distances are minimised along one axis after the other (Saito & Toriwaki 1994, Pattern Recognit. 27, 1551),
+    in a tenth of the memory of a distance transform without a limit.
+    """
+    squares = np.where(region, np.uint16(DEEPEST**2), np.uint16(0))
+    for plane in np.moveaxis(squares, 1, 0):
+        _nearest_along(plane, 0)
+    for plane in squares:
+        _nearest_along(plane, 0)
+        _nearest_along(plane, 1)
+    roots = np.minimum(np.ceil(np.sqrt(np.arange(DEEPEST**2 + 1))), DEEPEST).astype(np.uint8)
+    return roots[squares]
+
+
+def _nearest_along(squares: npt.NDArray[np.uint16], axis: int) -> None:
+    """Replace squared distances in a plane by the least sum with the squared distance along one axis, in place."""
+    lines = np.moveaxis(squares, axis, 0)
+    before = lines.copy()
+    for step in range(1, min(DEEPEST, len(lines))):
+        moved = before + np.uint16(step**2)
+        np.minimum(lines[step:], moved[:-step], out=lines[step:])
+        np.minimum(lines[:-step], moved[step:], out=lines[:-step])
+
+
+def _largest_depth(region: Mask) -> float:
+    """Return the largest distance from the outside in voxels, from every n-th voxel of a large region."""
+    every = max(1, min(region.shape) // DEEPEST_EDGE)
+    sparse = region[::every, ::every, ::every]
+    return float(every * np.ceil(ndimage.distance_transform_edt(sparse)).max())
+
+
+def _mean_square(values: Volume, region: Mask) -> float:
+    """Return the mean square of the values in a region."""
+    total = sum(
+        float(np.square(plane[inside], dtype=float).sum()) for plane, inside in zip(values, region, strict=True)
+    )
+    return total / np.count_nonzero(region)
 
 
 def squared_mask_spectrum(mask: Volume, like: Spectrum, threads: int = 1) -> Spectrum:
@@ -106,7 +148,7 @@ def coverage(squared_mask: Spectrum, sigma: float, shape: Shape, threads: int = 
 def mask_fsc_curve(
     first: Volume, second: Volume, mask: Volume, voxel_size: Lengths, threads: int = 1
 ) -> tuple[Curve, Curve]:
-    """Measure the FSC that a mask adds to half maps of random phases (Chen et al. 2013, Ultramicroscopy 135, 24).
+    """Measure the FSC that a mask alone adds, with random phases (Chen et al. 2013, Ultramicroscopy 135, 24).
 
     Parameters
     ----------
@@ -118,9 +160,9 @@ def mask_fsc_curve(
     frequencies : (shells,) 1/Å
     fsc : (shells,); 1 up to the frequency beyond which phases are random
     """
-    frequencies, curve = global_fsc(first, second, voxel_size, threads)
+    frequencies, curve, waves = global_fsc_and_waves(first, second, voxel_size, threads)
     start = randomisation_start(frequencies, curve)
-    return frequencies, phase_randomised_fsc(first, second, mask, voxel_size, start, threads)
+    return frequencies, phase_randomised_fsc(waves, mask, voxel_size, start, threads)
 
 
 def measure_masking(

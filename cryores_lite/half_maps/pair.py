@@ -29,6 +29,11 @@ class HalfMapPair:
     second: Density
     lowest_shell_fsc: float
 
+    def release_pages(self) -> None:
+        """Free the memory of memory-mapped half maps."""
+        self.first.release_pages()
+        self.second.release_pages()
+
 
 def read_map_and_halves(
     map_path: Path, paths: tuple[Path, Path] | None, averaged: bool, voxel_size: float | None
@@ -50,14 +55,15 @@ def read_map_and_halves(
     """
     if paths is None:
         return read_map(map_path, voxel_size=voxel_size), None
-    pair, average = read_pair(paths, voxel_size)
     if averaged:
+        pair, average = read_pair(paths, voxel_size)
         return upright(average, pair)
+    pair, first = read_halves(paths, voxel_size)
     full_map = read_map(map_path, voxel_size=voxel_size)
-    if has_position(average.header):
-        check_same_grid(full_map, average, (map_path, paths[0]))
+    if has_position(first.header):
+        check_same_grid(full_map, first, (map_path, paths[0]))
         return full_map, pair
-    check_same_voxels(full_map, average, (map_path, paths[0]))
+    check_same_voxels(full_map, first, (map_path, paths[0]))
     if not has_position(full_map.header):
         return full_map, pair
     note = "The half maps have no position in their headers; that of the map was used."
@@ -65,7 +71,14 @@ def read_map_and_halves(
 
 
 def read_pair(paths: tuple[Path, Path], voxel_size: float | None) -> tuple[HalfMapPair, Map]:
-    """Read two half maps; also return their average, with the header of the first.
+    """Read two half maps as `read_halves`; return their average with the header of the first instead of the first."""
+    pair, first = read_halves(paths, voxel_size)
+    average = Density(mean_map(pair.first.values, pair.second.values), pair.first.grid)
+    return pair, replace(first, density=average)
+
+
+def read_halves(paths: tuple[Path, Path], voxel_size: float | None) -> tuple[HalfMapPair, Map]:
+    """Read two half maps; also return the first one, with the warnings of both.
 
     Raises
     ------
@@ -76,7 +89,6 @@ def read_pair(paths: tuple[Path, Path], voxel_size: float | None) -> tuple[HalfM
     check_same_grid(first, second, paths)
     on_first_grid = replace(second.density, grid=first.density.grid)
     lowest_shell_fsc = check_half_maps(first.density, on_first_grid)
-    average = Density(mean_map(first.density.values, second.density.values), first.density.grid)
     warnings = [*first.warnings, *(warning for warning in second.warnings if warning not in first.warnings)]
     low, high = sorted(float(half.density.values.std()) for half in (first, second))
     if high > MAX_SCALE_RATIO * low:
@@ -84,9 +96,9 @@ def read_pair(paths: tuple[Path, Path], voxel_size: float | None) -> tuple[HalfM
             f"The scales of the half maps differ by a factor of {high / low:.3g}, so one dominates their average. "
             "Pass the final map too."
         )
-    return HalfMapPair(paths, first.density, on_first_grid, lowest_shell_fsc), Map(
-        average, first.header, tuple(warnings)
-    )
+    pair = HalfMapPair(paths, first.density, on_first_grid, lowest_shell_fsc)
+    pair.release_pages()
+    return pair, replace(first, warnings=tuple(warnings))
 
 
 def upright(average: Map, pair: HalfMapPair) -> tuple[Map, HalfMapPair]:

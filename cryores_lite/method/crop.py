@@ -32,7 +32,7 @@ class Box:
         return z, y, x
 
 
-def molecule_box(values: Volume, voxel_size: Lengths, margin: float) -> Box:
+def molecule_box(values: Volume, voxel_size: Lengths, margin: float, second: Volume | None = None) -> Box:
     """Find the smallest box that holds all density above μ + 3σ, plus a margin.
 
     The map is averaged in blocks of about 4 Å first: 0.1 % of a noisy box is above μ + 3σ by
@@ -44,6 +44,7 @@ def molecule_box(values: Volume, voxel_size: Lengths, margin: float) -> Box:
     values : (z, y, x) float32
     voxel_size : Å
     margin : Å, added on every side as far as the grid reaches
+    second : another half map: the box is that of the average of both, which need not be made
 
     References
     ----------
@@ -51,6 +52,9 @@ def molecule_box(values: Volume, voxel_size: Lengths, margin: float) -> Box:
     """
     block = tuple(max(1, min(round(BLOCK_EDGE / v), n)) for v, n in zip(voxel_size, values.shape, strict=True))
     coarse = block_mean(values, block)
+    if second is not None:
+        coarse += block_mean(second, block)
+        coarse /= 2
     solvent = float(np.median(coarse))
     solvent_std = 1.4826 * float(np.median(np.abs(coarse - solvent)))
     # Otsu's threshold divides even pure noise into two classes: keep it above the noise.

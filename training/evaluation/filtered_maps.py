@@ -62,7 +62,7 @@ HEADER = ("map", *(f"{low:g} to {high:g}" for low, high in pairwise(SHELL_EDGES)
 def shell_correlations(values: Volume, true: Volume, voxel_size: Lengths, resolution: float) -> Numbers:
     """Correlate the waves of two maps in each shell; shells that the grid does not hold are NaN."""
     one, other = fft.rfftn(values), fft.rfftn(true)
-    k = radius(shape_of(values), box_lengths(values, voxel_size))
+    k = radius(shape_of(values), box_lengths(shape_of(values), voxel_size))
     shells = np.digitize(k * resolution, SHELL_EDGES) - 1
     shells[k > 0.5 / max(voxel_size)] = -1
     scores = np.full(len(SHELL_EDGES) - 1, np.nan)
@@ -90,7 +90,7 @@ def scaled(voxel_size: Lengths) -> Lengths:
 
 def globally_weighted(values: Volume, curves: FscCurves, voxel_size: Lengths) -> Volume:
     """Weight a map by the figure of merit of its global FSC."""
-    k = radius(shape_of(values), box_lengths(values, voxel_size))
+    k = radius(shape_of(values), box_lengths(shape_of(values), voxel_size))
     gain = np.interp(k, [0, *curves.frequencies], [1, *figure_of_merit(np.asarray(curves.best, np.float32))])
     out: Volume = fft.irfftn(fft.rfftn(values) * gain, s=values.shape).astype(np.float32)
     return out

@@ -55,8 +55,23 @@ def mean_cells(rows: list[Cells]) -> Cells:
 def insert(path: Path, text: str) -> None:
     """Replace the text between the two markers of a page."""
     page = path.read_text(encoding="utf-8")
-    if START not in page or END not in page:
-        raise SystemExit(f"{path} lacks the markers {START} and {END}")
+    _check_markers(path, page)
     path.write_text(
         re.sub(f"{START}.*{END}", lambda _: f"{START}\n\n{text}\n\n{END}", page, flags=re.DOTALL), encoding="utf-8"
     )
+
+
+def insert_section(path: Path, title: str, text: str) -> None:
+    """Replace one section between the two markers of a page, from its title ### to the next; add it if it is new."""
+    page = path.read_text(encoding="utf-8")
+    _check_markers(path, page)
+    section = f"### {title}\n\n{text}\n\n"
+    pattern = re.compile(f"^### {re.escape(title)}\n.*?(?=^### |{re.escape(END)})", re.DOTALL | re.MULTILINE)
+    found = pattern.search(page)
+    new = page[: found.start()] + section + page[found.end() :] if found else page.replace(END, section + END)
+    path.write_text(new, encoding="utf-8")
+
+
+def _check_markers(path: Path, page: str) -> None:
+    if START not in page or END not in page:
+        raise SystemExit(f"{path} lacks the markers {START} and {END}")

@@ -13,6 +13,7 @@ from numpy.testing import assert_allclose
 from scipy import fft, ndimage
 
 from cryores_lite.figures.palette import CLEAR_DIFFERENCE_COLOUR, colour_range, rgb, rgb_colours
+from cryores_lite.half_maps.comparison import quick_side
 from cryores_lite.io.mrc import read_map
 from tests.runtime import maps
 from tests.runtime.command import one_error, rows, run
@@ -243,3 +244,17 @@ def test_a_half_map_moved_by_half_a_voxel_is_said_in_the_warnings_and_the_json(f
     (row,) = rows(run(files[0], "--half-maps", files[1], moved, "--json", "-o", tmp_path, "-j", 1))
     assert_allclose(row["comparison"]["alignment"]["shift"], (0, 0, 0.5 * row["voxel_size"]), atol=0.2)
     assert any("shifted by 0.5" in warning for warning in row["warnings"])
+
+
+def test_a_side_of_the_box_is_extended_to_a_quick_length_and_stays_in_the_grid():
+    for n in (20, 97, 211):
+        for low in range(0, n, 7):
+            for high in range(low + 1, n + 1, 5):
+                first, length = quick_side(low, high, n)
+                assert 0 <= first <= low
+                assert high <= first + length <= n
+                assert length == high - low or max(primes(length)) <= 5
+
+
+def primes(number):
+    return [p for p in range(2, number + 1) if number % p == 0 and all(p % q for q in range(2, p))] or [1]

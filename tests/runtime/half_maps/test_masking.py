@@ -7,7 +7,14 @@ import pytest
 from scipy import ndimage
 
 from cryores_lite.half_maps.local_fsc import local_fsc
-from cryores_lite.half_maps.masking import common_region, estimated_mask, masking_warnings, measure_masking
+from cryores_lite.half_maps.masking import (
+    DEEPEST,
+    common_region,
+    depth_inside,
+    estimated_mask,
+    masking_warnings,
+    measure_masking,
+)
 from tests.runtime.maps import HALF_MAP_SHAPE, HALF_MAP_VOXEL_SIZE, ball
 
 VOXEL_SIZE = (HALF_MAP_VOXEL_SIZE,) * 3
@@ -91,3 +98,12 @@ def test_a_mask_that_cuts_through_a_dense_region_is_said_to_raise_the_fsc(half_m
     assert masking is not None
     assert masking.mask_fsc > 0.5
     assert any("too fine" in warning for warning in masking_warnings(masking))
+
+
+@pytest.mark.parametrize("shape", [(48, 40, 33), (9, 50, 5), (3, 1, 60)])
+def test_depths_are_those_of_a_distance_transform_up_to_the_deepest(shape):
+    for share in (0.5, 0.9999, 1):
+        region = np.random.default_rng(4).random(shape) < share
+        region.flat[0] = False
+        expected = np.minimum(np.ceil(ndimage.distance_transform_edt(region)), DEEPEST)
+        np.testing.assert_array_equal(depth_inside(region), expected)
