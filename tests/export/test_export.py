@@ -77,6 +77,8 @@ def test_the_shipped_model_was_exported_from_the_shipped_weights():
 
     spec = Model.open(ROOT / "models" / "cryores_v6.onnx", device="cpu", threads=1).spec
     weights = ROOT / "training" / "weights" / "v6.safetensors"
+    if not weights.exists():
+        pytest.skip("the source distribution has no weights")
     assert spec.training == hashlib.sha256(weights.read_bytes()).hexdigest()
 
 
