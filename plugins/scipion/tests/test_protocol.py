@@ -159,7 +159,8 @@ def test_the_sampling_rate_of_scipion_counts_and_not_that_of_the_header(project,
     protocol = run(project, protocol_class(), inputVolume=volume, writeReport=False)
     assert protocol.isFinished(), protocol.getErrorMessage()
     assert protocol.resolution_Volume.getSamplingRate() == 1.25 * VOXEL_SIZE
-    assert protocol.percentile_50.get() == pytest.approx(1.25 * finished.percentile_50.get(), rel=0.03)
+    # Version 6 knows how long the distances in proteins are: it gives 1.19 times the value, and not 1.25 times.
+    assert protocol.percentile_50.get() == pytest.approx(1.25 * finished.percentile_50.get(), rel=0.08)
     assert protocol.resolution_Volume.getOrigin().getShifts() == volume.getOrigin().getShifts()
 
 
