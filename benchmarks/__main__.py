@@ -206,11 +206,11 @@ def page(
 
 def half_map_sections(args: argparse.Namespace, folder: Path, relion: dict[str, ProcessCost]) -> dict[str, str]:
     """Sections of the page about half maps: those of `--only`, or all."""
-    wanted = args.only or ["half-maps", "relion"]
+    chosen = args.only or ["half-maps", "relion"]
     sections = {}
-    if "half-maps" in wanted:
+    if "half-maps" in chosen:
         sections[HALF_MAPS] = half_maps.cost_table(folder, args.half_map_boxes, args.threads, args.runs)
-    if "relion" in wanted and args.shared:
+    if "relion" in chosen and args.shared:
         sections[RELION] = half_maps.relion_table(args.shared, folder, args.runs, relion)
     return sections
 

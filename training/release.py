@@ -2,10 +2,10 @@
 
     python -m training.release training/recipes/v6.json --structures FOLDER --work runs/v6
 
-The stages are: simulate maps, train the local network, train the level network, average the weights with those at the
-start, calibrate, export. The result is in the folder `release` of --work: the ONNX file, the weights, the calibration,
-the logs and the list of structures. A finished stage is skipped, and a stopped run continues with the same command:
-at the last simulated signal, or at the last checkpoint of a network. `release.log` lists the stages with times.
+The stages are: simulate maps, train the local network, train the level network, calibrate, export. The result is in
+the folder `release` of --work: the ONNX file, the weights, the calibration, the logs and the list of structures. A
+finished stage is skipped, and a stopped run continues with the same command: at the last simulated signal, or at the
+last checkpoint of a network. `release.log` lists the stages with times.
 
 `v6.json` begins with the weights of version 5; `from_nothing.json` begins with random weights.
 """
@@ -28,7 +28,6 @@ import torch
 
 from export.calibrate import calibrate
 from export.export import export
-from training.average import average
 from training.data import LEVELS_FOLDER, make_simulated_files
 from training.level import LevelConfig, train_level
 from training.maps.recipe import Recipe
@@ -60,7 +59,6 @@ class ReleaseRecipe:
     simulator : settings of the simulator's `Recipe` that differ from the defaults
     start : weights at which the training of both networks starts
     widen_start : whether these weights are those of version 5, without phase coupling (`training.widen`)
-    average_with_start : whether the trained local network is averaged with them afterwards
     calibration_maps : number of simulated maps for the calibration
     """
 
@@ -72,7 +70,6 @@ class ReleaseRecipe:
     simulator: Recipe = field(default_factory=Recipe)
     start: Path | None = None
     widen_start: bool = False
-    average_with_start: bool = False
     calibration_maps: int
 
 
@@ -97,10 +94,8 @@ def read_recipe(path: Path) -> ReleaseRecipe:
         raise SystemExit(f"error: {path}: {error}; training/recipes has examples") from None
     if {simulation.split for simulation in data} != set(SPLITS):
         raise SystemExit(f"error: {path}: data needs signals of both splits, train and validation")
-    if (recipe.average_with_start or recipe.widen_start or not recipe.local) and not start:
-        raise SystemExit(
-            f"error: {path}: average_with_start, widen_start and a recipe without local need start weights"
-        )
+    if (recipe.widen_start or not recipe.local) and not start:
+        raise SystemExit(f"error: {path}: widen_start and a recipe without local need start weights")
     if start and not start.exists():
         raise SystemExit(
             f"error: {path}: start: {start} does not exist: copy the weights there, or train from random weights "
@@ -133,7 +128,6 @@ class Release:
             Stage("collect", self.collect),
             Stage("local", self.train_local),
             Stage("level", self.train_level),
-            Stage("weights", self.choose_weights),
             Stage("calibrate", self.calibrate),
             Stage("export", self.export),
         ]
@@ -204,27 +198,17 @@ class Release:
 
     def train_level(self) -> None:
         """Train the level network, from the last checkpoint if there is one."""
-        (self.work / "level").mkdir(exist_ok=True)
         train_level(
             LevelConfig(
                 data=self.work / "train",
                 validation=self.work / "validation",
                 weights=self.work / "local" / "weights.safetensors",
-                out=self.work / "level" / "weights.safetensors",
+                out=self.out / "weights.safetensors",
                 log=self.out / "level.csv",
                 start=self.start_weights(),
                 **self.recipe.level,
             )
         )
-
-    def choose_weights(self) -> None:
-        """Average the local network with the one at the start, or copy it."""
-        trained, weights = self.work / "level" / "weights.safetensors", self.out / "weights.safetensors"
-        start = self.start_weights()
-        if start and self.recipe.local and self.recipe.average_with_start:
-            average(start, trained, weights)
-        else:
-            shutil.copy2(trained, weights)
 
     def calibrate(self) -> None:
         """Fit the mask's threshold and the scales of the stated errors."""

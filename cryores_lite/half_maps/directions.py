@@ -118,13 +118,6 @@ def directions_of_waves(waves: PairWaves, curves: FscCurves) -> Directions:
     )
 
 
-def noise_map(first: Volume, second: Volume) -> Volume:
-    """Return the difference of two half maps of one scale."""
-    scale = np.float32(np.sqrt(np.vdot(first, first) / max(float(np.vdot(second, second)), 1e-30)))
-    difference: Volume = first - scale * second
-    return difference
-
-
 def in_bands(sums: DirectionSums, frequencies: Curve, shell_values: Curve) -> Curve:
     """Average values of shells (shells or more,) in bands, each wave alike."""
     weights = band_weights(sums, frequencies) * sums.waves.sum(1)

@@ -23,7 +23,7 @@ from cryores_lite.fourier.local_power import BAND_WIDTH, GaussianAverage, filter
 from cryores_lite.fourier.spectrum import Spectrum, inverse_transform, transform
 from cryores_lite.half_maps.cones import cone_weights, icosahedral_axes, quadratic_form, quadratic_terms
 from cryores_lite.half_maps.direction_sums import cell_areas, cell_indices
-from cryores_lite.half_maps.directions import noise_map, noise_of_cells
+from cryores_lite.half_maps.directions import noise_of_cells
 from cryores_lite.half_maps.fsc_curves import shape_of
 from cryores_lite.half_maps.local_fsc import MOLECULE_MARGIN, LocalFsc, checked_local_fsc, interpolate_to_voxels
 from cryores_lite.method.coarse_voxels import scaled_down
@@ -109,6 +109,13 @@ def measure_local_directions(
         np.where(inside, worst_values, 0).astype(np.float32),
         np.where(inside, np.maximum(ratio, 1), 0).astype(np.float32),
     )
+
+
+def noise_map(first: Volume, second: Volume) -> Volume:
+    """Return the difference of two half maps of one scale."""
+    scale = np.float32(np.sqrt(np.vdot(first, first) / max(float(np.vdot(second, second)), 1e-30)))
+    difference: Volume = first - scale * second
+    return difference
 
 
 def constant_directions(values: Volume, inside: Mask, directions: Directions) -> LocalDirections:

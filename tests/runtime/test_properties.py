@@ -74,6 +74,7 @@ def low_pass(values, voxel_size, resolution):
 # Information that is lost
 
 
+FINER_IN_FAINT_NOISE = pytest.mark.xfail(strict=True, reason="version 6 gives cut-out chains 3 to 5 % finer in noise")
 FINER_WHERE_CLIPPED = pytest.mark.xfail(strict=True, reason="2.5 % of the voxels of a clipped map become finer")
 
 
@@ -107,16 +108,13 @@ def test_noise_never_improves_the_answer(case, model, share, least):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "share",
-    [pytest.param(0.05, marks=pytest.mark.xfail(strict=True, reason="the answer becomes 3 % finer")), 0.2, 1.0],
-)
+@pytest.mark.parametrize("share", [*(pytest.param(s, marks=FINER_IN_FAINT_NOISE) for s in (0.05, 0.2)), 1.0])
 def test_noise_in_a_cut_out_chain_never_improves_its_answer(case, model, share):
     """Where the map is 0, it stays 0."""
     original = case(CHAIN)
     noise = np.random.default_rng(1).standard_normal(original.values.shape) * (original.values != 0)
     other = original.again(original.values + share * original.deviation * noise, model)
-    assert np.percentile(original.ratio(other), 1) > 0.98
+    assert np.percentile(original.ratio(other), 1) > 0.99
 
 
 @pytest.mark.slow

@@ -77,7 +77,7 @@ def test_without_training_of_the_local_network_it_is_the_one_of_the_start(work, 
     again = tmp_path / "work"
     for name in ("train", "validation", "finished"):
         shutil.copytree(work / name, again / name)
-    for stage in ("local", "level", "weights", "calibrate", "export"):
+    for stage in ("local", "level", "calibrate", "export"):
         (again / "finished" / stage).unlink()
     made = make_release(recipe, structures, again)
     assert made.returncode == 0, made.stderr
@@ -106,7 +106,7 @@ def test_the_recipe_is_complete(name):
         ({"data": [{"split": "train", "seed": 1, "signals": 1}]}, "both splits"),
         ({"start": "missing.safetensors"}, "does not exist"),
         ({"simulator": {"boxes": 1}}, "boxes"),
-        ({"average_with_start": True}, "start"),
+        ({"widen_start": True}, "start"),
         ({"local": None}, "start"),
     ],
 )

@@ -20,7 +20,8 @@ from cryores_lite.half_maps.independence import lowest_shell_fsc
 from cryores_lite.half_maps.local_fsc import checked_local_fsc
 from cryores_lite.half_maps.pair import HalfMapPair
 from cryores_lite.types import Density, Grid, Mask, Volume
-from training.evaluation import directions
+from training.evaluation import directional_pairs
+from training.evaluation.directional_pairs import MAX_STRENGTH_ERROR, RECIPE, draw_pair, random_axis, structures_for
 from training.evaluation.half_map_pairs import masks, pairs, shifted, turned, with_common
 from training.evaluation.page import insert, text_table
 from training.evaluation.simulated_pairs import SimulatedPair
@@ -34,7 +35,7 @@ SHIFTS = (0.3, 0.5, 1.0)  # voxels
 ANGLES = (1.0, 2.0)  # degrees
 SCALES = (1.01, 1.02)
 COMMON_SHARES = (0.1, 0.25, 0.5)
-RATIOS = (1.0, *directions.RATIOS)  # of the worst to the best resolution by direction
+RATIOS = (1.0, *directional_pairs.RATIOS)  # of the worst to the best resolution by direction
 
 
 @dataclass(frozen=True)
@@ -96,12 +97,12 @@ def scores(structures: Path, count: int, directional: int, seed: int) -> dict[st
     for n, pair in enumerate(pairs(structures, count, seed)):
         for name, first, second in changed(pair, seed + n):
             note(name, score_label(first, second, pair.first.grid, pair.mask, pair.truth))
-    for n, structure in enumerate(directions.structures_for(structures, directional)):
-        signal = draw_signal(structure, directions.RECIPE, np.random.default_rng([seed, n]))
+    for n, structure in enumerate(structures_for(structures, directional)):
+        signal = draw_signal(structure, RECIPE, np.random.default_rng([seed, n]))
         for m, ratio in enumerate(RATIOS):
             rng = np.random.default_rng([seed, n, m])
-            drawn = directions.draw_pair(signal, ratio, True, directions.random_axis(rng), directions.RECIPE, rng)
-            if abs(drawn.ratio / ratio - 1) < directions.MAX_STRENGTH_ERROR:
+            drawn = draw_pair(signal, ratio, True, random_axis(rng), RECIPE, rng)
+            if abs(drawn.ratio / ratio - 1) < MAX_STRENGTH_ERROR:
                 halves = drawn.first.values, drawn.second.values
                 score = score_label(*halves, drawn.first.grid, drawn.mask, drawn.truth)
                 note(f"resolution by direction, ratio {ratio:g}", score)

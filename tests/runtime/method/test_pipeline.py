@@ -59,12 +59,12 @@ def differences(first, second):
 
 @pytest.mark.slow
 def test_the_estimate_is_as_close_to_the_truth_as_cryores_v6_is(answer, truth):
-    """Relative RMSE 0.038, Pearson r 0.941 and coverage 0.941 with cryores_v6; each may be 20 % worse."""
+    """Relative RMSE 0.038, Pearson r 0.945 and coverage 0.943 with cryores_v6; each may be 20 % worse."""
     inside = (truth > 0) & answer.mask
     error = answer.values[inside] - truth[inside]
     assert np.sqrt(np.mean(error**2)) / np.median(truth[truth > 0]) < 0.046
-    assert np.corrcoef(answer.values[inside], truth[inside])[0, 1] > 0.929
-    assert inside.sum() > 0.929 * (truth > 0).sum()
+    assert np.corrcoef(answer.values[inside], truth[inside])[0, 1] > 0.934
+    assert inside.sum() > 0.932 * (truth > 0).sum()
 
 
 def test_outside_the_mask_is_zero_and_inside_is_a_resolution(answer, example):
