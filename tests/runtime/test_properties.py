@@ -74,7 +74,7 @@ def low_pass(values, voxel_size, resolution):
 # Information that is lost
 
 
-FINER_IN_FAINT_NOISE = pytest.mark.xfail(strict=True, reason="version 6 gives cut-out chains 3 to 5 % finer in noise")
+FINER_IN_FAINT_NOISE = pytest.mark.xfail(strict=True, reason="5 % of noise gives 3 % finer; 20 %, a few finer voxels")
 FINER_WHERE_CLIPPED = pytest.mark.xfail(strict=True, reason="2.5 % of the voxels of a clipped map become finer")
 
 
