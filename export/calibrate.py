@@ -76,10 +76,11 @@ def measure(case: Case, model: Model, rng: np.random.Generator) -> tuple[list[Sc
     prepared = prepare_map(case.density, threads)
     resolution = model.map_resolution(prepared.features)
     fields = predict_tiles(model, prepared.inputs(resolution, threads), prepared.solvent.molecule)
-    local, error, probability = resample_to_crop(prepared.frame, *fields)
+    relative, error, probability = resample_to_crop(prepared.frame, *fields)
     truth = case.truth[prepared.frame.box.slices]
-    everywhere = np.ones(truth.shape, bool)
-    values, uncertainty = aggregate(resolution.global_, local, error, everywhere, 2 * max(case.density.grid.voxel_size))
+    everywhere, limit = np.ones(truth.shape, bool), 2 * max(case.density.grid.voxel_size)
+    scale = prepared.scale  # of the network's lengths
+    values, uncertainty = aggregate(scale * resolution.global_, scale * relative, error, everywhere, limit)
     scores = []
     for threshold in MASK_THRESHOLDS:
         mask, _ = likely_pieces(probability > threshold * PROBABILITY_ONE, probability)

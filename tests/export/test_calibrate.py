@@ -1,0 +1,25 @@
+"""The calibration measures the errors that a user gets."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from cryores_lite import Model
+from cryores_lite.method.pipeline import estimate_local_resolution
+from export.calibrate import VOXELS_PER_MAP, measure
+from tests.runtime.maps import density_of, lumps
+from training.evaluation.cases import Case
+
+
+@pytest.mark.parametrize("voxel_size", [1.5, 12.0])
+def test_stated_and_true_errors_are_those_of_the_complete_method(voxel_size):
+    """On coarse voxels too, whose lengths the network gets divided by a factor."""
+    model = Model.open(device="cpu", threads=2)
+    density = density_of(lumps(), voxel_size)
+    estimate = estimate_local_resolution(density, model, 2)
+    truth = np.where(estimate.mask, np.float32(3 * voxel_size), np.float32(0))
+    _, (stated, true) = measure(Case(name="lumps", density=density, truth=truth), model, np.random.default_rng(3))
+    values, uncertainty = estimate.values[estimate.mask], estimate.uncertainty[estimate.mask]
+    chosen = np.random.default_rng(3).integers(len(values), size=VOXELS_PER_MAP)
+    assert_allclose(stated, (uncertainty / values)[chosen], rtol=1e-4)
+    assert_allclose(true, (np.abs(values - 3 * voxel_size) / values)[chosen], rtol=1e-4, atol=1e-5)
