@@ -7,8 +7,8 @@ r"""Fit the threshold of the mask and the scales of the stated errors on validat
 the median map keeps 95 % of its molecule: to keep it in every map would widen all masks because of a few maps in which
 hardly any molecule is visible. The standard deviation of the map's log resolution is calibrated with a power law, so
 that its 80 % interval contains 80 % of the errors of certain and of uncertain maps; then the error of local resolution,
-which depends on it, is scaled. All maps are simulated from validation structures; `training.evaluation` uses other
-seeds.
+which depends on it, is scaled, by the voxels in the mask. All maps are simulated from validation structures;
+`training.evaluation` uses other seeds.
 """
 
 from __future__ import annotations
@@ -71,7 +71,12 @@ def fit_map_uncertainty(model: Model, folder: Path) -> tuple[float, float]:
 
 
 def measure(case: Case, model: Model, rng: np.random.Generator) -> tuple[list[Scores], Numbers]:
-    """Score a map at every threshold; also return stated and true relative errors at random voxels of its molecule."""
+    """Score a map at every threshold, and measure it at random voxels of its molecule.
+
+    Returns
+    -------
+    Scores; and (3, VOXELS_PER_MAP) stated and true relative errors, and probabilities of the mask
+    """
     threads = available_threads()
     prepared = prepare_map(case.density, threads)
     resolution = model.map_resolution(prepared.features)
@@ -89,7 +94,8 @@ def measure(case: Case, model: Model, rng: np.random.Generator) -> tuple[list[Sc
     limit = case.low_pass_limit
     errors = np.abs(np.maximum(values[inside], limit) - np.maximum(truth[inside], limit))
     chosen = rng.integers(len(errors), size=VOXELS_PER_MAP)
-    return scores, (np.stack([uncertainty[inside], errors]) / values[inside])[:, chosen]
+    relative_errors = np.stack([uncertainty[inside], errors]) / values[inside]
+    return scores, np.vstack([relative_errors, probability[inside] / PROBABILITY_ONE])[:, chosen]
 
 
 def calibrate(
@@ -110,9 +116,11 @@ def calibrate(
     for threshold, covered, overlap in zip(MASK_THRESHOLDS, coverage, iou, strict=True):
         print(f"mask from {threshold:.2f}: median coverage {covered:.3f}, IoU {overlap:.3f}")
     sufficient = np.flatnonzero(coverage >= MIN_COVERAGE)
-    stated, true = np.concatenate([errors for _, errors in measured], 1)
+    mask_threshold = MASK_THRESHOLDS[sufficient[-1]] if len(sufficient) else MASK_THRESHOLDS[0]
+    stated, true, probability = np.concatenate([errors for _, errors in measured], 1)
+    stated, true = (errors[probability > mask_threshold] for errors in (stated, true))  # others get no value
     return {
-        "mask_threshold": MASK_THRESHOLDS[sufficient[-1]] if len(sufficient) else MASK_THRESHOLDS[0],
+        "mask_threshold": mask_threshold,
         "doubt_scale": doubt_scale,
         "doubt_power": doubt_power,
         "error_scale": round(float(np.quantile(true / (INTERVAL * stated), INTERVAL_SHARE)), 3),

@@ -18,8 +18,11 @@ def test_stated_and_true_errors_are_those_of_the_complete_method(voxel_size):
     density = density_of(lumps(), voxel_size)
     estimate = estimate_local_resolution(density, model, 2)
     truth = np.where(estimate.mask, np.float32(3 * voxel_size), np.float32(0))
-    _, (stated, true) = measure(Case(name="lumps", density=density, truth=truth), model, np.random.default_rng(3))
+    _, (stated, true, probability) = measure(
+        Case(name="lumps", density=density, truth=truth), model, np.random.default_rng(3)
+    )
     values, uncertainty = estimate.values[estimate.mask], estimate.uncertainty[estimate.mask]
     chosen = np.random.default_rng(3).integers(len(values), size=VOXELS_PER_MAP)
     assert_allclose(stated, (uncertainty / values)[chosen], rtol=1e-4)
+    assert (probability > model.spec.mask_threshold).all()
     assert_allclose(true, (np.abs(values - 3 * voxel_size) / values)[chosen], rtol=1e-4, atol=1e-5)
