@@ -8,12 +8,14 @@ FSC: Cardone, Heymann & Steven 2013, J. Struct. Biol. 184, 226).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 
 import numpy as np
 import numpy.typing as npt
 
-from cryores_lite.fourier.spectrum import Spectrum, chunks, grid_for, inverse_transform, regrid_alike
+from cryores_lite.fourier.filtered_planes import FilteredPlanes
+from cryores_lite.fourier.spectrum import Gain, Spectrum, chunks, grid_for, regrid_alike
 from cryores_lite.types import Lengths, Shape, Volume
 
 BAND_WIDTH = 0.15 / 2.3548  # σ of a band, in units of its frequency
@@ -44,6 +46,12 @@ def band_grid(spectrum: Spectrum, frequency: float, points_per_wave: float = POI
     return z, y, x
 
 
+def band_gain(frequency: float) -> Gain:
+    """Return the filter of a band: a Gaussian of |k| (1/Å)."""
+    centre, width = np.float32(frequency), np.float32(BAND_WIDTH * frequency)
+    return lambda k: np.exp(-0.5 * ((k - centre) / width) ** 2)
+
+
 def filter_to_band(spectrum: Spectrum, frequency: float, threads: int = 1) -> Spectrum:
     """Filter a map to one band, on its `band_grid`."""
     return filter_alike([spectrum], frequency, threads=threads)[0]
@@ -53,9 +61,12 @@ def filter_alike(
     spectra: Sequence[Spectrum], frequency: float, points_per_wave: float = POINTS_PER_WAVE, threads: int = 1
 ) -> list[Spectrum]:
     """Filter maps on one grid to one band, on its `band_grid`."""
-    centre, width = np.float32(frequency), np.float32(BAND_WIDTH * frequency)
-    shape = band_grid(spectra[0], frequency, points_per_wave)
-    return regrid_alike(spectra, shape, lambda k: np.exp(-0.5 * ((k - centre) / width) ** 2), threads)
+    return regrid_alike(spectra, band_grid(spectra[0], frequency, points_per_wave), band_gain(frequency), threads)
+
+
+def band_planes(spectrum: Spectrum, frequency: float, threads: int = 1) -> FilteredPlanes:
+    """Filter a map to one band, on its `band_grid`, plane by plane."""
+    return FilteredPlanes(spectrum, band_grid(spectrum, frequency), band_gain(frequency), threads=threads)
 
 
 def local_power(spectrum: Spectrum, frequency: float, shape: Shape, threads: int = 1) -> Volume:
@@ -63,9 +74,15 @@ def local_power(spectrum: Spectrum, frequency: float, shape: Shape, threads: int
 
     The docstring of this module defines band and window.
     """
-    band = filter_to_band(spectrum, frequency, threads)
+    band = band_planes(spectrum, frequency, threads)
     average = GaussianAverage(band.shape, spectrum.lengths, window_sigma(frequency), shape)
-    inverse_transform(band, lambda part, density: average.add(part, np.square(density, out=density)), threads)
+
+    def add(part: slice) -> None:
+        density = band.density(part)
+        average.add(part, np.square(density, out=density))
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(add, band.parts()))
     return average.values()
 
 

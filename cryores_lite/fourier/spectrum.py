@@ -80,9 +80,9 @@ def transform(values: Volume, voxel_size: Lengths, threads: int = 1) -> Spectrum
     return Spectrum(waves, (z, y, x), (lengths[0], lengths[1], lengths[2]), (pad[0][0], pad[1][0], pad[2][0]))
 
 
-def chunks(shape: Shape) -> Iterator[slice]:
-    """Yield slices that divide the first axis into parts small enough for a processor's cache."""
-    step = max(1, CHUNK_VOXELS // (shape[1] * shape[2]))
+def chunks(shape: Shape, voxels: int = CHUNK_VOXELS) -> Iterator[slice]:
+    """Yield slices that divide the first axis into parts of about `voxels` voxels, small enough for a cache."""
+    step = max(1, voxels // (shape[1] * shape[2]))
     for first in range(0, shape[0], step):
         yield slice(first, min(first + step, shape[0]))
 
@@ -154,11 +154,8 @@ def regrid_alike(
 ) -> list[Spectrum]:
     """Move spectra of one shape to another grid, as `regrid` does; the gain is computed once for all of them."""
     spectrum = spectra[0]
-    same = shape == spectrum.shape
-    # The wave at Nyquist has no conjugate on the finer grid, and is left out.
-    carried = [(min(n, m) - 1) // 2 for n, m in zip(spectrum.shape, shape, strict=True)]
-    low, high = ([n // 2 for n in shape], [(n - 1) // 2 for n in shape]) if same else (carried, carried)
-    last = shape[2] // 2 + 1 if same else high[2] + 1
+    low, high = carried_waves(spectrum.shape, shape)
+    last = low[2] + 1
     scale = np.float32(np.prod(shape) / np.prod(spectrum.shape))
     out = [np.zeros((shape[0], shape[1], shape[2] // 2 + 1), np.complex64) for _ in spectra]
     sides = [[slice(0, h + 1), slice(-n, None)][: 2 if n else 1] for h, n in zip(high, low, strict=True)]
@@ -184,6 +181,18 @@ def regrid_alike(
     ]
     _for_each(lambda part: fill(*part), parts, threads)
     return [Spectrum(waves, shape, spectrum.lengths, (0, 0, 0)) for waves in out]
+
+
+def carried_waves(source: Shape, target: Shape) -> tuple[Shape, Shape]:
+    """Return how many negative and positive waves of each axis of one grid another grid over the same box holds.
+
+    The wave at Nyquist counts as negative. It has no conjugate on another grid, and is left out there.
+    """
+    if source == target:
+        (a, b, c), (d, e, f) = ([n // 2 for n in source], [(n - 1) // 2 for n in source])
+    else:
+        a, b, c = d, e, f = [(min(n, m) - 1) // 2 for n, m in zip(source, target, strict=True)]
+    return (a, b, c), (d, e, f)
 
 
 def inverse_transform(spectrum: Spectrum, use: Callable[[slice, Volume], None], threads: int = 1) -> None:

@@ -9,15 +9,15 @@ The power of a band is measured in the same pass, since both need the band's wav
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
-from scipy import fft
 
+from cryores_lite.fourier.filtered_planes import FilteredPlanes
 from cryores_lite.fourier.fsc import Curve
-from cryores_lite.fourier.local_power import GaussianAverage, band_frequencies, band_grid, filter_to_band, window_sigma
-from cryores_lite.fourier.spectrum import Gain, Spectrum, grid_for, inverse_transform, low_pass, regrid
+from cryores_lite.fourier.local_power import GaussianAverage, band_frequencies, band_grid, band_planes, window_sigma
+from cryores_lite.fourier.spectrum import Gain, Spectrum, grid_for, low_pass
 from cryores_lite.method.band_powers import MIN_COVERAGE, BandFields, BandPowers, window_coverage
 from cryores_lite.types import Lengths, Shape, Volume
 
@@ -33,7 +33,6 @@ EMPTIED_DECAY = 0.2  # per band, of the power below which an emptied band stays 
 MIN_FOURTH_ORDER = 1e-20  # h has a power of about 1, or holds rounding errors
 MIN_POWER = 1e-30  # of a window; its reciprocal is a 32-bit float
 ROUNDING_POWER = 1e-13  # share of the strongest band's typical power that is rounding noise
-CACHED_VOXELS = 1 << 18  # processed at a time; several arrays of this size fit into a processor's cache
 GAIN_POINTS = 4096  # of a table of gains, per frequency of the band
 
 
@@ -148,60 +147,26 @@ def band_averages(spectrum: Spectrum, frequency: float, lower: Gain, shape: Shap
 
     `shape` is the grid of the band powers. The memory is that of the band's power and about as much again.
     """
-    lengths = spectrum.lengths
-    below = PlanesBelow(spectrum, band_grid(spectrum, frequency), lower_waves_end(frequency), lower, threads)
-    band = filter_to_band(spectrum, frequency, threads)
-    power, product = (GaussianAverage(band.shape, lengths, window_sigma(frequency), shape) for _ in range(2))
-    coarse = (coupling_window(frequency), grid_for(lengths, COUPLING_STEP))
-    square, fourth = (GaussianAverage(band.shape, lengths, *coarse) for _ in range(2))
+    lengths, grid = spectrum.lengths, band_grid(spectrum, frequency)
+    below = FilteredPlanes(spectrum, grid, lower, lower_waves_end(frequency), threads)
+    band = band_planes(spectrum, frequency, threads)
+    power = GaussianAverage(grid, lengths, window_sigma(frequency), shape)
+    square = GaussianAverage(grid, lengths, coupling_window(frequency), grid_for(lengths, COUPLING_STEP))
+    product, fourth = power.another(), square.another()
 
-    def add(part: slice, b: Volume) -> None:
-        step = max(1, CACHED_VOXELS // (b.shape[1] * b.shape[2]))
-        for first in range(part.start, part.stop, step):
-            planes = slice(first, min(first + step, part.stop))
-            wave, h2 = b[first - part.start : planes.stop - part.start], below.density(planes)
-            np.square(h2, out=h2)
-            square.add(planes, h2)
-            product.add(planes, wave * h2)
-            fourth.add(planes, np.square(h2, out=h2))
-            power.add(planes, np.square(wave, out=wave))
+    def add(part: slice) -> None:
+        wave, h2 = band.density(part), below.density(part)
+        np.square(h2, out=h2)
+        square.add(part, h2)
+        product.add(part, wave * h2)
+        fourth.add(part, np.square(h2, out=h2))
+        power.add(part, np.square(wave, out=wave))
 
-    inverse_transform(band, add, threads)
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(add, band.parts()))
     return BandAverages(
         power=power.values(), product=product.signed_values(), square=square.values(), fourth=fourth.values()
     )
-
-
-class PlanesBelow:
-    """Density of the waves of a map below a frequency, plane by plane, on a finer grid than they need.
-
-    Parameters
-    ----------
-    shape : points of the grid over the periodic box
-    end : 1/Å; the filter `gain` is 0 beyond
-    """
-
-    def __init__(self, spectrum: Spectrum, shape: Shape, end: float, gain: Gain, threads: int = 1) -> None:
-        z, y, x = (min(n, 2 * (int(end * a) + 1)) for n, a in zip(shape, spectrum.lengths, strict=True))
-        waves = regrid(spectrum, (z, y, x), gain, threads).waves
-        waves *= np.float32(np.prod(shape) / (z * y * x))
-        self.shape, self.waves = shape, fft.ifft(padded(waves, 0, shape[0]), axis=0, overwrite_x=True, workers=threads)
-
-    def density(self, part: slice) -> Volume:
-        """Return the planes at `part` along z."""
-        planes = fft.ifft(padded(self.waves[part], 1, self.shape[1]), axis=1)
-        out: Volume = fft.irfft(planes, n=self.shape[2], axis=2)
-        return out
-
-
-def padded(waves: npt.NDArray[np.complex64], axis: int, size: int) -> npt.NDArray[np.complex64]:
-    """Insert zeros beyond the highest waves of an axis of a spectrum, so that it has `size` points."""
-    points = waves.shape[axis]
-    if points == size:
-        return waves
-    first, second = np.split(waves, [(points + 1) // 2], axis)
-    zeros = np.zeros([size - points if n == axis else length for n, length in enumerate(waves.shape)], np.complex64)
-    return np.concatenate([first, zeros, second], axis)
 
 
 def correlation(averages: BandAverages, typical: float, coverage: Volume, lengths: Lengths, sigma: float) -> Volume:
