@@ -22,7 +22,7 @@ STEPS = {
     "cryores_lite.method.prepare": {
         "molecule_box": "crop",
         "soften": "crop",
-        "transform": "transform",
+        "transform_box": "transform",
         "coarse_coverage": "edge weight",
         "outline_molecule": "molecule",
         "measure_powers_and_coupling": "powers and coupling",

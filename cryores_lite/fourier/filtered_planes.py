@@ -75,7 +75,8 @@ class FilteredPlanes:
 
     def density(self, part: slice) -> Volume:
         """Return the planes at `part` along z."""
-        planes = fft.ifft(padded(self._waves[part], 1, self.shape[1]), axis=1)
+        rows = padded(self._waves[part], 1, self.shape[1])
+        planes = fft.ifft(rows, axis=1, overwrite_x=not np.shares_memory(rows, self._waves))
         out: Volume = fft.irfft(planes, n=self.shape[2], axis=2)
         return out
 

@@ -1,4 +1,4 @@
-"""Fourier transforms of maps: make a box periodic, filter it, resample it without aliasing."""
+"""Fourier transforms of maps: transform a periodic box, filter it, resample it without aliasing."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft
 
+from cryores_lite.fourier.padding import PeriodicBox, pad
 from cryores_lite.types import Lengths, Shape, Volume
 
 T = TypeVar("T")
 
-PADDING = 8  # minimum voxels of mirrored, faded map on every side, which make a box periodic
 CHUNK_VOXELS = 1 << 16  # processed at a time: arrays that fit into a processor's cache
 Gain = Callable[[Volume], Volume]  # factor on each wave, as a function of |k| (1/Å)
 
@@ -50,34 +50,26 @@ class Spectrum:
 
 
 def transform(values: Volume, voxel_size: Lengths, threads: int = 1) -> Spectrum:
-    """Make a box periodic with mirrored, faded padding, and transform it.
-
-    Without padding, the density of a cropped map jumps where the box wraps around, and the jump adds power to every
-    shell. The median of the six faces is subtracted first, so that solvent is at zero.
+    """Make a box periodic (`fourier.padding`), and transform it.
 
     Parameters
     ----------
     values : (z, y, x) float32
     voxel_size : Å
     """
-    fast = [fft.next_fast_len(n + 2 * PADDING, real=True) for n in values.shape]
-    pad = [((m - n) // 2, m - n - (m - n) // 2) for n, m in zip(values.shape, fast, strict=True)]
-    solvent = np.median(np.concatenate([values.take([0, -1], axis).ravel() for axis in range(3)])).astype(np.float32)
-    mirrored_z = np.pad(np.arange(values.shape[0]), pad[0], mode="symmetric")
-    fades = [np.ones(n, np.float32) for n in fast]
-    for fade, (before, after) in zip(fades, pad, strict=True):
-        fade[:before] = _rise(before)
-        fade[len(fade) - after :] = _rise(after)[::-1]
-    z, y, x = fast
+    return transform_box(pad(values), voxel_size, threads)
+
+
+def transform_box(box: PeriodicBox, voxel_size: Lengths, threads: int = 1) -> Spectrum:
+    """Transform a periodic box with voxels of `voxel_size` Å."""
+    z, y, x = box.shape
     waves = np.empty((z, y, x // 2 + 1), np.complex64)
     for part in chunks((z, y, x)):
-        density = np.pad(values[mirrored_z[part]] - solvent, ((0, 0), pad[1], pad[2]), mode="symmetric")
-        density *= fades[0][part, None, None] * (fades[1][:, None] * fades[2])
-        waves[part] = fft.rfft2(density, axes=(1, 2), workers=threads)
+        waves[part] = fft.rfft2(box.part(part), axes=(1, 2), workers=threads)
     for part in chunks((y, z, x)):
         waves[:, part] = fft.fft(waves[:, part], axis=0, workers=threads)
-    lengths = tuple(float(n * v) for n, v in zip(fast, voxel_size, strict=True))
-    return Spectrum(waves, (z, y, x), (lengths[0], lengths[1], lengths[2]), (pad[0][0], pad[1][0], pad[2][0]))
+    lengths = tuple(float(n * v) for n, v in zip(box.shape, voxel_size, strict=True))
+    return Spectrum(waves, box.shape, (lengths[0], lengths[1], lengths[2]), box.before)
 
 
 def chunks(shape: Shape, voxels: int = CHUNK_VOXELS) -> Iterator[slice]:
@@ -85,11 +77,6 @@ def chunks(shape: Shape, voxels: int = CHUNK_VOXELS) -> Iterator[slice]:
     step = max(1, voxels // (shape[1] * shape[2]))
     for first in range(0, shape[0], step):
         yield slice(first, min(first + step, shape[0]))
-
-
-def _rise(n: int) -> Volume:
-    """Return half a cosine from 0 to 1 in n steps."""
-    return (0.5 - 0.5 * np.cos(np.pi * (np.arange(n) + 0.5) / n)).astype(np.float32)
 
 
 def grid_for(lengths: Lengths, step: float) -> Shape:

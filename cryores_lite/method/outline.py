@@ -6,6 +6,7 @@ The mask in the output is another one: `mask.py` makes it from the network's pro
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,7 +17,8 @@ from scipy import fft, ndimage
 from cryores_lite.fourier.grids import add_shell_sums, bounding_slices, otsu_threshold, without_small_pieces
 from cryores_lite.fourier.interpolation import resample_periodic
 from cryores_lite.fourier.local_power import POWER_STEP, smooth
-from cryores_lite.fourier.spectrum import Spectrum, gaussian_gain, grid_for, inverse_transform, regrid, sample_density
+from cryores_lite.fourier.padding import PeriodicBox
+from cryores_lite.fourier.spectrum import Spectrum, chunks, gaussian_gain, grid_for, sample_density
 from cryores_lite.types import Lengths, Mask, Shape, Volume
 
 MASK_SIGMAS = (3.0, 5.0, 8.0, 12.0)  # Å, σ of the smoothings in which the molecule is searched for
@@ -53,22 +55,33 @@ class Outline:
     limit: float
 
 
-def outline_molecule(spectrum: Spectrum, coverage: Volume, threads: int = 1) -> Outline:
-    """Find the molecule and the finest resolution of a map. `coverage` as in `Outline`."""
+def outline_molecule(density: PeriodicBox, spectrum: Spectrum, coverage: Volume, threads: int = 1) -> Outline:
+    """Find the molecule and the finest resolution of a map.
+
+    Parameters
+    ----------
+    density, spectrum : the map in a periodic box, and its Fourier transform
+    coverage : as in `Outline`
+    """
     in_map = coverage > 0.5
     molecule, distance = find_molecule(spectrum, grid_for(spectrum.lengths, POWER_STEP), in_map, threads)
-    limit = low_pass_limit(spectrum, molecule, coverage, threads)
+    body = cut_out_molecule(density, spectrum.lengths, molecule, coverage, threads)
+    limit = low_pass_limit(body, spectrum.voxel_size, spectrum.nyquist, threads)
     return Outline(coverage=coverage, in_map=in_map, molecule=molecule, distance=distance, limit=limit)
 
 
-def low_pass_limit(spectrum: Spectrum, molecule: Mask, coverage: Volume, threads: int = 1) -> float:
+def low_pass_limit(body: Volume, voxel_size: Lengths, nyquist: float, threads: int = 1) -> float:
     """Find the resolution (Å) at which a low-pass filter ends; without a filter, return the Nyquist limit.
 
     The filter is searched for in the molecule, cut out with a soft edge. This excludes the faces of the box, which add
     power to empty shells.
+
+    Parameters
+    ----------
+    body : (z, y, x) float32, from `cut_out_molecule`
+    nyquist : 1/Å
     """
-    body = cut_out_molecule(spectrum, molecule, coverage, threads)
-    shell_power, shell_width = radial_power(body, spectrum.voxel_size, spectrum.nyquist, threads)
+    shell_power, shell_width = radial_power(body, voxel_size, nyquist, threads)
     last = len(shell_power) - 1
     depth = np.zeros(last)
     for n in range(max(4, int(shell_width**-1 / COARSEST_LOW_PASS)), last):
@@ -77,7 +90,7 @@ def low_pass_limit(spectrum: Spectrum, molecule: Mask, coverage: Volume, threads
         if all(share < max_share for share, (_, _, max_share) in zip(remaining, LOW_PASS_DROPS, strict=True)):
             depth[n] = -np.log(remaining[-1])
     if not depth.any():
-        return 1 / spectrum.nyquist
+        return 1 / nyquist
     top = int(depth.argmax())
     edge = top + int(np.argmax(shell_power[top:] < np.sqrt(LOW_PASS_DROPS[0][2]) * shell_power[top]))
     return float(1 / (edge * shell_width))
@@ -93,36 +106,44 @@ def radial_power(
     last = int(nyquist / width)
     sums = np.zeros((2, last + 2))  # the last shell collects all waves beyond Nyquist
     across = fft.fftfreq(y, voxel_size[1])[:, None] ** 2 + fft.rfftfreq(x, voxel_size[2]) ** 2
-    for height, plane in zip(fft.fftfreq(z, voxel_size[0]), waves, strict=True):
-        shells = np.minimum(np.sqrt(across + height**2) / width, last + 1).astype(int)
-        power = plane.real**2 + plane.imag**2
-        add_shell_sums(sums, shells, power, np.ones_like(power))
+    for n in range(z // 2 + 1):
+        shells = np.minimum(np.sqrt(across + (n / (z * voxel_size[0])) ** 2) / width, last + 1).astype(int)
+        both = waves[[n, -n] if 0 < n < z - n else [n]]  # the planes of n and -n have the same shells
+        power = np.square(both.real).sum(0) + np.square(both.imag).sum(0)
+        add_shell_sums(sums, shells, power, np.full_like(power, len(both)))
     total, count = sums[:, :-1]
     return np.maximum(total / np.maximum(count, 1), MIN_POWER), width
 
 
-def cut_out_molecule(spectrum: Spectrum, molecule: Mask, coverage: Volume, threads: int = 1) -> Volume:
-    """Cut the molecule (its `fullest_part`) out of the box with a soft edge, and subtract its mean density."""
-    coarse = (molecule.shape[0], molecule.shape[1], molecule.shape[2])
-    part = fullest_part(molecule, [MAX_BODY_EDGE * m // n for n, m in zip(spectrum.shape, coarse, strict=True)])
-    weight = smooth(part.astype(np.float32), spectrum.lengths, BODY_EDGE_SIGMA, coarse) * coverage
+def cut_out_molecule(
+    density: PeriodicBox, lengths: Lengths, molecule: Mask, coverage: Volume, threads: int = 1
+) -> Volume:
+    """Cut the molecule (its `fullest_part`) out of a box with a soft edge, and subtract its mean density.
+
+    Parameters
+    ----------
+    lengths : edges of the box, Å
+    molecule, coverage : as in `Outline`
+    """
+    shape, coarse = density.shape, (molecule.shape[0], molecule.shape[1], molecule.shape[2])
+    part = fullest_part(molecule, [MAX_BODY_EDGE * m // n for n, m in zip(shape, coarse, strict=True)])
+    weight = smooth(part.astype(np.float32), lengths, BODY_EDGE_SIGMA, coarse) * coverage
     box = bounding_slices(weight >= MIN_BODY_WEIGHT * weight.max())
     assert box is not None  # it holds the highest weight
     z, y, x = (
         slice(max(0, (side.start - 1) * n // m), min(n, -(-(side.stop + 1) * n // m)))
-        for side, n, m in zip(box, spectrum.shape, coarse, strict=True)
+        for side, n, m in zip(box, shape, coarse, strict=True)
     )
     values = np.empty((z.stop - z.start, y.stop - y.start, x.stop - x.start), np.float32)
     fine_weight = np.empty_like(values)
 
-    def store(part: slice, density: Volume) -> None:
-        first, last = max(part.start, z.start), min(part.stop, z.stop)
-        if first < last:
-            rows = slice(first - z.start, last - z.start)
-            values[rows] = density[first - part.start : last - part.start, y, x]
-            fine_weight[rows] = resample_periodic(weight, spectrum.shape, (slice(first, last), y, x))
+    def store(planes: slice) -> None:
+        part = slice(z.start + planes.start, z.start + planes.stop)
+        values[planes] = density.part(part, y, x)
+        fine_weight[planes] = resample_periodic(weight, shape, (part, y, x))
 
-    inverse_transform(regrid(spectrum, spectrum.shape, None, threads), store, threads)
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(store, chunks(values.shape)))
     inside = fine_weight >= MIN_BODY_WEIGHT * fine_weight.max()
     extents = [np.flatnonzero(inside.any(axes)) for axes in ((1, 2), (0, 2), (0, 1))]
     inner = tuple(slice(extent[0], extent[-1] + 1) for extent in extents)
@@ -165,21 +186,33 @@ def find_molecule(spectrum: Spectrum, shape: Shape, in_map: Mask, threads: int =
     fine_in_map = resample_periodic(in_map.astype(np.float32), fine) > 0.5
     if not fine_in_map.any():
         fine_in_map = np.ones_like(fine_in_map)
-    candidates = []
-    for sigma in MASK_SIGMAS:
-        smoothed = sample_density(spectrum, fine, partial(gaussian_gain, sigma=sigma), threads)
-        values = smoothed[fine_in_map]
-        threshold = otsu_threshold(values)
-        candidates.append((separability(values, values > threshold), (smoothed > threshold) & fine_in_map))
-    del smoothed, values  # the distances need the memory
-    best = max(separation for separation, _ in candidates)
-    dense = next(mask for separation, mask in candidates if separation >= best - MAX_SEPARABILITY_LOSS)
+    candidates = [smooth_and_divide(spectrum, sigma, fine_in_map, threads) for sigma in MASK_SIGMAS]
+    best = max(separation for _, separation in candidates)
+    dense = next(mask for mask, separation in candidates if separation >= best - MAX_SEPARABILITY_LOSS)
     molecule = without_small_pieces(dense, MIN_MOLECULE_PIECE)
     step = [length / n for length, n in zip(spectrum.lengths, fine, strict=True)]
     coarse = molecule[::2, ::2, ::2]
     if not coarse.any():
         coarse = np.ones_like(coarse)
     return coarse, distance_from(molecule, step)
+
+
+def smooth_and_divide(spectrum: Spectrum, sigma: float, in_map: Mask, threads: int = 1) -> tuple[Mask, float]:
+    """Smooth a map with a Gaussian of `sigma` Å, and divide it by Otsu's threshold.
+
+    Parameters
+    ----------
+    in_map : (z, y, x) bool, the voxels that are used, on the grid over the periodic box on which the map is smoothed
+
+    Returns
+    -------
+    The denser class, on that grid, and the `separability`
+    """
+    grid = (in_map.shape[0], in_map.shape[1], in_map.shape[2])
+    smoothed = sample_density(spectrum, grid, partial(gaussian_gain, sigma=sigma), threads)
+    values = smoothed[in_map]
+    threshold = otsu_threshold(values)
+    return (smoothed > threshold) & in_map, separability(values, values > threshold)
 
 
 def separability(values: Volume, high: Mask) -> float:

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from cryores_lite.fourier.local_power import POWER_STEP, GaussianAverage
-from cryores_lite.fourier.spectrum import Spectrum, chunks, grid_for, regrid, transform
+from cryores_lite.fourier.local_power import POWER_STEP, GaussianAverage, gaussian_matrix
+from cryores_lite.fourier.padding import PeriodicBox, pad, without_padding
+from cryores_lite.fourier.spectrum import Spectrum, chunks, grid_for, regrid, sample_density, transform_box
 from cryores_lite.method.band_powers import BandPowers
 from cryores_lite.method.coupling_estimate import contrast_sign
 from cryores_lite.method.crop import Box, cut, molecule_box
@@ -86,11 +87,12 @@ def prepare(density: Density, threads: int = 1) -> tuple[Frame, Spectra]:
         density = Density(values, density.grid)
     edits = value_edits(density)
     density, level = level_solvent(density)
-    box, spectrum, coverage, masked_out = transform_molecule(density, threads)
+    box, periodic, spectrum, coverage, masked_out = transform_molecule(density, threads)
     nyquist_filtered = not power_share_beyond_nyquist(spectrum) <= MAX_POWER_BEYOND_NYQUIST
     if nyquist_filtered:
         require_memory(density.grid.shape, memory_per_voxel(density.grid.voxel_size))
-        box, spectrum, coverage, masked_out = transform_molecule(filter_to_nyquist(density, threads), threads)
+        filtered = filter_to_nyquist(density, threads)
+        box, periodic, spectrum, coverage, masked_out = transform_molecule(filtered, threads)
     frame = Frame(
         box=box,
         before=spectrum.before,
@@ -102,11 +104,14 @@ def prepare(density: Density, threads: int = 1) -> tuple[Frame, Spectra]:
     )
     if max(density.grid.voxel_size) < FINE_VOXEL_SIZE:
         spectrum = without_finest_waves(spectrum, threads)
+        periodic = without_padding(sample_density(spectrum, spectrum.shape, threads=threads))
     # With a small map, neither step keeps two cores busy; with a large one, each takes much memory.
     largest_grid = max(int(np.prod(spectrum.shape)), OUTLINE_POINTS * coverage.size)
     workers = min(2, threads) if largest_grid <= MAX_CONCURRENT_VOXELS else 1
     with ThreadPoolExecutor(workers) as pool:
-        outline = pool.submit(outline_molecule, spectrum, coverage, threads)
+        outline = pool.submit(outline_molecule, periodic, spectrum, coverage, threads)
+        outline.add_done_callback(lambda _: density.release_pages())
+        del periodic  # its memory is free as soon as the outline is known
         powers, coupling = pool.submit(measure_powers_and_coupling, spectrum, masked_out, threads).result()
     contrast = contrast_sign(powers, coupling, masked_out)
     return frame, Spectra(spectrum, powers, coupling, outline.result(), contrast)
@@ -117,14 +122,27 @@ def without_finest_waves(spectrum: Spectrum, threads: int = 1) -> Spectrum:
     return regrid(spectrum, grid_for(spectrum.lengths, FINEST_STEP), None, threads)
 
 
-def transform_molecule(density: Density, threads: int = 1) -> tuple[Box, Spectrum, Volume, Volume]:
-    """Return the box around the molecule, its spectrum, and the two fields of `coarse_coverage`."""
+def transform_molecule(density: Density, threads: int = 1) -> tuple[Box, PeriodicBox, Spectrum, Volume, Volume]:
+    """Return the box around the molecule, its density and spectrum, and the two fields of `coarse_coverage`."""
     box = molecule_box(density.values, density.grid.voxel_size, MARGIN)
     require_memory(box.shape, memory_per_voxel(density.grid.voxel_size))
     values, edge_weight = soften(cut(density.values, box), density.grid.voxel_size)
-    spectrum = transform(values, density.grid.voxel_size, threads)
+    periodic = pad(values)
+    spectrum = transform_box(periodic, density.grid.voxel_size, threads)
     density.release_pages()
-    return box, spectrum, *coarse_coverage(edge_weight, spectrum)
+    return box, periodic, spectrum, *coarse_coverage(edge_weight, spectrum)
+
+
+def coverage_of_box(size: Shape, spectrum: Spectrum, shape: Shape) -> Volume:
+    """Return the share of each point of a coarse grid of `shape` points that a box of `size` voxels covers."""
+    z, y, x = (
+        gaussian_matrix(n, m, length, POWER_STEP / 2)[:, start : start + voxels].sum(1)
+        for n, m, length, start, voxels in zip(
+            spectrum.shape, shape, spectrum.lengths, spectrum.before, size, strict=True
+        )
+    )
+    coverage: Volume = np.maximum(z[:, None, None] * y[:, None] * x, 0)
+    return coverage
 
 
 def coarse_coverage(edge_weight: Volume, spectrum: Spectrum) -> tuple[Volume, Volume]:
@@ -134,6 +152,8 @@ def coarse_coverage(edge_weight: Volume, spectrum: Spectrum) -> tuple[Volume, Vo
     """
     shape = grid_for(spectrum.lengths, POWER_STEP)
     z, y, x = edge_weight.shape
+    if not any(edge_weight.strides):  # one number: the map has no mask
+        return coverage_of_box((z, y, x), spectrum, shape), np.zeros(shape, np.float32)
     grids = (spectrum.shape, spectrum.lengths, POWER_STEP / 2, shape, spectrum.before)
     coverage, masked_out = GaussianAverage(*grids), GaussianAverage(*grids)
     for part in chunks((z, y, x)):

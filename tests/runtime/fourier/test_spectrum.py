@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import fft, ndimage
 
+from cryores_lite.fourier.padding import PADDING
 from cryores_lite.fourier.spectrum import (
-    PADDING,
     Spectrum,
     chunks,
     gaussian_gain,

@@ -33,7 +33,7 @@ def truth():
 
 def estimate(density):
     """The level in Å, and the pattern at the voxels of the map."""
-    box, spectrum, coverage, masked_out = transform_molecule(density)
+    box, _, spectrum, coverage, masked_out = transform_molecule(density)
     molecule, _ = find_molecule(spectrum, grid_for(spectrum.lengths, POWER_STEP), coverage > 0.5)
     result = coupling_estimate(measure_powers_and_coupling(spectrum, masked_out)[1], molecule)
     frame = Frame(
@@ -43,7 +43,7 @@ def estimate(density):
 
 
 def sign(density):
-    _, spectrum, _, masked_out = transform_molecule(density)
+    _, _, spectrum, _, masked_out = transform_molecule(density)
     return contrast_sign(*measure_powers_and_coupling(spectrum, masked_out), masked_out)
 
 

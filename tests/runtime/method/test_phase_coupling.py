@@ -42,7 +42,7 @@ def example():
 
 
 def measure(density):
-    _, spectrum, coverage, masked_out = transform_molecule(density)
+    _, _, spectrum, coverage, masked_out = transform_molecule(density)
     molecule, _ = find_molecule(spectrum, grid_for(spectrum.lengths, POWER_STEP), coverage > 0.5)
     return spectrum, masked_out, molecule, coupling_of(spectrum, masked_out)
 
@@ -71,7 +71,7 @@ def change(first, second, molecule):
 
 def at_voxels(density, start):
     """The coupling at the voxels of the EMD-6555 map, whose first voxel is at `start`."""
-    box, spectrum, _, masked_out = transform_molecule(density)
+    box, _, spectrum, _, masked_out = transform_molecule(density)
     frame = Frame(
         box=box, before=spectrum.before, padded_shape=spectrum.shape, lengths=spectrum.lengths, nyquist_filtered=False
     )
