@@ -13,13 +13,19 @@ Slices = tuple[slice, slice, slice]
 MIN_RELATIVE_RANGE = 1e-4  # over the largest value; float32 cannot divide a narrower range into the bins of Otsu
 
 
-def bounding_slices(mask: npt.NDArray[np.generic]) -> Slices | None:
+def bounding_slices(mask: Mask) -> Slices | None:
     """Return the smallest box that holds all of a mask, or None if the mask is empty."""
-    boxes = ndimage.find_objects(mask.astype(np.int8))
-    if not boxes:
+    planes = np.flatnonzero(mask.any((1, 2)))
+    if not len(planes):
         return None
-    z, y, x = boxes[0]
-    return z, y, x
+    z = _range(planes)
+    outline = np.logical_or.reduce(mask[z])
+    return z, _range(np.flatnonzero(outline.any(1))), _range(np.flatnonzero(outline.any(0)))
+
+
+def _range(indices: npt.NDArray[np.intp]) -> slice:
+    """Return the range from the first to the last of ascending indices."""
+    return slice(int(indices[0]), int(indices[-1]) + 1)
 
 
 def otsu_threshold(values: Volume) -> float:
@@ -48,11 +54,15 @@ def pieces_at_faces(mask: Mask) -> Mask:
     """Keep the connected pieces of a mask that touch a face of the box."""
     labels, count = ndimage.label(mask)
     at_face = np.zeros(count + 1, bool)
-    for axis in range(3):
-        at_face[np.moveaxis(labels, axis, 0)[[0, -1]]] = True
+    at_face[labels_at_faces(labels)] = True
     at_face[0] = False
     kept: Mask = at_face[labels]
     return kept
+
+
+def labels_at_faces(labels: npt.NDArray[np.integer]) -> npt.NDArray[np.integer]:
+    """Return the labels, with repetitions, of the voxels at the six faces of a box."""
+    return np.concatenate([labels.take([0, -1], axis).ravel() for axis in range(3)])
 
 
 def add_shell_sums(

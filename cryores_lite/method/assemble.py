@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from cryores_lite.fourier.grids import bounding_slices
 from cryores_lite.method.crop import paste
 from cryores_lite.method.mask import molecule_mask
 from cryores_lite.method.predict import NetworkFields
@@ -36,12 +37,17 @@ def assemble(
     mask, left_out = molecule_mask(fields.mask_probability, mask_threshold, frame, threads)
     values, uncertainty = np.zeros(grid.shape, np.float32), np.zeros(grid.shape, np.float32)
 
-    def fill(part: slice, relative: Volume, error: Volume) -> None:
-        planes = aggregate(resolution.global_, relative, error, mask[part], nyquist_limit)
-        for out, plane in zip((values, uncertainty), planes, strict=True):  # pages that stay 0 take no memory
-            np.copyto(out[box.slices][part], plane, where=mask[part])
+    inside = bounding_slices(mask)
+    if inside is None:
+        return values, uncertainty, paste(mask, box, grid.shape), left_out
+    in_mask = mask[inside]
 
-    for_each_chunk(frame, fill, threads, fields.relative, fields.error)
+    def fill(part: slice, relative: Volume, error: Volume) -> None:
+        planes = aggregate(resolution.global_, relative, error, in_mask[part], nyquist_limit)
+        for out, plane in zip((values, uncertainty), planes, strict=True):  # pages that stay 0 take no memory
+            np.copyto(out[box.slices][inside][part], plane, where=in_mask[part])
+
+    for_each_chunk(frame, inside, fill, threads, fields.relative, fields.error)
     return values, uncertainty, paste(mask, box, grid.shape), left_out
 
 

@@ -6,10 +6,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from cryores_lite.fourier.grids import bounding_slices, pieces_at_faces
+from cryores_lite.fourier.grids import bounding_slices, labels_at_faces
 from cryores_lite.method.predict import PROBABILITY_ONE
 from cryores_lite.method.prepare import Frame
-from cryores_lite.method.restore import for_each_chunk
+from cryores_lite.method.restore import for_each_chunk, voxels_near
 from cryores_lite.types import Mask, Volume
 
 LARGE_PIECE = 0.1  # share of the largest piece of the mask; pieces from this size on are kept
@@ -32,17 +32,22 @@ def molecule_mask(
     -------
     The mask, and the volume that was left out over that of the mask
     """
-    in_box = np.empty(frame.box.shape, np.uint8)
-    mask = np.empty(frame.box.shape, bool)
+    mask = np.zeros(frame.box.shape, bool)
+    near = voxels_near(frame, probability > threshold * PROBABILITY_ONE)
+    if near is None:
+        return mask, 0.0
+    candidate = mask[near]
+    in_part = np.empty(candidate.shape, np.uint8)
 
     def decide(part: slice, values: Volume) -> None:
-        np.greater(values, threshold * PROBABILITY_ONE, out=mask[part])
-        in_box[part] = values
+        np.greater(values, threshold * PROBABILITY_ONE, out=candidate[part])
+        in_part[part] = values
 
-    for_each_chunk(frame, decide, threads, probability)
-    mask, left_out = likely_pieces(mask, in_box)
+    for_each_chunk(frame, near, decide, threads, probability)
+    kept, left_out = likely_pieces(candidate, in_part)
     voxel_volume = float(np.prod([length / n for length, n in zip(frame.lengths, frame.padded_shape, strict=True)]))
-    return without_small_holes(mask, int(MAX_HOLE_VOLUME / voxel_volume)), left_out
+    mask[near] = without_small_holes(kept, int(MAX_HOLE_VOLUME / voxel_volume))
+    return mask, left_out
 
 
 def without_small_holes(mask: Mask, max_voxels: int) -> Mask:
@@ -50,10 +55,10 @@ def without_small_holes(mask: Mask, max_voxels: int) -> Mask:
     box = bounding_slices(mask)
     if box is None:
         return mask
-    empty = ~mask[box]  # a piece that touches a face of this box is not enclosed
-    labels, count = ndimage.label(empty & ~pieces_at_faces(empty))
+    labels, count = ndimage.label(~mask[box])
     small = np.bincount(labels.ravel(), minlength=count + 1) <= max_voxels
     small[0] = False
+    small[labels_at_faces(labels)] = False  # a piece that touches a face of this box is not enclosed
     filled = mask.copy()
     filled[box] |= small[labels]
     return filled

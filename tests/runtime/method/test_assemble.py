@@ -1,12 +1,15 @@
 """(global + relative) × mask."""
 
 import numpy as np
+import pytest
 from numpy.testing import assert_allclose
 
+from cryores_lite.fourier.grids import bounding_slices
 from cryores_lite.method.assemble import aggregate, assemble
 from cryores_lite.method.crop import Box
 from cryores_lite.method.predict import NetworkFields
 from cryores_lite.method.prepare import Frame
+from cryores_lite.method.restore import resample_to_crop, voxels_near
 from cryores_lite.types import Grid, MapResolution
 
 
@@ -33,3 +36,28 @@ def test_fields_over_the_padded_box_come_back_at_the_place_of_the_crop():
     assert_allclose(uncertainty, 0.5 * expected)
     assert_allclose(mask, expected > 0)
     assert left_out == 0
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_part_near_marked_points_is_the_smallest_that_holds_all_that_is_interpolated_from_them(seed):
+    rng = np.random.default_rng(seed)
+    box = Box((0, 0, 0), (17, 21, 19))
+    frame = Frame(box=box, before=(2, 1, 3), padded_shape=(20, 24, 24), lengths=(20, 24, 24), nyquist_filtered=False)
+    points = np.zeros(tuple(rng.integers(9, 30, 3)), bool)
+    points[tuple(slice(start, start + 3) for start in rng.integers(0, np.subtract(points.shape, 3)))] = True
+    (everywhere,) = resample_to_crop(frame, points.astype(np.float32))
+    assert voxels_near(frame, points) == bounding_slices(everywhere > 0)
+
+
+def test_nothing_is_near_no_points():
+    frame = Frame(
+        box=Box((0, 0, 0), (4, 4, 4)),
+        before=(2, 2, 2),
+        padded_shape=(8, 8, 8),
+        lengths=(8, 8, 8),
+        nyquist_filtered=False,
+    )
+    points = np.zeros((8, 8, 8), bool)
+    assert voxels_near(frame, points) is None
+    points[0, 4, 4] = True  # in the padding
+    assert voxels_near(frame, points) is None
