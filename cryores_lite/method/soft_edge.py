@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
+from cryores_lite.fourier.spectrum import chunks
 from cryores_lite.types import Lengths, Mask, Volume
 
 TAPER_WIDTH = 4.0  # Å, from the masked-out voxels to the unchanged map
@@ -18,14 +19,24 @@ SAMPLED_EDGE = 100  # voxels along an axis of the sample in which the fill value
 def masked_out_voxels(values: Volume) -> Mask:
     """Find the voxels that hold the fill value of a mask: they equal all six neighbours."""
     masked_out = np.ones(values.shape, bool)
-    for axis in range(3):
-        along = [np.moveaxis(array, axis, 0) for array in (values, masked_out)]
-        same = along[0][1:] == along[0][:-1]
-        along[1][1:] &= same
-        along[1][:-1] &= same
+    z, y, x = values.shape
+    for part in chunks((z, y, x)):
+        equal_neighbours(values[part], 2, masked_out[part])
+        if masked_out[part].any():  # not in a map without a mask, and the other axes need no look
+            equal_neighbours(values[part], 1, masked_out[part])
+    if masked_out.any():
+        equal_neighbours(values, 0, masked_out)
     if masked_out.any():
         masked_out &= values == fill_value(values, masked_out)
     return masked_out
+
+
+def equal_neighbours(values: Volume, axis: int, mask: Mask) -> None:
+    """Leave in a mask the voxels that equal both neighbours along an axis, or the only one at a face."""
+    along, kept = (np.moveaxis(array, axis, 0) for array in (values, mask))
+    same = along[1:] == along[:-1]
+    kept[1:] &= same
+    kept[:-1] &= same
 
 
 def fill_value(values: Volume, masked_out: Mask) -> np.float32:

@@ -5,7 +5,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from cryores_lite.fourier.spectrum import radius, sample_density, transform
-from cryores_lite.method.soft_edge import TAPER_WIDTH, soften
+from cryores_lite.method.soft_edge import TAPER_WIDTH, masked_out_voxels, soften
 from tests.runtime.maps import white_noise
 
 
@@ -14,6 +14,13 @@ def test_a_map_without_a_mask_is_not_softened():
     softened, edge_weight = soften(values, (1.0, 1.0, 1.0))
     assert_array_equal(softened, values)
     assert (edge_weight == 1).all()
+
+
+@pytest.mark.parametrize("constant_along", [(), (0,), (1,), (2,), (0, 1), (0, 2), (1, 2)])
+def test_values_that_repeat_along_some_axes_only_are_not_masked_out(constant_along):
+    shape = [1 if axis in constant_along else 20 for axis in range(3)]
+    values = np.broadcast_to(white_noise(13, shape), (20, 20, 20))
+    assert not masked_out_voxels(values).any()
 
 
 @pytest.mark.parametrize("fill", [0.0, -3.0])
