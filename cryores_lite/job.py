@@ -229,6 +229,10 @@ def lazy_model(options: RunOptions) -> Callable[[], Model]:
 
 def read_input(job: Job) -> MapAndHalves:
     """Read the map and the half maps of a job; without a map, average the half maps."""
+    if not job.half_maps:
+        from cryores_lite.io.mrc import read_map
+
+        return read_map(job.map_path, voxel_size=job.voxel_size), None
     from cryores_lite.half_maps.pair import read_map_and_halves
 
     return read_map_and_halves(job.map_path, job.half_maps, job.averages_half_maps, job.voxel_size)
@@ -280,8 +284,6 @@ def _estimate_and_write(
     job: Job, model: Model | None, threads: int | None, progress: Progress, prefetched: PrefetchedInput
 ) -> MapResult:
     """Read, estimate and write one map: all its files, or none."""
-    from cryores_lite.half_maps.comparison import compare
-    from cryores_lite.half_maps.local_fsc import checked_local_fsc, threshold_of
     from cryores_lite.io.atomic_write import publish, refuse_existing, staging_folder
     from cryores_lite.io.input_checks import check_input
     from cryores_lite.method import pipeline, statistical
@@ -304,6 +306,9 @@ def _estimate_and_write(
             estimate = statistical.estimate_by_noise(input_map.density, threads)
         local_fsc = comparison = None
         if pair:
+            from cryores_lite.half_maps.comparison import compare
+            from cryores_lite.half_maps.local_fsc import checked_local_fsc, threshold_of
+
             threshold = threshold_of(job.criterion)
             local_fsc = checked_local_fsc(pair.first, pair.second, threshold=threshold, threads=threads)
             comparison = compare(
