@@ -29,6 +29,7 @@ HALF_MAPS, RELION = "Half maps", "Half maps beside RELION"  # sections of the pa
 RELION_ROW = "RELION, two half maps"  # in the table of other programs
 NECESSARY_STEPS = ("powers and coupling", "network")  # all others are overhead
 MATRIX_EDGE = 2048  # of the products that measure the machine
+BATCH_EDGE, BATCH_MAPS = 256, 4  # voxels, and maps of one process whose throughput is measured
 STEPS = (
     "import",
     "open model",
@@ -109,12 +110,12 @@ def steps(path: Path, threads: int) -> dict[str, float]:
     return seconds
 
 
-def measure(folder: Path, edge: int, filling: float, threads: int, runs: int) -> dict[str, float]:
-    """All measurements of one size of map."""
-    path = folder / f"{edge}.mrc"
-    maps.write(path, edge, filling)
-    command = [*COMMAND, str(path), "-o", str(folder / "out"), "--overwrite", "-q", "-j", str(threads)]
-    costs = [measure_process(command) for _ in range(runs)]
+def measure(
+    folder: Path, edge: int, filling: float, threads: int, runs: int, kind: maps.MapKind = maps.BALL
+) -> dict[str, float]:
+    """All measurements of one map."""
+    path = maps.write(folder / f"{edge}.mrc", edge, filling, kind)
+    costs = [measure_process(command_for(folder, threads, path)) for _ in range(runs)]
     seconds = min((steps(path, threads) for _ in range(runs)), key=lambda s: s["total"])
     path.unlink()
     fastest = min(costs, key=lambda c: c.wall)
@@ -125,6 +126,26 @@ def measure(folder: Path, edge: int, filling: float, threads: int, runs: int) ->
         "memory": max(c.memory for c in costs),
         "map": 4 * edge**3 / 1e6,
     }
+
+
+def command_for(folder: Path, threads: int, *paths: Path) -> list[str]:
+    """The command for maps."""
+    names = [str(path) for path in paths]
+    return [*COMMAND, *names, "-o", str(folder / "out"), "--overwrite", "-q", "-j", str(threads)]
+
+
+def maps_per_hour(folder: Path, threads: int, runs: int) -> float:
+    """Maps of `BATCH_EDGE`³ voxels, 15 % filled, that one process finishes in an hour after its first map."""
+    paths = [folder / f"batch_{n}.mrc" for n in range(BATCH_MAPS)]
+    for path in paths:
+        maps.write(path, BATCH_EDGE, 0.15)
+    one, many = (
+        min(measure_process(command_for(folder, threads, *paths[:count])).wall for _ in range(runs))
+        for count in (1, BATCH_MAPS)
+    )
+    for path in paths:
+        path.unlink()
+    return 3600 * (BATCH_MAPS - 1) / (many - one)
 
 
 def compare_with_peers(shared: Path, threads: int, runs: int, relion: dict[str, ProcessCost]) -> list[tuple[str, ...]]:
@@ -180,8 +201,22 @@ def step_row(edge: int, filling: float, threads: int, measured: dict[str, float]
     return f"{edge}³", f"{filling:.0%}", str(threads), *(f"{measured.get(step, 0):.2f}" for step in STEPS)
 
 
+def kind_rows(
+    costly: dict[tuple[str, int], dict[str, float]], speed: dict[int, float]
+) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]]]:
+    """The rows of costly kinds of maps in the tables of commands and of steps, by name and threads."""
+    commands, seconds = [], []
+    for (name, threads), measured in costly.items():
+        _, edge, filling = maps.COSTLY_KINDS[name]
+        commands.append((name, *command_row(edge, filling, threads, measured, speed[threads])))
+        seconds.append((name, *step_row(edge, filling, threads, measured)))
+    return commands, seconds
+
+
 def page(
     results: dict[tuple[int, float, int], dict[str, float]],
+    costly: dict[tuple[str, int], dict[str, float]],
+    throughput: dict[int, float],
     speed: dict[int, float],
     without_map: dict[str, ProcessCost],
     peers: list[tuple[str, ...]],
@@ -195,6 +230,8 @@ def page(
         text_table(COMMAND_HEADER, [command_row(*key, measured, speed[key[2]]) for key, measured in results.items()]),
         "### Seconds by step",
         text_table(("box", "filled", "threads", *STEPS), [step_row(*key, r) for key, r in results.items()]),
+        *costly_kinds(costly, speed),
+        *maps_of_a_batch(throughput),
         "### Start-up",
         text_table(("", "wall s", "CPU s"), [(n, f"{c.wall:.2f}", f"{c.cpu:.2f}") for n, c in without_map.items()]),
     ]
@@ -215,12 +252,34 @@ def half_map_sections(args: argparse.Namespace, folder: Path, relion: dict[str, 
     return sections
 
 
+def costly_kinds(costly: dict[tuple[str, int], dict[str, float]], speed: dict[int, float]) -> list[str]:
+    """The tables of costly kinds of maps, if they were measured."""
+    if not costly:
+        return []
+    commands, seconds = kind_rows(costly, speed)
+    return [
+        "### Costly kinds of maps",
+        text_table(("kind", *COMMAND_HEADER), commands),
+        text_table(("kind", "box", "filled", "threads", *STEPS), seconds),
+    ]
+
+
+def maps_of_a_batch(throughput: dict[int, float]) -> list[str]:
+    """The table of maps per hour, if they were measured."""
+    if not throughput:
+        return []
+    rows = [(f"{BATCH_EDGE}³", "15%", str(threads), f"{count:.0f}") for threads, count in throughput.items()]
+    return ["### Maps of one batch", text_table(("box", "filled", "threads", "maps per hour"), rows)]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--boxes", type=int, nargs="+", default=[128, 256, 512])
     parser.add_argument("--half-map-boxes", type=int, nargs="+", default=[256, 512, 768])
     parser.add_argument("--fillings", type=float, nargs="+", default=[0.15, 0.4], help="molecule / box")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--kinds", nargs="*", choices=maps.COSTLY_KINDS, default=list(maps.COSTLY_KINDS))
+    parser.add_argument("--no-batch", action="store_true", help="leave out the maps per hour")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--only", nargs="+", choices=("half-maps", "relion"), help="replace only these sections")
     parser.add_argument("--folder", type=Path, help="for the maps; default: a temporary one")
@@ -241,7 +300,7 @@ def main() -> None:
             else:
                 print(f"### {title}\n\n{text}\n")
         return
-    results = {}
+    results, costly, throughput = {}, {}, {}
     with tempfile.TemporaryDirectory(dir=args.folder) as name:
         folder = Path(name)
         speed = {n: sgemm(n) for n in args.threads}
@@ -254,6 +313,13 @@ def main() -> None:
                         f"{edge}³ {filling:.0%} {threads}: {measured['wall']:.1f} s, {measured['memory']:.0f} MB",
                         flush=True,
                     )
+        for name in args.kinds:
+            kind, edge, filling = maps.COSTLY_KINDS[name]
+            for threads in args.threads:
+                costly[name, threads] = measure(Path(folder), edge, filling, threads, args.runs, kind)
+                print(f"{name} {threads}: {costly[name, threads]['wall']:.1f} s", flush=True)
+        if not args.no_batch:
+            throughput = {n: maps_per_hour(Path(folder), n, args.runs) for n in args.threads}
     commands = {
         "cryores-lite --help": [*COMMAND, "--help"],
         "import cryores_lite": [sys.executable, "-c", "import cryores_lite"],
@@ -262,9 +328,9 @@ def main() -> None:
     fastest = {name: min((measure_process(c) for _ in range(5)), key=lambda c: c.cpu) for name, c in commands.items()}
     peers = compare_with_peers(args.shared, max(args.threads), args.runs, relion) if args.shared else []
     operations = flop_per_voxel()  # last: the memory of torch would count for processes started after it
-    for measured in results.values():
+    for measured in (*results.values(), *costly.values()):
         measured["gflop"] = measured["voxels"] * operations / 1e9
-    text = page(results, speed, fastest, peers, sections)
+    text = page(results, costly, throughput, speed, fastest, peers, sections)
     if args.out is None:
         print(text)
         return

@@ -52,7 +52,7 @@ def cost_table(folder: Path, boxes: list[int], threads: list[int], runs: int) ->
     """The table of the command on a map with two half maps of each box, with its options."""
     rows = []
     for edge in boxes:
-        full, *halves = (maps.write(folder / f"{edge}_{n}.mrc", edge, FILLING, n) for n in (0, 1, 2))
+        full, *halves = (maps.write(folder / f"{edge}_{n}.mrc", edge, FILLING, half=n) for n in (0, 1, 2))
         for count in threads:
             alone = 0.0
             for name, options in OPTIONS.items():
