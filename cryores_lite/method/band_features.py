@@ -17,6 +17,7 @@ import numpy.typing as npt
 from cryores_lite.fourier.local_power import BAND_STEP, FIRST_BAND, window_sigma
 from cryores_lite.method.band_powers import BandPowers
 from cryores_lite.method.coupling_estimate import protein_coupling
+from cryores_lite.method.percentiles import percentiles
 from cryores_lite.method.phase_coupling import PhaseCoupling
 from cryores_lite.method.solvent_noise import MIN_POWER, SolventEstimate
 from cryores_lite.method.value_edits import ValueEdits, white_power
@@ -65,16 +66,16 @@ def band_features(
     in_map, distance = outline.in_map, outline.distance
     surroundings = in_map & (distance <= SURROUNDINGS)
     has_surroundings = surroundings.sum() >= MIN_MEDIAN_VOXELS
-    inside = [np.percentile(band, (50, *POWER_PERCENTILES)) for band in _log_powers(values, molecule)]
-    medians, *percentiles = np.array(inside, np.float32).T
-    spread = np.stack(percentiles) - medians
+    inside = [percentiles(band, (50, *POWER_PERCENTILES)) for band in _log_powers(values, molecule)]
+    medians, *others = np.array(inside, np.float32).T
+    spread = np.stack(others) - medians
     shells = [
         _shell_medians(values, in_map & (distance > near) & (distance <= far)) - medians for near, far in SOLVENT_SHELLS
     ]
     size = np.cbrt(max(molecule.sum(), 1) * np.prod([a / n for a, n in zip(powers.lengths, powers.shape, strict=True)]))
     log_noise = np.log(np.maximum(solvent.noise_power[:bands], MIN_POWER))
     low_coupling, median_coupling, high_coupling = np.transpose(
-        [np.percentile(band[molecule], COUPLING_PERCENTILES) for band in coupling.values[:bands]]
+        [percentiles(band[molecule], COUPLING_PERCENTILES) for band in coupling.values[:bands]]
     )
     in_solvent = in_map & (distance > SOLVENT_SHELLS[0][0]) & (distance <= SOLVENT_SHELLS[-1][1])
     solvent_coupling = (

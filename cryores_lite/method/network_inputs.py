@@ -26,6 +26,7 @@ from cryores_lite.fourier.spectrum import Spectrum, chunks, sample_density
 from cryores_lite.method.band_features import COUPLING_SCALE
 from cryores_lite.method.band_powers import BandPowers
 from cryores_lite.method.coupling_estimate import protein_coupling
+from cryores_lite.method.percentiles import percentiles
 from cryores_lite.method.phase_coupling import PhaseCoupling
 from cryores_lite.method.prepare import Spectra
 from cryores_lite.method.solvent_noise import (
@@ -134,7 +135,7 @@ def network_inputs(
         coupled = COUPLING_SCALE * coupling_at(spectra.coupling, frequencies[n])
         bands[2 * BANDS + n] = resample_periodic(coupled, quarter)
         median_coupling[n] = np.median(coupled[outline.molecule])
-        quantiles[:, n] = np.percentile(relative_power[outline.molecule], (10, 50, 90))
+        quantiles[:, n] = percentiles(relative_power[outline.molecule], (10, 50, 90))
         return 2 * relative_power if near_median[n] else None
 
     with ThreadPoolExecutor(threads) as pool:  # one by one: together they need many times the memory
