@@ -28,9 +28,18 @@ class FilteredPlanes:
     shape : points of the grid over the periodic box
     gain : a function of |k| (array, 1/Å) by which each wave is multiplied
     end : 1/Å; the gain is 0 beyond
+    memory : from `memory_for`, for waves of this and, afterwards, of other bands; by default, new memory
     """
 
-    def __init__(self, spectrum: Spectrum, shape: Shape, gain: Gain, end: float = math.inf, threads: int = 1) -> None:
+    def __init__(
+        self,
+        spectrum: Spectrum,
+        shape: Shape,
+        gain: Gain,
+        end: float = math.inf,
+        threads: int = 1,
+        memory: npt.NDArray[np.complex64] | None = None,
+    ) -> None:
         # Numbers of the highest waves of each axis, negative and positive.
         low, high = (
             [min(held, int(min(end * a, n))) for held, a, n in zip(side, spectrum.lengths, shape, strict=True)]
@@ -38,7 +47,10 @@ class FilteredPlanes:
         )
         columns = low[2] + 1
         rows = min(shape[1], 2 * (high[1] + 1))
-        waves = np.zeros((shape[0], rows, min(shape[2] // 2 + 1, columns + 1)), np.complex64)
+        size = (shape[0], rows, min(shape[2] // 2 + 1, columns + 1))
+        waves = (memory_for(shape) if memory is None else memory)[: math.prod(size)].reshape(size)
+        waves[:, high[1] + 1 : rows - low[1]] = 0
+        waves[:, :, columns:] = 0
         source = spectrum.waves.view(np.float32)  # real and imaginary parts
         z2, y2, x2 = (
             np.square(np.arange(n + 1) / length).astype(np.float32)
@@ -79,6 +91,14 @@ class FilteredPlanes:
         planes = fft.ifft(rows, axis=1, overwrite_x=not np.shares_memory(rows, self._waves))
         out: Volume = fft.irfft(planes, n=self.shape[2], axis=2)
         return out
+
+
+def memory_for(shape: Shape) -> npt.NDArray[np.complex64]:
+    """Return memory for the waves of `FilteredPlanes` on a grid of up to `shape` points.
+
+    To use it for one band after the other saves time: a system clears new memory.
+    """
+    return np.empty(shape[0] * shape[1] * (shape[2] // 2 + 1), np.complex64)
 
 
 def transformed_rows(

@@ -44,10 +44,18 @@ def without_small_pieces(mask: Mask, min_fraction: float) -> Mask:
     labels, count = ndimage.label(mask)
     if count < 2:
         return mask
-    sizes = np.bincount(labels.ravel())
+    sizes = voxels_of_labels(labels, count)
     sizes[0] = 0
     large: Mask = (sizes >= min_fraction * sizes.max())[labels]
     return large
+
+
+def voxels_of_labels(labels: npt.NDArray[np.integer], count: int) -> npt.NDArray[np.intp]:
+    """Count the voxels of each of the labels 0 to `count`, plane by plane: `bincount` converts what it counts."""
+    sizes = np.zeros(count + 1, np.intp)
+    for plane in labels:
+        sizes += np.bincount(plane.ravel(), minlength=count + 1)
+    return sizes
 
 
 def pieces_at_faces(mask: Mask) -> Mask:

@@ -64,9 +64,12 @@ def filter_alike(
     return regrid_alike(spectra, band_grid(spectra[0], frequency, points_per_wave), band_gain(frequency), threads)
 
 
-def band_planes(spectrum: Spectrum, frequency: float, threads: int = 1) -> FilteredPlanes:
-    """Filter a map to one band, on its `band_grid`, plane by plane."""
-    return FilteredPlanes(spectrum, band_grid(spectrum, frequency), band_gain(frequency), threads=threads)
+def band_planes(
+    spectrum: Spectrum, frequency: float, threads: int = 1, memory: npt.NDArray[np.complex64] | None = None
+) -> FilteredPlanes:
+    """Filter a map to one band, on its `band_grid`, plane by plane. `memory` as in `FilteredPlanes`."""
+    grid = band_grid(spectrum, frequency)
+    return FilteredPlanes(spectrum, grid, band_gain(frequency), threads=threads, memory=memory)
 
 
 def local_power(spectrum: Spectrum, frequency: float, shape: Shape, threads: int = 1) -> Volume:

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from cryores_lite.fourier.grids import bounding_slices, labels_at_faces
+from cryores_lite.fourier.grids import bounding_slices, labels_at_faces, voxels_of_labels
 from cryores_lite.method.predict import PROBABILITY_ONE
 from cryores_lite.method.prepare import Frame
 from cryores_lite.method.restore import for_each_chunk, voxels_near
@@ -56,7 +56,7 @@ def without_small_holes(mask: Mask, max_voxels: int) -> Mask:
     if box is None:
         return mask
     labels, count = ndimage.label(~mask[box])
-    small = np.bincount(labels.ravel(), minlength=count + 1) <= max_voxels
+    small = voxels_of_labels(labels, count) <= max_voxels
     small[0] = False
     small[labels_at_faces(labels)] = False  # a piece that touches a face of this box is not enclosed
     filled = mask.copy()
@@ -79,7 +79,7 @@ def likely_pieces(mask: Mask, probability: npt.NDArray[np.generic]) -> tuple[Mas
     labels, count = ndimage.label(mask)
     if count < 2:
         return mask, 0.0
-    sizes = np.bincount(labels.ravel())
+    sizes = voxels_of_labels(labels, count)
     sizes[0] = 0
     kept = sizes >= LARGE_PIECE * sizes.max()
     doubtful = np.flatnonzero(~kept & (sizes >= SMALL_PIECE * sizes.max()))

@@ -9,12 +9,14 @@ The power of a band is measured in the same pass, since both need the band's wav
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from cryores_lite.fourier.filtered_planes import FilteredPlanes
+from cryores_lite.fourier.filtered_planes import FilteredPlanes, memory_for
 from cryores_lite.fourier.fsc import Curve
 from cryores_lite.fourier.local_power import GaussianAverage, band_frequencies, band_grid, band_planes, window_sigma
 from cryores_lite.fourier.spectrum import Gain, Spectrum, grid_for, low_pass
@@ -74,8 +76,10 @@ def measure_powers_and_coupling(
     powers, coupling = (np.zeros((len(frequencies), *shape), np.float32) for _ in range(2))
     typical = np.zeros(len(frequencies))
     live = np.zeros(grid, np.float32)
+    memory = [memory_for(band_grid(spectrum, frequencies[-1])) for _ in range(2)]
     for n, f in enumerate(frequencies):
-        averages = band_averages(spectrum, f, lower_waves_gain(f, frequencies[:n], typical[:n]), shape, threads)
+        lower = lower_waves_gain(f, frequencies[:n], typical[:n])
+        averages = band_averages(spectrum, f, lower, shape, threads, memory)
         powers[n], typical[n] = averages.power, typical_value(averages.power)
         local = np.maximum(average(powers[n], lengths, widening(f), grid), 0)
         weight, live = live_weight(local, live)
@@ -142,14 +146,22 @@ def lower_waves_end(frequency: float) -> float:
     return (LOWER_WAVES[1] + LOWER_EDGE) * frequency
 
 
-def band_averages(spectrum: Spectrum, frequency: float, lower: Gain, shape: Shape, threads: int = 1) -> BandAverages:
+def band_averages(
+    spectrum: Spectrum,
+    frequency: float,
+    lower: Gain,
+    shape: Shape,
+    threads: int = 1,
+    memory: Sequence[npt.NDArray[np.complex64] | None] = (None, None),
+) -> BandAverages:
     """Average the power of a band, and its products with the waves that `lower` leaves of the map.
 
-    `shape` is the grid of the band powers. The memory is that of the band's power and about as much again.
+    `shape` is the grid of the band powers. The `memory` of both `FilteredPlanes` is that of the band's power and about
+    as much again.
     """
     lengths, grid = spectrum.lengths, band_grid(spectrum, frequency)
-    below = FilteredPlanes(spectrum, grid, lower, lower_waves_end(frequency), threads)
-    band = band_planes(spectrum, frequency, threads)
+    below = FilteredPlanes(spectrum, grid, lower, lower_waves_end(frequency), threads, memory[0])
+    band = band_planes(spectrum, frequency, threads, memory[1])
     power = GaussianAverage(grid, lengths, window_sigma(frequency), shape)
     square = GaussianAverage(grid, lengths, coupling_window(frequency), grid_for(lengths, COUPLING_STEP))
     product, fourth = power.another(), square.another()

@@ -60,8 +60,9 @@ def predict_tiles(model: Model, inputs: NetworkInputs, molecule: Mask, progress:
         relatives.append((core, relative[inner]))
         errors.append((core, error[inner]))
         in_surroundings = resample_periodic(surroundings.astype(np.float32), quarter, core) > 0.5
-        probability = np.rint(PROBABILITY_ONE * in_surroundings * mask[(..., *inner)]).astype(np.uint8)
-        masks.append((tile.core, depth_to_space(probability)))
+        probability = np.float32(PROBABILITY_ONE) * mask[(..., *inner)]
+        probability *= in_surroundings
+        masks.append((tile.core, depth_to_space(np.rint(probability, out=probability).astype(np.uint8))))
     return NetworkFields(
         join(relatives, quarter, np.float32), join(errors, quarter, np.float32), join(masks, shape, np.uint8)
     )
