@@ -26,7 +26,7 @@ from cryores_lite.io.mrc import read_map
 from cryores_lite.method import band_features, network_inputs
 from cryores_lite.method.network import INPUTS, OUTPUTS, Model
 from cryores_lite.method.tiles import coarser, cover
-from cryores_lite.types import Density
+from cryores_lite.types import EDITINGS, Density
 from training.network import HALO, Heads, LocalResolutionNet
 from training.prepared_map import prepare_map
 
@@ -35,7 +35,12 @@ TILE_EDGE = 256  # working voxels, of the largest tile at run time
 CHECKED_TILE_EDGE = 80  # working voxels; small, so that the example map needs several tiles
 TOLERANCE_ANGSTROM, TOLERANCE_PROBABILITY = 1e-3, 1e-4
 
-UNCALIBRATED = {"mask_threshold": 0.5, "doubt_scale": 1.0, "doubt_power": 1.0, "error_scale": 1.0}
+UNCALIBRATED: Mapping[str, object] = {
+    "mask_threshold": 0.5,
+    "doubt_scale": 1.0,
+    "doubt_power": 1.0,
+    "error_scales": [1.0] * len(EDITINGS),
+}
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "example_map.mrc"
 
 
@@ -44,7 +49,7 @@ def export(
     out: Path,
     name: str,
     version: str,
-    calibration: Mapping[str, float] = UNCALIBRATED,
+    calibration: Mapping[str, object] = UNCALIBRATED,
     example: Path = EXAMPLE,
 ) -> tuple[float, float]:
     """Write the ONNX file `out`. Returns the largest differences (Å, probability) between torch and onnxruntime."""
@@ -146,8 +151,7 @@ def compare(network: LocalResolutionNet, model: Model, density: Density) -> tupl
         heads = network(
             *(torch.from_numpy(v)[None].float() for v in tensors), torch.tensor([[inputs.median_resolution]])
         )
-        stated = model.spec.error_scale * heads.error[0, 0].numpy()
-        expected = (heads.relative[0, 0].numpy(), resolution.median * stated)
+        expected = (heads.relative[0, 0].numpy(), resolution.median * heads.error[0, 0].numpy())
         pairs = zip((relative, resolution.median * error), expected, strict=True)
         differences = (np.abs(a - b).max() for a, b in pairs)
         angstrom = float(np.max([angstrom, *differences]))

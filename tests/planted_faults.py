@@ -85,7 +85,7 @@ FAULTS = (
         r"\1[::-1])",
     ),
     Fault("interpolation without its share", r"second \*= share", "second *= 0"),
-    Fault("factor on the error dropped", r"self\.spec\.error_scale \* ", ""),
+    Fault("factor on the error dropped", r"model\.error_scale\(resolution\.editing\) \* ", ""),
     Fault("atoms placed on the wrong side", r"positions - (start if)", r"positions + \1"),
 )
 

@@ -8,6 +8,7 @@ import json
 import math
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from cryores_lite.method import band_features, network_inputs, onnx_file
 from cryores_lite.method.arguments import check_device, threads_argument
 from cryores_lite.method.tiles import ALIGN, cover
 from cryores_lite.resources import available_threads
-from cryores_lite.types import Float16Volume, MapResolution, Volume
+from cryores_lite.types import EDITINGS, Float16Volume, MapResolution, Volume
 
 if not hasattr(
     onnxruntime, "InferenceSession"
@@ -59,7 +60,7 @@ class ModelSpec:
     halo, tile : working voxels: the network's reach, and the edge of the largest cube that is evaluated at once
     mask_threshold : lowest probability of a voxel of the molecule
     doubt_scale, doubt_power : `MapResolution.log_std` is doubt_scale · doubt ** doubt_power, fitted on validation maps
-    error_scale : factor on the predicted error of local resolution, fitted there too
+    error_scales : factor on the predicted error of local resolution for each of `EDITINGS`, fitted there too
     training : sha256 of the weights that it was exported from
     """
 
@@ -74,7 +75,7 @@ class ModelSpec:
     mask_threshold: float
     doubt_scale: float
     doubt_power: float
-    error_scale: float
+    error_scales: tuple[float, ...]
     training: str
 
 
@@ -151,10 +152,15 @@ class Model:
         Returns
         -------
         On the quarter grid of the tile: local minus global resolution in Å (z, y, x); standard deviation of the local
-        resolution's logarithm (z, y, x); mask probability of each point's 4³ working voxels (64, z, y, x).
+        resolution's logarithm before `error_scale` (z, y, x); mask probability of each point's 4³ working voxels
+        (64, z, y, x).
         """
         relative, error, mask = self._run(OUTPUTS[MAP_OUTPUTS:], features, density, bands, context, median_resolution)
-        return relative[0, 0], self.spec.error_scale * error[0, 0], mask[0]
+        return relative[0, 0], error[0, 0], mask[0]
+
+    def error_scale(self, editing: Sequence[float]) -> float:
+        """Return the factor on the predicted errors of a map, from the probability of each of `EDITINGS`."""
+        return float(np.dot(self.spec.error_scales, editing))
 
     def _run(self, outputs: tuple[str, ...], *inputs: Volume | Float16Volume | float) -> Any:
         *arrays, median_resolution = inputs
@@ -256,13 +262,18 @@ def _session(data: bytes, file: Path, device: str, threads: int) -> Any:
 
 
 def _checked(name: str, value: Any, kind: str) -> Any:
-    """Return a value of the contract if it is finite and has the type that `ModelSpec` declares.
+    """Return a value of the contract if it is finite and has the type that `ModelSpec` declares (a list for a tuple).
 
     Raises
     ------
     ValueError
-        The value has another type or is not finite, or the tile is too large.
+        The value has another type or is not finite, the tile is too large, or there is not one number for each of
+        `EDITINGS`.
     """
+    if kind.startswith("tuple"):
+        if not isinstance(value, list) or len(value) != len(EDITINGS):
+            raise ValueError(f"{name} is {value!r}")
+        return tuple(_checked(name, number, "float") for number in value)
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
     is_valid = {"str": isinstance(value, str), "int": is_number and isinstance(value, int), "float": is_number}[kind]
     if is_valid and (name != "tile" or value <= MAX_TILE_EDGE):

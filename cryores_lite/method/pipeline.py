@@ -87,7 +87,8 @@ def estimate_local_resolution(
     fields = predict_tiles(model, inputs, solvent.molecule, progress)
     working_voxel_size = factor * float(np.mean(inputs.voxel_size))
     del inputs
-    fields = fields._replace(relative=factor * fields.relative)
+    error = model.error_scale(resolution.editing) * fields.error
+    fields = fields._replace(relative=factor * fields.relative, error=error)
     resolution = replace(resolution, global_=factor * resolution.global_, median=factor * resolution.median)
     values, uncertainty, mask, left_out = assemble(
         fields, resolution, frame, density.grid, model.spec.mask_threshold, threads

@@ -42,7 +42,7 @@ CONTRACT = {
     "mask_threshold": 0.5,
     "doubt_scale": 1.0,
     "doubt_power": 1.0,
-    "error_scale": 2.0,
+    "error_scales": [2.0, 1.0, 1.0, 6.0, 0.0],
     "training": "none",
 }
 
@@ -255,7 +255,7 @@ def test_all_words_that_place_a_map_are_kept(files, kind):
 
 
 def test_the_command_hands_the_error_back(files):
-    """The network's error is ERROR times its relative resolution; the contract doubles it."""
+    """The network's error is ERROR times its relative resolution; the contract doubles it, on average over editing."""
     _, written = files
     values, mask = written["locres"].values, written["mask"].values == 1
     expected = np.where(mask, 2 * ERROR * (values - GLOBAL) * values, 0)

@@ -31,8 +31,8 @@ def model_with(path, **changes):
 
 
 def test_a_model_with_another_valid_contract_is_opened(tmp_path):
-    model = Model.open(model_with(tmp_path / "m.onnx", error_scale=2.5), device="cpu", threads=1)
-    assert model.spec.error_scale == 2.5
+    model = Model.open(model_with(tmp_path / "m.onnx", doubt_scale=2.5), device="cpu", threads=1)
+    assert model.spec.doubt_scale == 2.5
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,10 @@ def test_a_model_with_another_valid_contract_is_opened(tmp_path):
         ("tile", 513),
         ("halo", float("nan")),
         ("halo", 31),
-        ("error_scale", float("inf")),
+        ("doubt_scale", float("inf")),
+        ("error_scales", [1.0, 1.0]),
+        ("error_scales", 1.0),
+        ("error_scales", [1.0, 1.0, 1.0, 1.0, "1"]),
         ("doubt_power", "1"),
         ("name", 123456789),
     ],
