@@ -201,18 +201,6 @@ def step_row(edge: int, filling: float, threads: int, measured: dict[str, float]
     return f"{edge}³", f"{filling:.0%}", str(threads), *(f"{measured.get(step, 0):.2f}" for step in STEPS)
 
 
-def kind_rows(
-    costly: dict[tuple[str, int], dict[str, float]], speed: dict[int, float]
-) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]]]:
-    """The rows of costly kinds of maps in the tables of commands and of steps, by name and threads."""
-    commands, seconds = [], []
-    for (name, threads), measured in costly.items():
-        _, edge, filling = maps.COSTLY_KINDS[name]
-        commands.append((name, *command_row(edge, filling, threads, measured, speed[threads])))
-        seconds.append((name, *step_row(edge, filling, threads, measured)))
-    return commands, seconds
-
-
 def page(
     results: dict[tuple[int, float, int], dict[str, float]],
     costly: dict[tuple[str, int], dict[str, float]],
@@ -256,7 +244,11 @@ def costly_kinds(costly: dict[tuple[str, int], dict[str, float]], speed: dict[in
     """The tables of costly kinds of maps, if they were measured."""
     if not costly:
         return []
-    commands, seconds = kind_rows(costly, speed)
+    commands, seconds = [], []
+    for (name, threads), measured in costly.items():
+        _, edge, filling = maps.COSTLY_KINDS[name]
+        commands.append((name, *command_row(edge, filling, threads, measured, speed[threads])))
+        seconds.append((name, *step_row(edge, filling, threads, measured)))
     return [
         "### Costly kinds of maps",
         text_table(("kind", *COMMAND_HEADER), commands),
@@ -313,13 +305,13 @@ def main() -> None:
                         f"{edge}³ {filling:.0%} {threads}: {measured['wall']:.1f} s, {measured['memory']:.0f} MB",
                         flush=True,
                     )
-        for name in args.kinds:
-            kind, edge, filling = maps.COSTLY_KINDS[name]
+        for title in args.kinds:
+            kind, edge, filling = maps.COSTLY_KINDS[title]
             for threads in args.threads:
-                costly[name, threads] = measure(Path(folder), edge, filling, threads, args.runs, kind)
-                print(f"{name} {threads}: {costly[name, threads]['wall']:.1f} s", flush=True)
+                costly[title, threads] = measure(folder, edge, filling, threads, args.runs, kind)
+                print(f"{title} {threads}: {costly[title, threads]['wall']:.1f} s", flush=True)
         if not args.no_batch:
-            throughput = {n: maps_per_hour(Path(folder), n, args.runs) for n in args.threads}
+            throughput = {n: maps_per_hour(folder, n, args.runs) for n in args.threads}
     commands = {
         "cryores-lite --help": [*COMMAND, "--help"],
         "import cryores_lite": [sys.executable, "-c", "import cryores_lite"],

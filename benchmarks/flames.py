@@ -3,7 +3,7 @@
     python -m benchmarks.flames --out docs
 
 Each picture is an SVG: open it in a browser, and click on a function to enlarge it. The width of a function is its
-share of the samples, with all that it calls. The command runs on one thread of its own.
+share of the samples, with all that it calls. The command uses one thread.
 """
 
 from __future__ import annotations

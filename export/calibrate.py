@@ -156,7 +156,7 @@ def calibrate(
         print(f"mask from {threshold:.2f}: median coverage {covered:.3f}, IoU {overlap:.3f}")
     sufficient = np.flatnonzero(coverage >= MIN_COVERAGE)
     mask_threshold = MASK_THRESHOLDS[sufficient[-1]] if len(sufficient) else MASK_THRESHOLDS[0]
-    edited = tqdm(edited_cases(structures, maps // EDITED_SHARE, recipe), unit="edited map")
+    edited = tqdm(edited_cases(structures, max(1, maps // EDITED_SHARE), recipe), unit="edited map")
     measured += [measure(case, model, rng) for case in edited]
     numbers = [errors[:, errors[2] > mask_threshold] for _, errors, _ in measured]  # other voxels get no value
     stated, true, _ = zip(*numbers, strict=True)

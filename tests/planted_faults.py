@@ -54,14 +54,14 @@ FAULTS = (
     Fault("crop offset dropped on both ways", r"slice\(a, a \+ n\) (for a, n in zip\(self\.start)", r"slice(0, n) \1"),
     Fault(
         "crop offset dropped on the way back",
-        r"\[box\.slices\]\[part\]",
-        "[tuple(slice(0, n) for n in box.shape)][part]",
+        r"\[box\.slices\](\[inside\]\[part\])",
+        r"[tuple(slice(0, n) for n in box.shape)]\1",
     ),
     Fault("half a voxel added", r"(\(np\.arange\(n, dtype=np\.float64\) \+ \w+)\)", r"\1 + 0.5)"),
     Fault(
         "voxel size forgotten",
-        r"transform\((\w+), density\.grid\.voxel_size, threads\)",
-        r"transform(\1, (1.0, 1.0, 1.0), threads)",
+        r"transform_box\((\w+), density\.grid\.voxel_size, threads\)",
+        r"transform_box(\1, (1.0, 1.0, 1.0), threads)",
     ),
     Fault("mask skipped", r"threshold \* \w+, (out=)", r"-1, \1"),
     Fault(
@@ -78,10 +78,10 @@ FAULTS = (
     Fault("wrong stride of the density", r"(inputs\.density\[.*)2\)", r"\g<1>4)"),
     Fault("wrong stride of the band powers", r"(inputs\.bands\[.*)4\)", r"\g<1>8)"),
     Fault("parts of a voxel in the order x, y, z", r"\(z, y, x\) (in zip\(parts, np\.ndindex)", r"(x, y, z) \1"),
-    Fault("padding off by one", r"\(pad\[0\]\[0\], ", "(pad[0][0] + 1, "),
+    Fault("padding off by one", r"before=\(z, y, x\)", "before=(z + 1, y, x)"),
     Fault(
         "grid made for the edges in reverse order",
-        r"(int\(np\.ceil\(length / step .* for length in lengths)\)",
+        r"(int\(np\.ceil\(length / step / 2 .* for length in lengths)\)",
         r"\1[::-1])",
     ),
     Fault("interpolation without its share", r"second \*= share", "second *= 0"),

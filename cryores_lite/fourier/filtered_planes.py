@@ -1,23 +1,22 @@
 """The density of a map under a radial filter, plane by plane, on a grid that holds the filtered waves.
 
 The filter and the first of three inverse transforms are applied to a few rows of waves at a time, the other two
-transforms to a few planes. Each part fits into a processor's cache, and no filtered spectrum of full size is made.
+transforms to a few planes. Only the waves that the filter leaves are kept, after the first transform.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import numpy.typing as npt
 from scipy import fft
 
-from cryores_lite.fourier.spectrum import Gain, Spectrum, carried_waves, chunks
+from cryores_lite.fourier.spectrum import Gain, Spectrum, carried_waves, chunks, for_each
 from cryores_lite.types import Shape, Volume
 
-CACHED_VOXELS = 1 << 18  # processed at a time; several arrays of this size fit into a processor's cache
+CACHED_VOXELS = 1 << 18  # processed at a time; several arrays of this size fit into a cache of 4 MB
 
 
 class FilteredPlanes:
@@ -46,7 +45,7 @@ class FilteredPlanes:
             for side in carried_waves(spectrum.shape, shape)
         )
         columns = low[2] + 1
-        rows = min(shape[1], 2 * (high[1] + 1))
+        rows = min(shape[1], 2 * (high[1] + 1))  # one more than are filled, as of columns: the grid's at Nyquist
         size = (shape[0], rows, min(shape[2] // 2 + 1, columns + 1))
         waves = (memory_for(shape) if memory is None else memory)[: math.prod(size)].reshape(size)
         waves[:, high[1] + 1 : rows - low[1]] = 0
@@ -77,8 +76,7 @@ class FilteredPlanes:
                 )
 
         step = max(1, CACHED_VOXELS // (2 * shape[0] * columns))
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(fill, range(0, low[1] + 1, step)))
+        for_each(fill, range(0, low[1] + 1, step), threads)
         self.shape, self._waves = shape, waves
 
     def parts(self) -> Iterator[slice]:
@@ -88,7 +86,7 @@ class FilteredPlanes:
     def density(self, part: slice) -> Volume:
         """Return the planes at `part` along z."""
         rows = padded(self._waves[part], 1, self.shape[1])
-        planes = fft.ifft(rows, axis=1, overwrite_x=not np.shares_memory(rows, self._waves))
+        planes = fft.ifft(rows, axis=1, overwrite_x=rows.shape[1] > self._waves.shape[1])
         out: Volume = fft.irfft(planes, n=self.shape[2], axis=2)
         return out
 

@@ -18,12 +18,12 @@ def bounding_slices(mask: Mask) -> Slices | None:
     planes = np.flatnonzero(mask.any((1, 2)))
     if not len(planes):
         return None
-    z = _range(planes)
+    z = _extent(planes)
     outline = np.logical_or.reduce(mask[z])
-    return z, _range(np.flatnonzero(outline.any(1))), _range(np.flatnonzero(outline.any(0)))
+    return z, _extent(np.flatnonzero(outline.any(1))), _extent(np.flatnonzero(outline.any(0)))
 
 
-def _range(indices: npt.NDArray[np.intp]) -> slice:
+def _extent(indices: npt.NDArray[np.intp]) -> slice:
     """Return the range from the first to the last of ascending indices."""
     return slice(int(indices[0]), int(indices[-1]) + 1)
 

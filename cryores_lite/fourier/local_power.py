@@ -8,14 +8,13 @@ FSC: Cardone, Heymann & Steven 2013, J. Struct. Biol. 184, 226).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 
 import numpy as np
 import numpy.typing as npt
 
 from cryores_lite.fourier.filtered_planes import FilteredPlanes
-from cryores_lite.fourier.spectrum import Gain, Spectrum, chunks, grid_for, regrid_alike
+from cryores_lite.fourier.spectrum import Gain, Spectrum, chunks, for_each, grid_for, regrid_alike
 from cryores_lite.types import Lengths, Shape, Volume
 
 BAND_WIDTH = 0.15 / 2.3548  # σ of a band, in units of its frequency
@@ -84,8 +83,7 @@ def local_power(spectrum: Spectrum, frequency: float, shape: Shape, threads: int
         density = band.density(part)
         average.add(part, np.square(density, out=density))
 
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(add, band.parts()))
+    for_each(add, band.parts(), threads)
     return average.values()
 
 

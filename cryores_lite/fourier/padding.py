@@ -17,7 +17,7 @@ from cryores_lite.types import Shape, Volume
 PADDING = 8  # minimum voxels of mirrored, faded map on every side
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class PeriodicBox:
     """A density whose padding makes it periodic. The padded density is made part by part, and never as a whole.
 
@@ -76,18 +76,23 @@ def pad(values: Volume) -> PeriodicBox:
     faces: list[npt.NDArray[Any]] = [values.take([0, -1], axis).ravel() for axis in range(3)]
     (z, _), (y, _), (x, _) = widths
     return PeriodicBox(
-        values,
-        np.median(np.concatenate(faces)).astype(np.float32),
-        np.pad(np.arange(len(values)), widths[0], mode="symmetric"),
-        tuple(_fade(n, *width) for n, width in zip(values.shape, widths, strict=True)),
-        (z, y, x),
+        values=values,
+        solvent=np.median(np.concatenate(faces)).astype(np.float32),
+        mirrored=np.pad(np.arange(len(values)), widths[0], mode="symmetric"),
+        fades=tuple(_fade(n, *width) for n, width in zip(values.shape, widths, strict=True)),
+        before=(z, y, x),
     )
 
 
 def without_padding(values: Volume) -> PeriodicBox:
     """Return a density that is periodic already, as a box without padding."""
-    planes = np.arange(len(values))
-    return PeriodicBox(values, np.float32(0), planes, tuple(_fade(n, 0, 0) for n in values.shape), (0, 0, 0))
+    return PeriodicBox(
+        values=values,
+        solvent=np.float32(0),
+        mirrored=np.arange(len(values)),
+        fades=tuple(_fade(n, 0, 0) for n in values.shape),
+        before=(0, 0, 0),
+    )
 
 
 def _fade(n: int, before: int, after: int) -> Volume:

@@ -166,7 +166,7 @@ def regrid_alike(
         for a in range(start, stop, step)
         for y in sides[1]
     ]
-    _for_each(lambda part: fill(*part), parts, threads)
+    for_each(lambda part: fill(*part), parts, threads)
     return [Spectrum(waves, shape, spectrum.lengths, (0, 0, 0)) for waves in out]
 
 
@@ -192,10 +192,10 @@ def inverse_transform(spectrum: Spectrum, use: Callable[[slice, Volume], None], 
     def transform_part(part: slice) -> None:
         use(part, fft.irfft(waves[part], n=spectrum.shape[2], axis=2))
 
-    _for_each(transform_part, chunks(spectrum.shape), threads)
+    for_each(transform_part, chunks(spectrum.shape), threads)
 
 
-def _for_each(function: Callable[[T], None], parts: Iterable[T], threads: int) -> None:
+def for_each(function: Callable[[T], None], parts: Iterable[T], threads: int) -> None:
     """Call a function with each part, on several threads if there are more than one."""
     if threads == 1:
         for part in parts:

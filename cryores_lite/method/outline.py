@@ -6,7 +6,6 @@ The mask in the output is another one: `mask.py` makes it from the network's pro
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
@@ -18,7 +17,7 @@ from cryores_lite.fourier.grids import add_shell_sums, bounding_slices, otsu_thr
 from cryores_lite.fourier.interpolation import resample_periodic
 from cryores_lite.fourier.local_power import POWER_STEP, smooth
 from cryores_lite.fourier.padding import PeriodicBox
-from cryores_lite.fourier.spectrum import Spectrum, chunks, gaussian_gain, grid_for, sample_density
+from cryores_lite.fourier.spectrum import Spectrum, chunks, for_each, gaussian_gain, grid_for, sample_density
 from cryores_lite.types import Lengths, Mask, Shape, Volume
 
 MASK_SIGMAS = (3.0, 5.0, 8.0, 12.0)  # Å, σ of the smoothings in which the molecule is searched for
@@ -106,8 +105,8 @@ def radial_power(
     last = int(nyquist / width)
     sums = np.zeros((2, last + 2))  # the last shell collects all waves beyond Nyquist
     across = fft.fftfreq(y, voxel_size[1])[:, None] ** 2 + fft.rfftfreq(x, voxel_size[2]) ** 2
-    for n in range(z // 2 + 1):
-        shells = np.minimum(np.sqrt(across + (n / (z * voxel_size[0])) ** 2) / width, last + 1).astype(int)
+    for n, height in enumerate(fft.rfftfreq(z, voxel_size[0])):
+        shells = np.minimum(np.sqrt(across + height**2) / width, last + 1).astype(int)
         both = waves[[n, -n] if 0 < n < z - n else [n]]  # the planes of n and -n have the same shells
         power = np.square(both.real).sum(0) + np.square(both.imag).sum(0)
         add_shell_sums(sums, shells, power, np.full_like(power, len(both)))
@@ -138,12 +137,11 @@ def cut_out_molecule(
     fine_weight = np.empty_like(values)
 
     def store(planes: slice) -> None:
-        part = slice(z.start + planes.start, z.start + planes.stop)
-        values[planes] = density.part(part, y, x)
-        fine_weight[planes] = resample_periodic(weight, shape, (part, y, x))
+        in_box = slice(z.start + planes.start, z.start + planes.stop)
+        values[planes] = density.part(in_box, y, x)
+        fine_weight[planes] = resample_periodic(weight, shape, (in_box, y, x))
 
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(store, chunks(values.shape)))
+    for_each(store, chunks(values.shape), threads)
     inside = fine_weight >= MIN_BODY_WEIGHT * fine_weight.max()
     extents = [np.flatnonzero(inside.any(axes)) for axes in ((1, 2), (0, 2), (0, 1))]
     inner = tuple(slice(extent[0], extent[-1] + 1) for extent in extents)

@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 
-def percentiles(values: npt.NDArray[np.float32], ranks: Sequence[float]) -> npt.NDArray[np.float32]:
+def percentiles(values: npt.NDArray[np.float32], ranks: Sequence[float]) -> npt.NDArray[np.float64]:
     """Return several percentiles of a flat array, as `numpy.percentile` does.
 
-    numpy sorts 32-bit floats faster than it selects several of them: 40,000 in 0.6 instead of 3 ms.
+    numpy sorts 32-bit floats three times as fast as it selects five of them (numpy 2.4 on a processor with AVX-512).
     """
-    found: npt.NDArray[np.float32] = np.percentile(np.sort(values), ranks)
-    return found
+    at_ranks: npt.NDArray[np.float64] = np.percentile(np.sort(values), ranks)
+    return at_ranks

@@ -10,7 +10,6 @@ The power of a band is measured in the same pass, since both need the band's wav
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +18,7 @@ import numpy.typing as npt
 from cryores_lite.fourier.filtered_planes import FilteredPlanes, memory_for
 from cryores_lite.fourier.fsc import Curve
 from cryores_lite.fourier.local_power import GaussianAverage, band_frequencies, band_grid, band_planes, window_sigma
-from cryores_lite.fourier.spectrum import Gain, Spectrum, grid_for, low_pass
+from cryores_lite.fourier.spectrum import Gain, Spectrum, for_each, grid_for, low_pass
 from cryores_lite.method.band_powers import MIN_COVERAGE, BandFields, BandPowers, window_coverage
 from cryores_lite.types import Lengths, Shape, Volume
 
@@ -79,7 +78,7 @@ def measure_powers_and_coupling(
     memory = [memory_for(band_grid(spectrum, frequencies[-1])) for _ in range(2)]
     for n, f in enumerate(frequencies):
         lower = lower_waves_gain(f, frequencies[:n], typical[:n])
-        averages = band_averages(spectrum, f, lower, shape, threads, memory)
+        averages = band_averages(spectrum, f, lower, shape, memory, threads)
         powers[n], typical[n] = averages.power, typical_value(averages.power)
         local = np.maximum(average(powers[n], lengths, widening(f), grid), 0)
         weight, live = live_weight(local, live)
@@ -151,13 +150,16 @@ def band_averages(
     frequency: float,
     lower: Gain,
     shape: Shape,
+    memory: Sequence[npt.NDArray[np.complex64]],
     threads: int = 1,
-    memory: Sequence[npt.NDArray[np.complex64] | None] = (None, None),
 ) -> BandAverages:
     """Average the power of a band, and its products with the waves that `lower` leaves of the map.
 
-    `shape` is the grid of the band powers. The `memory` of both `FilteredPlanes` is that of the band's power and about
-    as much again.
+    Parameters
+    ----------
+    lower : filter of the waves below the band
+    shape : points of the grid of the band powers
+    memory : two arrays from `memory_for`, for the waves below and for the band
     """
     lengths, grid = spectrum.lengths, band_grid(spectrum, frequency)
     below = FilteredPlanes(spectrum, grid, lower, lower_waves_end(frequency), threads, memory[0])
@@ -174,8 +176,7 @@ def band_averages(
         fourth.add(part, np.square(h2, out=h2))
         power.add(part, np.square(wave, out=wave))
 
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(add, band.parts()))
+    for_each(add, band.parts(), threads)
     return BandAverages(
         power=power.values(), product=product.signed_values(), square=square.values(), fourth=fourth.values()
     )

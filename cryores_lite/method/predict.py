@@ -26,7 +26,7 @@ class NetworkFields(NamedTuple):
     Attributes
     ----------
     relative : (z/4, y/4, x/4) float32, local minus global resolution, Å
-    error : (z/4, y/4, x/4) float32, standard deviation of the local resolution's logarithm
+    error : (z/4, y/4, x/4) float32, standard deviation of the local resolution's logarithm, before `Model.error_scale`
     mask_probability : (z, y, x) uint8, on the working grid, in units of 1/255
     """
 

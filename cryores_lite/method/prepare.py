@@ -91,8 +91,8 @@ def prepare(density: Density, threads: int = 1) -> tuple[Frame, Spectra]:
     nyquist_filtered = not power_share_beyond_nyquist(spectrum) <= MAX_POWER_BEYOND_NYQUIST
     if nyquist_filtered:
         require_memory(density.grid.shape, memory_per_voxel(density.grid.voxel_size))
-        filtered = filter_to_nyquist(density, threads)
-        box, periodic, spectrum, coverage, masked_out = transform_molecule(filtered, threads)
+        del periodic, spectrum
+        box, periodic, spectrum, coverage, masked_out = transform_molecule(filter_to_nyquist(density, threads), threads)
     frame = Frame(
         box=box,
         before=spectrum.before,

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import numpy.typing as npt
 
 from cryores_lite.fourier.grids import Slices, bounding_slices
 from cryores_lite.fourier.interpolation import Positions, interpolate, voxel_positions
-from cryores_lite.fourier.spectrum import chunks
+from cryores_lite.fourier.spectrum import chunks, for_each
 from cryores_lite.method.prepare import Frame
 from cryores_lite.types import Mask, Volume
 
@@ -29,14 +28,13 @@ def for_each_chunk(
     ]
     shape = (part[0].stop - part[0].start, part[1].stop - part[1].start, part[2].stop - part[2].start)
 
-    def interpolate_part(part: slice) -> None:
-        planes = (
-            interpolate(field[None], (z[part], y, x))[0] for field, (z, y, x) in zip(fields, positions, strict=True)
+    def interpolate_planes(planes: slice) -> None:
+        interpolated = (
+            interpolate(field[None], (z[planes], y, x))[0] for field, (z, y, x) in zip(fields, positions, strict=True)
         )
-        use(part, *planes)
+        use(planes, *interpolated)
 
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(interpolate_part, chunks(shape)))
+    for_each(interpolate_planes, chunks(shape), threads)
 
 
 def resample_to_crop(frame: Frame, *fields: npt.NDArray[np.generic]) -> list[Volume]:

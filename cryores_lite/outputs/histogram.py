@@ -10,7 +10,7 @@ import numpy.typing as npt
 BIN_WIDTHS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50)  # Å
 MAX_BINS = 50
 DECIMALS = 2  # of the edges
-VALUES_AT_A_TIME = 1 << 18  # as 64-bit numbers, they fit into a processor's cache
+VALUES_AT_A_TIME = 1 << 18  # as 64-bit numbers, they fit into a cache of 2 MB
 EDGE_TOLERANCE = 1e-5  # of a bin: a value that is so little below an edge is one on the edge, rounded to 32 bits
 
 

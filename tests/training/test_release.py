@@ -86,7 +86,7 @@ def test_without_training_of_the_local_network_it_is_the_one_of_the_start(work, 
     assert any(not torch.equal(before[key], after[key]) for key in before if key.startswith("level."))
 
 
-def test_the_folder_another_recipe_is_refused(work, structures, tmp_path):
+def test_the_folder_of_another_recipe_is_refused(work, structures, tmp_path):
     other = tmp_path / "other.json"
     other.write_text(json.dumps({**json.loads(SMOKE.read_text()), "version": "1"}))
     refused = make_release(other, structures, work)

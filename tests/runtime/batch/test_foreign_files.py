@@ -92,7 +92,7 @@ def test_outputs_of_an_earlier_run_are_left_out_with_a_line_each(tmp_path):
     assert "left out" not in run(*names, "-j", 1, "--overwrite", "-q", cwd=tmp_path).stderr
 
 
-def test_a_map_another_program_that_would_be_overwritten_is_refused(tmp_path):
+def test_a_map_of_another_program_that_would_be_overwritten_is_refused(tmp_path):
     for name in ("a.mrc", "a_locres.mrc"):
         save(tmp_path / name, lumps((32, 32, 32)))
     refused = run("a.mrc", "a_locres.mrc", "-j", 1, "--overwrite", cwd=tmp_path)

@@ -95,7 +95,7 @@ def test_a_result_without_a_molecule_is_drawn_as_the_density_alone(plt, tmp_path
     assert plt.imread(tmp_path / "empty.png").std() > 0
 
 
-def test_a_density_another_shape_is_refused():
+def test_a_density_of_another_shape_is_refused():
     with pytest.raises(CryoresError, match="shape"):
         plot(make_result(block()), np.zeros((2, 2, 2)))
 

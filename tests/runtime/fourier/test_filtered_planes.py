@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from cryores_lite.fourier.filtered_planes import FilteredPlanes
+from cryores_lite.fourier import filtered_planes
+from cryores_lite.fourier.filtered_planes import FilteredPlanes, memory_for
 from cryores_lite.fourier.spectrum import gaussian_gain, inverse_transform, low_pass, regrid, transform
 from tests.runtime.maps import white_noise
 
@@ -12,14 +13,17 @@ LENGTHS = (21.0, 32.0, 25.0)
 
 
 def filtered(spectrum, shape, gain, end):
-    planes = FilteredPlanes(spectrum, shape, gain, end, threads=2)
+    used_memory = np.full_like(memory_for(shape), np.nan)
+    planes = FilteredPlanes(spectrum, shape, gain, end, threads=2, memory=used_memory)
     return np.concatenate([planes.density(part) for part in planes.parts()])
 
 
 @pytest.mark.parametrize("size", [(19, 24, 30), (24, 30, 19)])
 @pytest.mark.parametrize("factor", [0.5, 0.8, 1.0, 1.4])
 @pytest.mark.parametrize("end", [np.inf, 0.21, 0.07])
-def test_they_agree_with_the_filtered_spectrum_on_grids_of_any_shape(size, factor, end):
+@pytest.mark.parametrize("voxels", [1, 1 << 18])
+def test_they_agree_with_the_filtered_spectrum_on_grids_of_any_shape(monkeypatch, size, factor, end, voxels):
+    monkeypatch.setattr(filtered_planes, "CACHED_VOXELS", voxels)
     spectrum = transform(white_noise(3, size), (1.1, 1.2, 1.3))
     shape = tuple(max(4, round(factor * n)) for n in spectrum.shape)
 

@@ -125,7 +125,7 @@ def test_a_live_run_is_not_cleaned_up(tmp_path):
 
 
 @pytest.mark.parametrize("machine", ["another", ""])
-def test_a_run_another_machine_is_kept_for_a_week(tmp_path, machine):
+def test_a_run_of_another_machine_is_kept_for_a_week(tmp_path, machine):
     staging = killed_run(tmp_path, machine=machine)
     clean_up_dead_runs(tmp_path)
     assert texts(staging)["a"] == "new"

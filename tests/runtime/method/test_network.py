@@ -57,7 +57,7 @@ def test_a_contract_with_unusable_values_is_refused(tmp_path, key, value):
 
 
 @pytest.mark.parametrize("key", ["conditioning", "evidence", "channels", "context"])
-def test_a_model_another_version_is_refused(tmp_path, key):
+def test_a_model_of_another_version_is_refused(tmp_path, key):
     with pytest.raises(ModelError, match="another version"):
         Model.open(model_with(tmp_path / "m.onnx", **{key: 3}), device="cpu", threads=1)
 
