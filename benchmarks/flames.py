@@ -9,6 +9,7 @@ share of the samples, with all that it calls. The command uses one thread.
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
 import subprocess
 import tempfile
@@ -30,6 +31,9 @@ def draw(name: str, out: Path) -> Path:
         command = [*COMMAND, str(map_path), "-o", folder, "-q", "-j", "1"]
         recorder = ["py-spy", "record", "--rate", str(SAMPLES_PER_SECOND), "--output", str(path)]
         subprocess.run([*recorder, "--", *command], check=True, capture_output=True)
+    title = rf"\g<1>cryores-lite, {edge}³ voxels: {name}"
+    text = re.sub(r'(<text id="title"[^>]*>)[^<]*', title, path.read_text(encoding="utf-8"))
+    path.write_text(text, encoding="utf-8")
     return path
 
 

@@ -25,7 +25,7 @@ COARSE_STEP, COARSE_POINT_MEMORY = 4.0, 240.0  # Å, bytes: coarse grid of power
 MAX_PADDING = 28  # voxels that padding adds along each axis of a box of up to 512 voxels
 LIBRARY_ADDRESS_SPACE = 0.4e9  # bytes for loading the libraries; with less, OpenBLAS never stops retrying
 THREAD_ADDRESS_SPACE = 0.15e9  # bytes for stacks and arenas of threads; with less, libraries crash
-TIME_SHARES = (0.51, 0.33, 0.16)  # of a map's time: before its first tile, tiles, after them (docs/PERFORMANCE.md)
+TIME_SHARES = (0.64, 0.20, 0.16)  # of a map's time: before its first tile, tiles, after them (docs/PERFORMANCE.md)
 FIXED_COST = 0.3  # of every map, in megavoxels
 NEGLIGIBLE_MEMORY = 16e6  # bytes; the limits are not checked for files that take less
 
