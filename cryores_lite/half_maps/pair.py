@@ -36,14 +36,14 @@ class HalfMapPair:
 
 
 def read_map_and_halves(
-    map_path: Path, paths: tuple[Path, Path] | None, averaged: bool, voxel_size: float | None
-) -> tuple[Map, HalfMapPair | None]:
-    """Read a map and its half maps, if there are any.
+    map_path: Path, paths: tuple[Path, Path], averaged: bool, voxel_size: float | None
+) -> tuple[Map, HalfMapPair]:
+    """Read a map and its half maps.
 
     Parameters
     ----------
     map_path : file of the map
-    paths : files of the half maps, or None
+    paths : files of the half maps
     averaged : whether the average of the half maps is the map, with molecules brighter than the solvent; `map_path` is
         not read then
     voxel_size : Å, in place of the voxel size in the headers, or None
@@ -53,8 +53,6 @@ def read_map_and_halves(
     InputError
         The maps have different grids, or the half maps are copies of one map.
     """
-    if paths is None:
-        return read_map(map_path, voxel_size=voxel_size), None
     if averaged:
         pair, average = read_pair(paths, voxel_size)
         return upright(average, pair)

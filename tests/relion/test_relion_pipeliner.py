@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from cryores_lite.io.mrc import read_map
+
 EXAMPLE = Path(__file__).parents[2] / "examples" / "example_map.mrc"
 JOB = "External/job001/"
 SCHEDULED, SUCCEEDED, FAILED, ABORTED = "1", "2", "3", "4"  # RELION 3.1's
@@ -87,7 +89,11 @@ def test_relion_finds_the_maps_and_takes_the_job_for_done(project):
     assert table(project, "input_edges", "EdgeFromNode", "EdgeProcess") == {("map.mrc", JOB)}
     assert table(project, "output_edges", "EdgeProcess", "EdgeToNode") == {(JOB, name) for name, _ in made}
     assert (project / JOB / "run.err").read_text() == ""
-    assert re.search(r"^\[\d\.\d, \d\.\d\): \d+$", (project / JOB / "run.out").read_text(), re.MULTILINE)
+    bins = re.findall(r"^\[(\d\.\d), (\d\.\d)\): (\d+)$", (project / JOB / "run.out").read_text(), re.MULTILINE)
+    lower, upper, counts = zip(*bins, strict=True)
+    assert lower[1:] == upper[:-1]
+    in_mask = read_map(project / JOB / "map_mask.mrc").density.values
+    assert sum(map(int, counts)) == in_mask.sum() > 0
     mask = relion(project, "image_handler", "--i", f"{JOB}map_mask.mrc", "--stats")
     assert "80 x 80 x 80" in mask
     assert "minval= 0 maxval= 1; angpix = 1.2" in mask

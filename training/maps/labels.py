@@ -61,9 +61,11 @@ def read_known_map(row: dict[str, str], folder: Path) -> KnownMap:
     CryoresError
         A file cannot be used, the files are on different grids, or half maps give a wrong label (`label_checks`).
     """
-    full_map, pair = read_map_and_halves(
-        folder / row["map"], half_map_paths(row, folder), averaged=False, voxel_size=None
-    )
+    map_path, half_paths, pair = folder / row["map"], half_map_paths(row, folder), None
+    if half_paths:
+        full_map, pair = read_map_and_halves(map_path, half_paths, averaged=False, voxel_size=None)
+    else:
+        full_map = read_map(map_path)
     density = full_map.density
     mask = read_map(folder / row["mask"]).density.values > 0.5
     check_same_shape(density.values, mask)
